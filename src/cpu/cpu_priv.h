@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef CPU_CPU_PRIV_H
+#define CPU_CPU_PRIV_H
+
+#include <pthread.h>
+#include <setjmp.h>
+#include <stdatomic.h>
+
+#include "cpu/cpu.h"
+#include "cpu/cpuid.h"
+#include "sys/timerq.h"
+
+/*
+ * What all engines share behind cpu.h. Ownership: everything in struct cpu belongs to the thread that
+ * runs the vCPU, except what is marked "any" (atomics) or "lock" (apic_lock).
+ */
+
+/* Bits of cpu->pending: somebody wants something. Set by any thread, polled at block boundaries. */
+enum cpu_pending {
+	CPU_PEND_KICK = 1 << 0,	 /* leave cpu_run() with CPU_EXIT_KICKED */
+	CPU_PEND_INTR = 1 << 1,	 /* look whether the APIC or the 8259 has an interrupt */
+	CPU_PEND_EVENT = 1 << 2, /* st.ev: INIT, SIPI, NMI or SMI became pending */
+	CPU_PEND_FLUSH = 1 << 3, /* forget translations and decodings */
+	CPU_PEND_STOP = 1 << 4,	 /* another vCPU needs everybody to stand still (exclusive.c) */
+};
+
+struct cpu_engine {
+	const char *name;
+	int (*init)(struct cpu *c, struct err *err); /* allocates c->engine_data */
+	void (*done)(struct cpu *c);
+	enum cpu_exit (*run)(struct cpu *c, struct err *err);
+	void (*flush)(struct cpu *c);	      /* on the vCPU's thread */
+	void (*state_loaded)(struct cpu *c);  /* c->st was replaced: derive everything again */
+};
+extern const struct cpu_engine interp_engine;
+
+/* Where code runs decides how bytes decode. */
+enum cpu_mode { CPU_MODE_16, CPU_MODE_32, CPU_MODE_64 }; /* default operand and address size of CS */
+
+struct tlb_entry;
+struct insn;
+
+struct cpu {
+	struct cpu_state st; /* first: handlers address it with small displacements */
+
+	/* --- hot fields of the interpreter --- */
+	const struct insn *cur;	     /* instruction being executed */
+	const struct insn *end;	     /* end of the block being executed; NULL = leave after this one */
+	struct tlb_entry *tlb_cur;   /* table for data accesses at the present CPL, SMAP and AC */
+	uint8_t seg_ok[CPU_NR_SEGS]; /* SEG_OK_*: flat segments that need no limit check */
+	uint8_t mode;		     /* enum cpu_mode of CS */
+	bool protected_mode;	     /* CR0.PE and not V86 */
+	bool long_mode;		     /* EFER.LMA */
+	_Atomic uint32_t pending;    /* any: enum cpu_pending */
+	uint64_t last_fault_lin;
+
+	struct cpu_group *grp;
+	unsigned int index;
+	const struct cpu_engine *engine;
+	void *engine_data;
+	struct cpu_stats stats;
+	struct cpu_debug debug;
+
+	jmp_buf fault_jmp; /* target of cpu_raise() while the engine runs */
+
+	pthread_mutex_t apic_lock; /* guards st.apic and the flags of st.ev that others set */
+	pthread_cond_t wake_cond;  /* with apic_lock: the vCPU sleeps on it in HLT or wait-for-SIPI */
+	struct timerq_timer apic_timer;
+};
+
+struct cpu_group {
+	unsigned int nr;
+	struct cpu **cpu;
+	struct physmem *mem;
+	struct timerq *timers;
+	const struct clock *clock;
+	const struct cpu_machine_ops *ops;
+	void *arg;
+	struct cpu_cpuid cpuid; /* what the guest is told, and what #UD is raised for */
+	uint64_t tsc_khz;
+	uint64_t start_ns;	 /* host clock when guest time was 0 */
+	uint64_t start_tsc;	 /* host TSC at that moment */
+	bool trace;
+	struct exclusive *exclusive; /* stop-the-world for page-crossing locked accesses */
+};
+
+/* cpu_wake - set pending bits, and wake the vCPU when it sleeps. Takes no lock that callers may hold
+ * other than apic_lock of @c, which must NOT be held. Thread: any. */
+void cpu_wake(struct cpu *c, uint32_t pending_bits);
+/* The same for callers that hold c->apic_lock. */
+void cpu_wake_locked(struct cpu *c, uint32_t pending_bits);
+
+/* cpu_read_tsc - the guest's TSC now, with TSC_OFFSET and TSC_ADJUST applied. */
+uint64_t cpu_read_tsc(const struct cpu *c);
+
+#endif

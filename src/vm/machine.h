@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef VM_MACHINE_H
+#define VM_MACHINE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/attr.h"
+#include "base/err.h"
+#include "base/str.h"
+#include "cpu/cpu.h"
+
+/*
+ * One virtual machine: memory, buses, devices, vCPUs and their threads. Built from plain configuration,
+ * run by machine_run(), ended by the guest (power-off, debug exit), by machine_stop(), or by a failure.
+ */
+struct machine;
+struct chardev; /* vm/chardev.h: where a serial port's bytes go */
+
+enum machine_end {
+	MACHINE_POWEROFF,   /* ACPI S5 */
+	MACHINE_DEBUG_EXIT, /* isa-debug-exit: status is (value << 1) | 1 */
+	MACHINE_RESET,	    /* only with no_reboot: the guest asked for a reset */
+	MACHINE_STOPPED,    /* machine_stop() */
+	MACHINE_TRIPLE_FAULT, /* only with no_reboot or when it happens in a loop */
+	MACHINE_FAILED,	    /* err tells */
+};
+
+struct machine_config {
+	const char *kernel;  /* path of a bzImage, ELF vmlinux (PVH) or multiboot image */
+	const char *initrd;  /* path or NULL */
+	const char *cmdline; /* NULL = "" */
+	uint64_t memory_bytes; /* page multiple, at least 2 MiB */
+	unsigned int nr_cpus;
+	enum cpu_engine_kind engine;
+	const char *cpu_model, *cpu_features; /* see cpu_group_config */
+	struct chardev *serial[4]; /* owned by the caller; NULL = port absent */
+	bool debug_exit;	   /* isa-debug-exit at port 0xf4 and the kvm-unit-tests devices */
+	bool no_reboot;		   /* a reset ends the machine instead of restarting it */
+	uint16_t gdb_port;	   /* 0 = none; the machine then starts stopped, waiting for gdb */
+};
+
+/*
+ * machine_new - build a machine and load its kernel.
+ *
+ * Returns 0, or a negative errno with the story (which file, which field, what would be right).
+ * @ret: machine_free(). Nothing of @cfg is kept but the chardevs.
+ */
+_nodiscard_ int machine_new(const struct machine_config *cfg, struct machine **ret, struct err *err);
+void machine_free(struct machine *m);
+
+/*
+ * machine_run - start the vCPU threads and wait until the machine ends.
+ *
+ * @ret_status: the process exit status that belongs to the end (0 power-off, debug-exit value, 1 failure).
+ */
+enum machine_end machine_run(struct machine *m, int *ret_status, struct err *err);
+
+/* machine_stop - end the machine as if it were switched off. Thread: any; async-signal-safe. */
+void machine_stop(struct machine *m);
+
+/* machine_print_stats - exits and events by kind, for --stats; as JSON when @json. */
+void machine_print_stats(struct machine *m, int fd, bool json);
+
+#endif
