@@ -1,0 +1,216 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Runs a guest and keeps what it said: shared by the drivers in this folder.
+
+The machine monitor under test is $ATOLL (default build/atoll) with engine $ATOLL_ENGINE (default
+interp). With ATOLL_VMM=qemu the same guest runs on QEMU's TCG: to find out whether a guest or the
+machine monitor is wrong, and to develop a test before the machine monitor can run it.
+"""
+
+import codecs
+import os
+import re
+import selectors
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+ROOT = os.path.realpath(os.path.join(os.path.dirname(__file__), "..", ".."))
+TAIL_LINES = 25
+# A guest that prints for ever must not fill the memory of the host.
+CONSOLE_LIMIT = 8 << 20
+
+
+def atoll_path():
+    return os.environ.get("ATOLL", os.path.join(ROOT, "build", "atoll"))
+
+
+def is_qemu():
+    return os.environ.get("ATOLL_VMM", "atoll") == "qemu"
+
+
+def engine():
+    return os.environ.get("ATOLL_ENGINE", "interp")
+
+
+def cache_dir():
+    base = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    return os.environ.get("ATOLL_CACHE") or os.path.join(base, "atoll")
+
+
+def script(name, *args):
+    """Runs a script of the project that prints a path; returns the path, or raises RuntimeError."""
+    p = subprocess.run([os.path.join(ROOT, "scripts", name), "-q", *args],
+                       capture_output=True, text=True, check=False)
+    if p.returncode != 0:
+        lines = p.stderr.strip().splitlines() or ["no message"]
+        raise RuntimeError(f"{name}: {lines[-1]}")
+    return p.stdout.strip().splitlines()[-1]
+
+
+def command(kernel, initrd=None, append="", memory="512M", cpus=1, cpu=None, qemu_cpu=None,
+            debug_exit=False, extra=()):
+    """The command line; `cpu` is a model with features as in --cpu, `qemu_cpu` the same for QEMU."""
+    if is_qemu():
+        cmd = ["qemu-system-x86_64", "-accel", "tcg", "-display", "none", "-serial", "stdio",
+               "-monitor", "none", "-no-reboot", "-nic", "none", "-m", memory, "-smp", str(cpus),
+               "-kernel", kernel]
+        if qemu_cpu:
+            cmd += ["-cpu", qemu_cpu]
+        if debug_exit:
+            cmd += ["-device", "isa-debug-exit,iobase=0xf4,iosize=4", "-device", "pc-testdev"]
+    else:
+        cmd = [atoll_path(), "run", "--kernel", kernel, "--memory", memory, "--cpus", str(cpus),
+               "--engine", engine(), "--no-reboot"]
+        if cpu:
+            cmd += ["--cpu", cpu]
+        if debug_exit:
+            cmd += ["--debug-exit"]
+    if initrd:
+        cmd += ["-initrd" if is_qemu() else "--initrd", initrd]
+    if append:
+        cmd += ["-append" if is_qemu() else "--append", append]
+    return cmd + list(extra)
+
+
+def missing():
+    """Why guests cannot run here, or None."""
+    program = "qemu-system-x86_64" if is_qemu() else atoll_path()
+    return None if shutil.which(program) else f"{program} is not there"
+
+
+class Run:
+    """One finished run: status (None when it was ended by the time limit), console, lines with the
+    host's monotonic time of arrival, seconds."""
+
+    def __init__(self, cmd):
+        self.cmd = cmd
+        self.status = None
+        self.timed_out = False
+        self.lines = []
+        self.seconds = 0.0
+        self.stopped = False
+
+    @property
+    def text(self):
+        return "\n".join(line for _, line in self.lines)
+
+    def find(self, pattern):
+        """The first match of a regular expression in the console's lines, or None."""
+        for _, line in self.lines:
+            m = re.search(pattern, line)
+            if m:
+                return m
+        return None
+
+    def find_all(self, pattern):
+        """(time, match) of each line that matches."""
+        hits = ((t, re.search(pattern, line)) for t, line in self.lines)
+        return [(t, m) for t, m in hits if m]
+
+    def report(self, why):
+        """Prints the failure as TAP diagnostics."""
+        print(f"# {why}")
+        print(f"# command: {shlex.join(self.cmd)}")
+        print(f"# status {self.status}, {self.seconds:.1f} s{', time limit' if self.timed_out else ''}")
+        for _, line in self.lines[-TAIL_LINES:]:
+            print(f"# | {line}")
+        sys.stdout.flush()
+
+
+def run(cmd, limit_s, stdin=None, until=None):
+    """Runs cmd until it ends, `limit_s` seconds passed, or a line matches the pattern `until`.
+
+    `stdin` is a list of (pattern, text): text is typed when a line, whole or not, matches pattern.
+    """
+    r = Run(cmd)
+    typed = list(stdin or [])
+    start = time.monotonic()
+    p = subprocess.Popen(cmd, stdin=subprocess.PIPE if typed else subprocess.DEVNULL,
+                         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True)
+    os.set_blocking(p.stdout.fileno(), False)
+    decoder = codecs.getincrementaldecoder("utf-8")("replace")
+    pending, size = "", 0
+    with selectors.DefaultSelector() as sel:
+        sel.register(p.stdout, selectors.EVENT_READ)
+        while True:
+            left = start + limit_s - time.monotonic()
+            if left <= 0:
+                r.timed_out = True
+                break
+            if not sel.select(min(left, 1.0)):
+                continue
+            data = p.stdout.read()
+            now = time.monotonic()
+            if not data:
+                break
+            size += len(data)
+            pending += decoder.decode(data)
+            *whole, pending = pending.split("\n")
+            fresh = [line.rstrip("\r") for line in whole]
+            r.lines += [(now, line) for line in fresh]
+            if typed and any(re.search(typed[0][0], line) for line in fresh + [pending]):
+                p.stdin.write(typed.pop(0)[1].encode())
+                p.stdin.flush()
+            if until and any(re.search(until, line) for line in fresh + [pending]):
+                r.stopped = True
+                break
+            if size > CONSOLE_LIMIT:
+                r.lines.append((now, "(the guest printed too much)"))
+                break
+    if pending:
+        r.lines.append((time.monotonic(), pending.rstrip("\r")))
+    if r.timed_out or r.stopped or size > CONSOLE_LIMIT:
+        end_group(p)
+    else:
+        try:
+            r.status = p.wait(timeout=max(1.0, start + limit_s - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            r.timed_out = True
+            end_group(p)
+    r.seconds = time.monotonic() - start
+    p.stdout.close()
+    if p.stdin:
+        p.stdin.close()
+    return r
+
+
+def end_group(p):
+    for sig in (signal.SIGTERM, signal.SIGKILL):
+        try:
+            os.killpg(p.pid, sig)
+        except ProcessLookupError:
+            pass
+        try:
+            p.wait(timeout=3)
+            return
+        except subprocess.TimeoutExpired:
+            continue
+
+
+class Tap:
+    """TAP version 13 on standard output."""
+
+    def __init__(self, plan=None):
+        self.count = 0
+        self.failed = 0
+        print("TAP version 13")
+        self.planned = plan is not None
+        if self.planned:
+            print(f"1..{plan}", flush=True)
+
+    def line(self, ok, name, note=""):
+        self.count += 1
+        self.failed += not ok
+        print(f"{'ok' if ok else 'not ok'} {self.count} - {name}{note}", flush=True)
+        return ok
+
+    def skip(self, name, reason):
+        self.line(True, name, f" # SKIP {reason}")
+
+    def done(self):
+        if not self.planned:
+            print(f"1..{self.count}", flush=True)
+        return 1 if self.failed else 0
