@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * A thin layer over pthreads: names for threads, signals blocked (the main thread takes them, so a
+ * handler never runs with a device's mutex held), and no return codes where a failure can only mean
+ * that we broke a rule.
+ */
+#include "sys/thread.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <signal.h>
+#include <time.h>
+
+#include "base/clock.h"
+
+static void *thread_main(void *arg)
+{
+	struct thread *t = arg;
+
+	pthread_setname_np(pthread_self(), t->name);
+	t->fn(t->arg);
+	return NULL;
+}
+
+int thread_start(struct thread *t, const char *name, void (*fn)(void *arg), void *arg,
+		 struct err *err)
+{
+	sigset_t all, old;
+	int e;
+
+	*t = (struct thread){ .name = name, .fn = fn, .arg = arg };
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &old);
+	e = pthread_create(&t->id, NULL, thread_main, t);
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	if (e) {
+		t->name = NULL;
+		errno = e;
+		return err_set_errno(err, "start thread '%s'", name);
+	}
+	return 0;
+}
+
+void thread_join(struct thread *t)
+{
+	int e;
+
+	if (!t->name)
+		return;
+	e = pthread_join(t->id, NULL);
+	assert(e == 0);
+	t->name = NULL;
+}
+
+void mutex_init(pthread_mutex_t *m)
+{
+	int e = pthread_mutex_init(m, NULL);
+
+	assert(e == 0);
+}
+
+void mutex_lock(pthread_mutex_t *m)
+{
+	int e = pthread_mutex_lock(m);
+
+	assert(e == 0);
+}
+
+void mutex_unlock(pthread_mutex_t *m)
+{
+	int e = pthread_mutex_unlock(m);
+
+	assert(e == 0);
+}
+
+void mutex_unlockp(pthread_mutex_t **m)
+{
+	mutex_unlock(*m);
+}
+
+void cond_init(pthread_cond_t *c)
+{
+	pthread_condattr_t attr;
+	int e;
+
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	e = pthread_cond_init(c, &attr);
+	assert(e == 0);
+	pthread_condattr_destroy(&attr);
+}
+
+void cond_wait(pthread_cond_t *c, pthread_mutex_t *m)
+{
+	int e = pthread_cond_wait(c, m);
+
+	assert(e == 0);
+}
+
+int cond_wait_until(pthread_cond_t *c, pthread_mutex_t *m, uint64_t deadline_ns)
+{
+	struct timespec ts = {
+		.tv_sec = (time_t)(deadline_ns / NS_PER_S),
+		.tv_nsec = (long)(deadline_ns % NS_PER_S),
+	};
+	int e;
+
+	if (deadline_ns == UINT64_MAX) {
+		cond_wait(c, m);
+		return 0;
+	}
+	e = pthread_cond_timedwait(c, m, &ts);
+	assert(e == 0 || e == ETIMEDOUT);
+	return -e;
+}
