@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef VM_DEV_I8042_H
+#define VM_DEV_I8042_H
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/attr.h"
+#include "base/err.h"
+#include "vm/board.h"
+
+/*
+ * The keyboard controller (Intel 8042 as in the IBM AT) at ports 0x60 and 0x64 with an AT keyboard that
+ * has no keys, and port 0x92. What guests use it for: finding out that there is a keyboard, and reset by
+ * command 0xfe. A20 is always on; there is no mouse.
+ */
+enum { I8042_QUEUE = 16 };
+
+struct i8042 {
+	pthread_mutex_t lock;
+	struct bus *pio;
+	struct bus_range data, cmd, port92;
+	struct irq_line kbd_irq;
+	const struct machine_events *events;
+	uint8_t status, ctr; /* status register; controller command byte */
+	uint8_t outport;
+	uint8_t pending_cmd; /* controller command that waits for its data byte; 0: none */
+	uint8_t kbd_cmd;     /* keyboard command that waits for its data byte; 0: none */
+	bool scanning;
+	uint8_t scancode_set;
+	uint8_t ram[32];
+	struct {
+		uint8_t byte;
+		bool aux;
+	} queue[I8042_QUEUE];
+	unsigned int head, n;
+	uint8_t last; /* what port 0x60 shows when nothing waits */
+};
+
+/* i8042_init - the controller at its ports, keyboard on GSI 1. Uses of @board: pio, irqs, events.
+ * Returns 0, or what bus_add() says. */
+_nodiscard_ int i8042_init(struct i8042 *k, const struct board *board, struct err *err);
+void i8042_done(struct i8042 *k);
+void i8042_reset(struct i8042 *k);
+
+#endif

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef VM_EVENTS_H
+#define VM_EVENTS_H
+
+#include <stdint.h>
+
+#include "vm/machine.h"
+
+/*
+ * What a device asks of the whole machine: power off, reset, end with a status. The machine's main loop
+ * decides; the callback only records the wish and wakes it, so a device may call it with its mutex held.
+ * @value: MACHINE_DEBUG_EXIT: the value the guest wrote; otherwise 0.
+ * Thread: any.
+ */
+struct machine_events {
+	void (*request)(void *arg, enum machine_end what, uint32_t value);
+	void *arg;
+};
+
+/* machine_request - tell the machine; without a listener the wish is dropped. */
+static inline void machine_request(const struct machine_events *ev, enum machine_end what,
+				   uint32_t value)
+{
+	if (ev && ev->request)
+		ev->request(ev->arg, what, value);
+}
+
+#endif

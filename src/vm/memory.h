@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef VM_MEMORY_H
+#define VM_MEMORY_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/attr.h"
+#include "base/err.h"
+#include "cpu/physmem.h"
+
+/*
+ * The memory of one machine. Guest RAM is one memfd, mapped once; struct physmem shows it to the CPUs:
+ *
+ *	0        - 0xa0000     RAM
+ *	0xa0000  - 0xc0000     not memory: legacy video
+ *	0xc0000  - low_end     RAM (BIOS area included: tables for the guest are put there)
+ *	low_end  - 4 GiB       not memory: PCI (MMCONFIG from 0xb0000000), APICs, ROMs
+ *	4 GiB    - high_end    the rest of the RAM
+ *
+ * RAM behind the legacy video hole is lost, as on a PC. ROM regions may be added.
+ *
+ * Dirty logging: the bitmap has one bit a page of the memfd. A page whose PAGE_F_LOG is set is recorded
+ * on its next write, and the flag is taken off so that later writes cost nothing; memory_log_fetch()
+ * puts it back. A writer stores before it looks at the flag, and flags are made visible by membarrier.
+ */
+#define MEMORY_LOW_LIMIT UINT64_C(0xb0000000) /* RAM below 4 GiB ends here at most: MMCONFIG follows */
+#define MEMORY_HIGH_BASE UINT64_C(0x100000000)
+#define MEMORY_MIN	 (UINT64_C(2) << 20)
+#define MEMORY_MAX	 (UINT64_C(1) << 40)
+
+struct memory {
+	struct physmem phys; /* what CPUs and devices use */
+	int fd;		     /* memfd; RAM first, then ROMs */
+	uint8_t *map;	     /* all of the RAM */
+	uint64_t ram_bytes;
+	uint64_t low_end, high_end; /* ends of RAM below and above 4 GiB; high_end is 4 GiB if none */
+
+	_Atomic uint64_t *dirty; /* one bit a RAM page; NULL: not logging */
+	uint64_t dirty_words;
+
+	/* The engine's handler, behind ours. */
+	void (*engine_written)(void *arg, const struct physmem_region *r, uint64_t off, uint64_t len,
+			       uint8_t flags);
+	void *engine_arg;
+};
+
+/*
+ * memory_init - reserve guest RAM (it costs nothing until it is touched).
+ *
+ * @ram_bytes: whole pages, MEMORY_MIN to MEMORY_MAX.
+ * Returns 0; -EINVAL; -ENOMEM or what memfd_create() and mmap() say. memory_done() undoes it.
+ */
+_nodiscard_ int memory_init(struct memory *m, uint64_t ram_bytes, struct err *err);
+void memory_done(struct memory *m);
+
+/*
+ * memory_add_rom - put @size bytes of @data at @gpa, readable and not writable by the guest.
+ *
+ * Fills the last page with zeros. Before the machine runs.
+ * Returns 0; -EINVAL (not page aligned, empty, wraps, over 256 MiB); -EEXIST (overlaps); -ENOSPC.
+ */
+_nodiscard_ int memory_add_rom(struct memory *m, uint64_t gpa, const void *data, uint64_t size,
+			       struct err *err);
+
+/*
+ * memory_attach_engine - sit between the CPUs and the write handler that cpu_group_new() installed.
+ *
+ * To be called after cpu_group_new(); memory_detach_engine() before cpu_group_free(). Engines must
+ * report writes through physmem->written, not around it, for the dirty log to be complete.
+ */
+void memory_attach_engine(struct memory *m);
+void memory_detach_engine(struct memory *m);
+
+/* memory_log_start - begin to record which RAM pages are written. Returns 0, -EBUSY, -ENOMEM. */
+_nodiscard_ int memory_log_start(struct memory *m);
+/* memory_log_stop - stop recording; harmless when not started. No vCPU or device may be writing. */
+void memory_log_stop(struct memory *m);
+/*
+ * memory_log_fetch - take the set of pages written since the last call.
+ *
+ * @ret: m->dirty_words words; bit n is RAM page n (offset n * 4096 in the memfd).
+ * What was written before the call is in the page when the call returns; what is written later shows in
+ * a later fetch. Returns the number of pages. Thread: one at a time; vCPUs may run.
+ */
+uint64_t memory_log_fetch(struct memory *m, uint64_t *ret);
+
+/*
+ * memory_ptr - host address of guest RAM [gpa, gpa + len) for loaders, or NULL when it is not all RAM
+ * of one region. Whoever writes through it while vCPUs exist calls physmem_wrote().
+ */
+void *memory_ptr(struct memory *m, uint64_t gpa, uint64_t len);
+
+#endif
