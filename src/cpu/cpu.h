@@ -54,7 +54,7 @@ struct cpu_group_config {
 	const char *features;		/* "+x2apic,-pcid", or NULL */
 	struct physmem *mem;		/* machine's; outlives the group */
 	struct timerq *timers;		/* for the APIC timers; outlives the group */
-	const struct clock *clock;	/* CLOCK_MONOTONIC-like; guest time 0 = group creation */
+	struct clock *clock;		/* guest time is 0 when the group is made */
 	const struct cpu_machine_ops *ops;
 	void *arg;
 	bool trace;			/* log every instruction (slow; for debugging the engine) */
@@ -89,7 +89,7 @@ void cpu_group_reset(struct cpu_group *grp);
  * Thread: any; running vCPUs do it at their next instruction boundary. */
 void cpu_group_flush(struct cpu_group *grp);
 
-/* cpu_group_now - guest time in ns since the group was made (stands still while paused). Thread: any. */
+/* cpu_group_now - guest time: ns of the configured clock since the group was made. Thread: any. */
 uint64_t cpu_group_now(const struct cpu_group *grp);
 
 /* cpu_group_tsc_khz - frequency of the guest's time stamp counter. */

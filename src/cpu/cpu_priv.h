@@ -64,7 +64,7 @@ struct cpu {
 	jmp_buf fault_jmp; /* target of cpu_raise() while the engine runs */
 
 	pthread_mutex_t apic_lock; /* guards st.apic and the flags of st.ev that others set */
-	pthread_cond_t wake_cond;  /* with apic_lock: the vCPU sleeps on it in HLT or wait-for-SIPI */
+	_Atomic uint32_t sleeping; /* any: 1 while the vCPU's thread waits in cpu_sleep() */
 	struct timerq_timer apic_timer;
 };
 
@@ -73,7 +73,7 @@ struct cpu_group {
 	struct cpu **cpu;
 	struct physmem *mem;
 	struct timerq *timers;
-	const struct clock *clock;
+	struct clock *clock;
 	const struct cpu_machine_ops *ops;
 	void *arg;
 	struct cpu_cpuid cpuid; /* what the guest is told, and what #UD is raised for */
@@ -84,11 +84,24 @@ struct cpu_group {
 	struct exclusive *exclusive; /* stop-the-world for page-crossing locked accesses */
 };
 
-/* cpu_wake - set pending bits, and wake the vCPU when it sleeps. Takes no lock that callers may hold
- * other than apic_lock of @c, which must NOT be held. Thread: any. */
+/*
+ * cpu_wake - set pending bits (enum cpu_pending), and wake the vCPU when it sleeps.
+ *
+ * Takes no lock. Thread: any; async-signal-safe.
+ */
 void cpu_wake(struct cpu *c, uint32_t pending_bits);
-/* The same for callers that hold c->apic_lock. */
-void cpu_wake_locked(struct cpu *c, uint32_t pending_bits);
+
+/*
+ * cpu_sleep - wait until a pending bit is set; returns at once when one is.
+ *
+ * Whoever waits clears CPU_PEND_INTR and CPU_PEND_EVENT first and looks for events second, so nothing
+ * that arrives in between is missed. Thread: the vCPU's own.
+ */
+void cpu_sleep(struct cpu *c);
+
+/* cpu_reset - power-on state (@is_init: INIT, which keeps the FPU, MSRs and the APIC id). Thread: the
+ * vCPU's own, or any while it does not run. */
+void cpu_reset(struct cpu *c, bool is_init);
 
 /* cpu_read_tsc - the guest's TSC now, with TSC_OFFSET and TSC_ADJUST applied. */
 uint64_t cpu_read_tsc(const struct cpu *c);

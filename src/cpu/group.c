@@ -1,0 +1,220 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * The vCPUs of one machine: making them, waking them, and time. Everything here is the same for every
+ * engine; what runs guest code is behind struct cpu_engine.
+ *
+ * Wake-ups are one atomic word and a futex, so that they may come from any thread, from under any lock
+ * and from a signal handler. A sleeper publishes `sleeping` before it looks at `pending`, a waker sets
+ * `pending` before it looks at `sleeping`; one of the two always sees the other.
+ */
+#include <errno.h>
+#include <linux/futex.h>
+#include <stdlib.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/mem.h"
+#include "cpu/apic.h"
+#include "cpu/cpu_priv.h"
+#include "cpu/exclusive.h"
+
+enum { MAX_CPUS = 64 };
+
+static int engine_pick(enum cpu_engine_kind kind, const struct cpu_engine **ret, struct err *err)
+{
+	switch (kind) {
+	case CPU_ENGINE_AUTO:
+	case CPU_ENGINE_INTERP:
+		*ret = &interp_engine;
+		return 0;
+	case CPU_ENGINE_DBT:
+		return err_set(err, -EOPNOTSUPP,
+			       "engine 'dbt' is not built into this version; use 'interp'");
+	case CPU_ENGINE_KVM:
+		return err_set(err, -EOPNOTSUPP,
+			       "engine 'kvm' is not built into this version; use 'interp'");
+	}
+	return err_set(err, -EINVAL, "unknown engine number %d", (int)kind);
+}
+
+static void cpu_free(struct cpu *c)
+{
+	if (!c)
+		return;
+	if (c->grp->timers)
+		timerq_cancel(c->grp->timers, &c->apic_timer);
+	if (c->engine_data)
+		c->engine->done(c);
+	pthread_mutex_destroy(&c->apic_lock);
+	free(c);
+}
+
+static int cpu_new(struct cpu_group *grp, unsigned int index, const struct cpu_engine *engine,
+		   struct err *err)
+{
+	struct cpu *c = aligned_alloc(64, (sizeof(*c) + 63) & ~(size_t)63);
+	int r;
+
+	if (!c)
+		return err_set(err, -ENOMEM, "no memory for vCPU %u", index);
+	__builtin_memset(c, 0, sizeof(*c));
+	c->grp = grp;
+	c->index = index;
+	c->engine = engine;
+	pthread_mutex_init(&c->apic_lock, NULL);
+	apic_init(c);
+	grp->cpu[index] = c; /* from here on cpu_group_free() takes care of it */
+	cpu_reset(c, false);
+	r = engine->init(c, err);
+	if (r < 0)
+		return err_wrap(err, r, "vCPU %u", index);
+	engine->state_loaded(c);
+	return 0;
+}
+
+int cpu_group_new(const struct cpu_group_config *cfg, struct cpu_group **ret, struct err *err)
+{
+	const struct cpu_engine *engine = NULL;
+	struct cpu_group *grp;
+	int r;
+
+	if (cfg->nr_cpus < 1 || cfg->nr_cpus > MAX_CPUS)
+		return err_set(err, -EINVAL, "%u vCPUs: from 1 to %d are possible", cfg->nr_cpus,
+			       MAX_CPUS);
+	r = engine_pick(cfg->engine, &engine, err);
+	if (r < 0)
+		return r;
+
+	grp = mem_new(sizeof(*grp));
+	grp->nr = cfg->nr_cpus;
+	grp->cpu = mem_new_n(cfg->nr_cpus, sizeof(struct cpu *));
+	grp->mem = cfg->mem;
+	grp->timers = cfg->timers;
+	grp->clock = cfg->clock;
+	grp->ops = cfg->ops;
+	grp->arg = cfg->arg;
+	grp->trace = cfg->trace;
+	grp->tsc_khz = clock_tsc_khz();
+	grp->start_ns = clock_now(cfg->clock);
+	grp->start_tsc = clock_tsc();
+	grp->exclusive = exclusive_new(grp);
+	r = cpuid_build(&grp->cpuid, cfg->model ? cfg->model : "host", cfg->features, cfg->nr_cpus,
+			grp->tsc_khz, err);
+	for (unsigned int k = 0; r == 0 && k < grp->nr; k++)
+		r = cpu_new(grp, k, engine, err);
+	if (r < 0) {
+		cpu_group_free(grp);
+		return r;
+	}
+	*ret = grp;
+	return 0;
+}
+
+void cpu_group_free(struct cpu_group *grp)
+{
+	if (!grp)
+		return;
+	for (unsigned int k = 0; k < grp->nr; k++)
+		cpu_free(grp->cpu[k]);
+	exclusive_free(grp->exclusive);
+	free(grp->cpu);
+	free(grp);
+}
+
+struct cpu *cpu_group_cpu(struct cpu_group *grp, unsigned int index)
+{
+	return grp->cpu[index];
+}
+
+void cpu_group_reset(struct cpu_group *grp)
+{
+	for (unsigned int k = 0; k < grp->nr; k++) {
+		cpu_reset(grp->cpu[k], false);
+		grp->cpu[k]->engine->state_loaded(grp->cpu[k]);
+	}
+}
+
+void cpu_group_flush(struct cpu_group *grp)
+{
+	for (unsigned int k = 0; k < grp->nr; k++)
+		cpu_wake(grp->cpu[k], CPU_PEND_FLUSH);
+}
+
+uint64_t cpu_group_now(const struct cpu_group *grp)
+{
+	return clock_now(grp->clock) - grp->start_ns;
+}
+
+uint64_t cpu_group_tsc_khz(const struct cpu_group *grp)
+{
+	return grp->tsc_khz;
+}
+
+uint64_t cpu_read_tsc(const struct cpu *c)
+{
+	return clock_tsc() - c->grp->start_tsc + c->st.tsc_offset;
+}
+
+void cpu_group_extint(struct cpu_group *grp, bool level)
+{
+	for (unsigned int k = 0; k < grp->nr; k++) {
+		struct cpu *c = grp->cpu[k];
+
+		pthread_mutex_lock(&c->apic_lock);
+		c->st.ev.extint = level;
+		pthread_mutex_unlock(&c->apic_lock);
+		if (level)
+			cpu_wake(c, CPU_PEND_INTR);
+	}
+}
+
+static long futex(_Atomic uint32_t *word, int op, uint32_t value)
+{
+	return syscall(SYS_futex, word, op | FUTEX_PRIVATE_FLAG, value, NULL, NULL, 0);
+}
+
+void cpu_wake(struct cpu *c, uint32_t pending_bits)
+{
+	atomic_fetch_or(&c->pending, pending_bits);
+	if (atomic_load(&c->sleeping))
+		futex(&c->pending, FUTEX_WAKE, 1);
+}
+
+void cpu_sleep(struct cpu *c)
+{
+	uint64_t began = clock_now(c->grp->clock);
+
+	atomic_store(&c->sleeping, 1);
+	while (!atomic_load(&c->pending))
+		futex(&c->pending, FUTEX_WAIT, 0);
+	atomic_store(&c->sleeping, 0);
+	c->stats.halts++;
+	c->stats.halt_ns += clock_now(c->grp->clock) - began;
+}
+
+void cpu_kick(struct cpu *c)
+{
+	cpu_wake(c, CPU_PEND_KICK);
+}
+
+enum cpu_exit cpu_run(struct cpu *c, struct err *err)
+{
+	return c->engine->run(c, err);
+}
+
+unsigned int cpu_index(const struct cpu *c)
+{
+	return c->index;
+}
+
+const struct cpu_stats *cpu_stats(const struct cpu *c)
+{
+	return &c->stats;
+}
+
+void cpu_set_debug(struct cpu *c, const struct cpu_debug *debug)
+{
+	c->debug = *debug;
+	c->engine->state_loaded(c);
+}
