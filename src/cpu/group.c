@@ -42,8 +42,7 @@ static void cpu_free(struct cpu *c)
 {
 	if (!c)
 		return;
-	if (c->grp->timers)
-		timerq_cancel(c->grp->timers, &c->apic_timer);
+	apic_done(c);
 	if (c->engine_data)
 		c->engine->done(c);
 	pthread_mutex_destroy(&c->apic_lock);
