@@ -104,7 +104,8 @@ struct cpu_events {
 	uint8_t mp_state;	/* enum cpu_mp_state */
 	uint8_t sipi_vector;	/* when sipi_pending */
 	bool init_pending, sipi_pending;
-	bool nmi_pending, nmi_masked; /* masked from an NMI's delivery to the next IRET */
+	uint8_t nmi_pending; /* 0 to 2: delivery takes one; 2 only while none is being served */
+	bool nmi_masked;     /* from an NMI's delivery to the next IRET */
 	bool smi_pending;
 	bool sti_shadow, movss_shadow; /* interrupts wait for one more instruction */
 	bool exc_pending;	/* an exception raised by the last instruction is still to be delivered */
@@ -124,7 +125,8 @@ struct cpu_apic_state {
 	uint64_t icr;
 	uint32_t lvt_cmci, lvt_timer, lvt_thermal, lvt_perf, lvt_lint0, lvt_lint1, lvt_error;
 	uint32_t timer_initial, timer_divide;
-	uint64_t timer_start_ns; /* guest time (see cpu_group) when the current count was started */
+	uint64_t timer_start_ns; /* guest time (see cpu_group) when the current count was started;
+				    UINT64_MAX: the count-down has ended */
 	uint64_t tsc_deadline;	 /* guest TSC; 0 = disarmed */
 };
 
