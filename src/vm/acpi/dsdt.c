@@ -1,0 +1,159 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The machine in ACPI's name space: what no other table says. One PCI Express host with its windows and
+ * interrupt wiring, the ISA devices behind its bridge, the processors, and the sleep state that switches
+ * the power off. Interrupts of PCI slots are given as global numbers; there are no link devices, because
+ * the wiring is fixed.
+ */
+#include <stdio.h>
+
+#include "base/attr.h"
+#include "vm/acpi/acpi.h"
+#include "vm/acpi/aml.h"
+#include "vm/dev/acpi_pm.h"
+#include "vm/dev/hpet.h"
+#include "vm/dev/pci.h"
+
+enum { PCI_SLOTS = 32, PCI_PINS = 4, PCI_LPC_ADR = PCI_DEVFN_LPC >> 3 << 16 };
+
+static void add_sleep_states(struct aml *a)
+{
+	aml_name(a, "_S5");
+	aml_package(a, 4);
+	aml_int(a, ACPI_SLP_TYP_S5);
+	aml_int(a, ACPI_SLP_TYP_S5);
+	aml_int(a, 0);
+	aml_int(a, 0);
+	aml_close(a);
+}
+
+static void add_processors(struct aml *a, unsigned int nr)
+{
+	for (unsigned int i = 0; i < nr; i++) {
+		char name[5];
+
+		snprintf(name, sizeof(name), "C%03X", i & 0xfff);
+		aml_device(a, name);
+		aml_name(a, "_HID");
+		aml_string(a, "ACPI0007");
+		aml_name_int(a, "_UID", i);
+		aml_close(a);
+	}
+}
+
+/* Slot s pin p is wired to GSI 16 + (s + p) % 4; the package's source 0 means "a global number". */
+static void add_interrupt_routing(struct aml *a)
+{
+	aml_name(a, "_PRT");
+	aml_package(a, (PCI_SLOTS - 1) * PCI_PINS);
+	for (unsigned int slot = 1; slot < PCI_SLOTS; slot++) {
+		for (unsigned int pin = 0; pin < PCI_PINS; pin++) {
+			aml_package(a, 4);
+			aml_int(a, (uint64_t)slot << 16 | 0xffff);
+			aml_int(a, pin);
+			aml_int(a, 0);
+			aml_int(a, PCI_PIRQ_GSI + (slot + pin) % PCI_NR_PIRQ);
+			aml_close(a);
+		}
+	}
+	aml_close(a);
+}
+
+static void add_isa_devices(struct aml *a, unsigned int serial_mask, struct strbuf *crs)
+{
+	static const struct {
+		const char *name;
+		uint16_t port;
+		unsigned int irq;
+	} com[] = { { "COM1", 0x3f8, 4 }, { "COM2", 0x2f8, 3 }, { "COM3", 0x3e8, 4 },
+		    { "COM4", 0x2e8, 3 } };
+
+	for (unsigned int i = 0; i < ARRAY_SIZE(com); i++) {
+		if (!(serial_mask & 1u << i))
+			continue;
+		aml_device(a, com[i].name);
+		aml_name_eisaid(a, "_HID", "PNP0501");
+		aml_name_int(a, "_UID", i + 1);
+		crs_io(crs, com[i].port, 8);
+		crs_irq(crs, com[i].irq);
+		aml_crs(a, crs);
+		aml_close(a);
+	}
+
+	aml_device(a, "RTC");
+	aml_name_eisaid(a, "_HID", "PNP0B00");
+	crs_io(crs, 0x70, 2);
+	crs_irq(crs, 8);
+	aml_crs(a, crs);
+	aml_close(a);
+
+	aml_device(a, "PS2K");
+	aml_name_eisaid(a, "_HID", "PNP0303");
+	crs_io(crs, 0x60, 1);
+	crs_io(crs, 0x64, 1);
+	crs_irq(crs, 1);
+	aml_crs(a, crs);
+	aml_close(a);
+}
+
+static void add_pci_host(struct aml *a, unsigned int serial_mask, struct strbuf *crs)
+{
+	aml_device(a, "PCI0");
+	aml_name_eisaid(a, "_HID", "PNP0A08");
+	aml_name_eisaid(a, "_CID", "PNP0A03");
+	aml_name_int(a, "_UID", 0);
+	aml_name_int(a, "_SEG", 0);
+	aml_name_int(a, "_BBN", 0);
+	crs_bus_range(crs, 0, 0xff);
+	crs_io(crs, 0xcf8, 8);
+	crs_io_window(crs, 0, 0xcf7);
+	crs_io_window(crs, 0xd00, 0xffff);
+	crs_mem32_window(crs, 0xa0000, 0xbffff);
+	crs_mem32_window(crs, PCI_MMIO32_BASE, PCI_MMIO32_END - 1);
+	aml_crs(a, crs);
+	add_interrupt_routing(a);
+
+	aml_device(a, "LPC");
+	aml_name_int(a, "_ADR", PCI_LPC_ADR);
+	add_isa_devices(a, serial_mask, crs);
+	aml_close(a);
+
+	aml_close(a);
+}
+
+/* Addresses that belong to the board itself, so that nothing else is put there. */
+static void add_motherboard(struct aml *a, struct strbuf *crs)
+{
+	aml_device(a, "MBRD");
+	aml_name_eisaid(a, "_HID", "PNP0C02");
+	aml_name_int(a, "_UID", 1);
+	crs_mem32_fixed(crs, PCI_ECAM_BASE, PCI_ECAM_SIZE);
+	crs_io(crs, ACPI_PM_BASE, ACPI_PM_LEN);
+	crs_io(crs, ACPI_SMI_CMD, 2);
+	aml_crs(a, crs);
+	aml_close(a);
+
+	aml_device(a, "HPET");
+	aml_name_eisaid(a, "_HID", "PNP0103");
+	aml_name_int(a, "_UID", 0);
+	crs_mem32_fixed(crs, HPET_BASE, 0x400);
+	aml_crs(a, crs);
+	aml_close(a);
+}
+
+void acpi_build_dsdt(const struct acpi_config *cfg, struct strbuf *out)
+{
+	struct aml a = { 0 };
+	struct strbuf crs = { 0 };
+
+	add_sleep_states(&a);
+	aml_scope(&a, "_SB");
+	add_motherboard(&a, &crs);
+	add_pci_host(&a, cfg->serial_mask, &crs);
+	add_processors(&a, cfg->nr_cpus);
+	aml_close(&a);
+
+	strbuf_add(out, a.out.p, a.out.n);
+	strbuf_done(&crs);
+	aml_done(&a);
+}
