@@ -83,13 +83,14 @@ def missing():
 
 class Run:
     """One finished run: status (None when it was ended by the time limit), console, lines with the
-    host's monotonic time of arrival, seconds."""
+    host's monotonic time of arrival, start in the same time, and the seconds that it took."""
 
     def __init__(self, cmd):
         self.cmd = cmd
         self.status = None
         self.timed_out = False
         self.lines = []
+        self.start = time.monotonic()
         self.seconds = 0.0
         self.stopped = False
 
@@ -127,7 +128,7 @@ def run(cmd, limit_s, stdin=None, until=None):
     """
     r = Run(cmd)
     typed = list(stdin or [])
-    start = time.monotonic()
+    start = r.start
     p = subprocess.Popen(cmd, stdin=subprocess.PIPE if typed else subprocess.DEVNULL,
                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True)
     os.set_blocking(p.stdout.fileno(), False)
