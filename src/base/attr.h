@@ -47,18 +47,16 @@
 /* The structure that holds `member` at `ptr`. */
 #define container_of(ptr, type, member) ((type *)(void *)((char *)(ptr)-offsetof(type, member)))
 
-/* Each argument is evaluated once. */
-#define MIN(a, b)                                                                                  \
+/* Each argument is evaluated once; may be nested. */
+#define MIN(a, b) PICK_(a, <, b, __COUNTER__)
+#define MAX(a, b) PICK_(a, >, b, __COUNTER__)
+
+#define PICK_(a, op, b, n) PICK__(a, op, b, n)
+#define PICK__(a, op, b, n)                                                                        \
 	__extension__({                                                                            \
-		__typeof__(a) min_a_ = (a);                                                        \
-		__typeof__(b) min_b_ = (b);                                                        \
-		min_a_ < min_b_ ? min_a_ : min_b_;                                                 \
-	})
-#define MAX(a, b)                                                                                  \
-	__extension__({                                                                            \
-		__typeof__(a) max_a_ = (a);                                                        \
-		__typeof__(b) max_b_ = (b);                                                        \
-		max_a_ > max_b_ ? max_a_ : max_b_;                                                 \
+		__typeof__(a) pick_a_##n = (a);                                                    \
+		__typeof__(b) pick_b_##n = (b);                                                    \
+		pick_a_##n op pick_b_##n ? pick_a_##n : pick_b_##n;                                \
 	})
 
 /*

@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef ATOLL_CMD_COMMANDS_H
+#define ATOLL_CMD_COMMANDS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "cmd/table.h"
+
+/*
+ * The subcommands of `atoll` and the options of each, as data. Who carries one out is bound in the
+ * program's main file: `atoll` describes the options of `run` without linking the machine.
+ */
+
+/* Options of `atoll run` and of `atoll-vm`, which it becomes. Texts belong to argv. */
+struct run_opts {
+	const char *kernel;   /* path, never NULL */
+	const char *initrd;   /* path or NULL */
+	const char *append;   /* kernel command line, "" when none is given */
+	uint64_t memory_bytes;
+	uint64_t nr_cpus;     /* 1 to 64 */
+	unsigned engine;      /* index in the choices of --engine: enum cpu_engine_kind */
+	const char *cpu;      /* CPU model name */
+	const char *cpu_features; /* "+x2apic,-pcid", or NULL */
+	struct opt_list serial; /* one each port from COM1 on; empty: stdio on COM1 */
+	bool debug_exit;
+	bool no_reboot;
+	bool stats;
+	bool stats_json;
+	uint64_t gdb_port;    /* 0: none */
+	unsigned log_level;   /* enum log_level */
+};
+
+extern const struct cmd cmd_run;
+
+#endif

@@ -1,0 +1,164 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * From argv to the function that does it. `help` and `completion` are described by tables as well,
+ * so that they show up in their own output; they are carried out here because they are about the
+ * table itself.
+ */
+#include "cmd/table.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/attr.h"
+#include "cmd/table_priv.h"
+#include "cmd/version.h"
+#include "sys/fd.h"
+
+struct help_opts {
+	bool man;
+};
+
+static const struct opt help_options[] = {
+	{
+		.name = "man",
+		.type = OPT_FLAG,
+		.help = "Write a man page (groff source) instead of plain text",
+		OPT_AT(struct help_opts, man),
+	},
+	{ 0 },
+};
+
+const struct cmd cmd_builtin_help = {
+	.name = "help",
+	.summary = "Explain the program or one of its commands",
+	.description = "Without a command, lists the commands.",
+	.args = "[COMMAND]",
+	.args_max = 1,
+	.opts = help_options,
+	.opts_size = sizeof(struct help_opts),
+};
+
+static const char *const shells[] = { "bash", "zsh", "fish", NULL };
+
+const struct cmd cmd_builtin_completion = {
+	.name = "completion",
+	.summary = "Write a completion script for a shell",
+	.description = "Put the output where the shell looks for completions, or load it in the "
+		       "running shell.",
+	.args = "bash|zsh|fish",
+	.args_min = 1,
+	.args_max = 1,
+	.args_choices = shells,
+	.examples = "source <(atoll completion bash)",
+};
+
+static int complain(const struct cmd_program *prog, const struct cmd *cmd, const struct err *err)
+{
+	bool named = cmd && !prog->sole;
+
+	fprintf(stderr, "%s%s%s: %s\n", prog->name, named ? " " : "", named ? cmd->name : "",
+		err_text(err));
+	return 1;
+}
+
+static int print(const struct strbuf *text)
+{
+	return fd_write_full(STDOUT_FILENO, strbuf_cstr(text), text->n) < 0 ? 1 : 0;
+}
+
+static int do_help(const struct cmd_program *prog, const struct cmd_call *call, struct err *err)
+{
+	const struct help_opts *o = call->opts;
+	_cleanup_(strbuf_done) struct strbuf out = { 0 };
+	const struct cmd *about = NULL;
+
+	if (call->nr_args) {
+		if (strcmp(call->args[0], "help") == 0) {
+			about = &cmd_builtin_help;
+		} else if (strcmp(call->args[0], "completion") == 0) {
+			about = &cmd_builtin_completion;
+		} else {
+			const struct cmd_binding *b = cmd_find(prog, call->args[0], err);
+
+			if (!b)
+				return complain(prog, call->cmd, err);
+			about = b->cmd;
+		}
+	}
+	if (o->man)
+		cmd_man(prog, about, &out);
+	else if (about)
+		cmd_help(prog, about, &out);
+	else
+		cmd_help_program(prog, &out);
+	return print(&out);
+}
+
+static int do_completion(const struct cmd_program *prog, const struct cmd_call *call,
+			 struct err *err)
+{
+	_cleanup_(strbuf_done) struct strbuf out = { 0 };
+
+	if (cmd_completion(prog, call->args[0], &out, err) < 0)
+		return complain(prog, call->cmd, err);
+	return print(&out);
+}
+
+static int run(const struct cmd_program *prog, const struct cmd *cmd,
+	       int (*fn)(const struct cmd_call *call), char **argv)
+{
+	_cleanup_(cmd_call_done) struct cmd_call call = { 0 };
+	struct err err = ERR_INIT;
+	bool help;
+	int r = cmd_parse(cmd, argv, &call, &help, &err);
+
+	if (r < 0)
+		return complain(prog, cmd, &err);
+	if (help) {
+		_cleanup_(strbuf_done) struct strbuf out = { 0 };
+
+		cmd_help(prog, cmd, &out);
+		return print(&out);
+	}
+	if (cmd == &cmd_builtin_help)
+		return do_help(prog, &call, &err);
+	if (cmd == &cmd_builtin_completion)
+		return do_completion(prog, &call, &err);
+	return fn(&call);
+}
+
+static int print_version(const struct cmd_program *prog)
+{
+	printf("%s %s\n", prog->name, ATOLL_VERSION);
+	return 0;
+}
+
+int cmd_main(const struct cmd_program *prog, int argc, char **argv)
+{
+	const struct cmd_binding *b;
+	const char *word = argc > 1 ? argv[1] : NULL;
+	struct err err = ERR_INIT;
+
+	if (word && strcmp(word, "--version") == 0)
+		return print_version(prog);
+	if (prog->sole)
+		return run(prog, prog->sole->cmd, prog->sole->fn, argv);
+	if (!word || strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0) {
+		_cleanup_(strbuf_done) struct strbuf out = { 0 };
+
+		cmd_help_program(prog, &out);
+		if (word)
+			return print(&out);
+		fputs(strbuf_cstr(&out), stderr);
+		return 1;
+	}
+	if (strcmp(word, "help") == 0)
+		return run(prog, &cmd_builtin_help, NULL, argv + 1);
+	if (strcmp(word, "completion") == 0)
+		return run(prog, &cmd_builtin_completion, NULL, argv + 1);
+	b = cmd_find(prog, word, &err);
+	if (!b)
+		return complain(prog, NULL, &err);
+	return run(prog, b->cmd, b->fn, argv + 1);
+}
