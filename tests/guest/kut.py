@@ -37,7 +37,10 @@ CPU_MODELS = {"qemu64": "baseline", "Opteron_G1": "baseline", "max": "host"}
 # Parts of a QEMU command line that mean nothing to us, because they only choose between ways in
 # which KVM may do the same thing.
 IGNORED = {("-machine", "pit=off")}
-IGNORED_CPU_FLAGS = {"host-phys-bits"}
+# Our CPUs have one vendor; no section that must pass depends on it.
+IGNORED_CPU_FLAGS = {"host-phys-bits", "vendor=GenuineIntel", "vendor=AuthenticAMD"}
+# Feature names that differ from Linux's, which are ours.
+CPU_FLAGS = {"tsc-deadline": "tsc_deadline_timer"}
 DEFAULT_MEMORY = "128M"
 
 
@@ -64,7 +67,8 @@ def our_cpu(qemu_cpu):
     model, *flags = qemu_cpu.split(",")
     if model not in CPU_MODELS:
         raise ValueError(f"no CPU model like {model}")
-    return ",".join([CPU_MODELS[model]] + [f for f in flags if f not in IGNORED_CPU_FLAGS])
+    flags = [f[0] + CPU_FLAGS.get(f[1:], f[1:]) for f in flags if f not in IGNORED_CPU_FLAGS]
+    return ",".join([CPU_MODELS[model]] + flags)
 
 
 def section_command(tree, keys):
