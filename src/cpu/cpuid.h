@@ -10,38 +10,68 @@
 
 /*
  * What the guest's CPUID says: a table built once from a named model and feature changes, cut down to
- * what the engine and the host can do. Engines raise #UD for instructions outside of it.
+ * what the engines emulate and the host can do. Engines raise #UD for instructions outside of it.
  */
-enum { CPUID_MAX_LEAVES = 96 };
+struct cpu;
+
+enum cpu_feature {
+#define CPUID_FEATURE(symbol, name, leaf, subleaf, reg, bit, model, source) CPUID_##symbol,
+#include "cpu/cpuid_features.def"
+#undef CPUID_FEATURE
+	CPUID_NR_FEATURES,
+};
+
+enum { CPUID_MAX_LEAVES = 64 };
+
 struct cpuid_leaf {
 	uint32_t leaf, subleaf;
-	bool has_subleaf;
-	uint32_t eax, ebx, ecx, edx;
+	bool has_subleaf; /* answers only its subleaf; the other kind ignores ECX */
+	uint32_t reg[4];  /* EAX, EBX, ECX, EDX */
 };
+
 struct cpu_cpuid {
 	unsigned int nr;
 	struct cpuid_leaf leaf[CPUID_MAX_LEAVES];
-	uint32_t max_basic, max_hyper, max_extended;
+	uint64_t features[(CPUID_NR_FEATURES + 63) / 64];
 	uint8_t phys_bits;
-	/* Decoded once for hot checks. */
+	/* Bits that a guest may set; others are #GP. */
 	uint64_t cr4_allowed, efer_allowed, xcr0_allowed;
-	bool has_x2apic, has_tsc_deadline, has_pcid, has_xsave, has_1g_pages, has_nx, has_smap, has_rdtscp;
 };
+
+/* cpuid_has - does the guest see this feature? Thread: any. */
+static inline bool cpuid_has(const struct cpu_cpuid *id, enum cpu_feature f)
+{
+	return id->features[f / 64] >> (f % 64) & 1;
+}
 
 /*
  * cpuid_build - make the table.
  *
- * @model: "baseline", "v2", "v3" or "host"; @features: "+name,-name" or NULL.
- * @tsc_khz: told in the timing leaves.
- * Returns 0, or -EINVAL with what is unknown and what would be right.
+ * @model:     "baseline", "v2", "v3" or "host" (v3 and what else this host can run)
+ * @features:  "+name,-name,phys-bits=N" with names of cpuid_features.def, or NULL
+ * @tsc_khz:   told in the timing leaves
+ * Returns 0, or -EINVAL with what is unknown and what would be right; -EOPNOTSUPP when the host lacks
+ * what the model needs. Thread: any.
  */
-_nodiscard_ int cpuid_build(struct cpu_cpuid *ret, const char *model, const char *features,
-			    unsigned int nr_cpus, uint64_t tsc_khz, struct err *err);
+_nodiscard_
+int cpuid_build(struct cpu_cpuid *ret, const char *model, const char *features,
+		unsigned int nr_cpus, uint64_t tsc_khz, struct err *err);
 
-/* cpuid_get - answer CPUID(leaf, subleaf) from the table; APIC ids, OSXSAVE and the like are the caller's. */
+/*
+ * cpuid_get - answer CPUID from the table, without what depends on a vCPU's present state.
+ *
+ * @ret: EAX, EBX, ECX, EDX. A leaf above the highest is answered as the highest basic leaf's range is on
+ * AMD processors: with zeros. Thread: any.
+ */
 void cpuid_get(const struct cpu_cpuid *id, uint32_t leaf, uint32_t subleaf, uint32_t ret[4]);
 
-/* cpuid_has_isa - may the guest execute instructions of this Zydis ISA set (ZydisISASet)? */
+/*
+ * cpuid_exec - answer CPUID as an instruction of vCPU @c: with its APIC id, CR4.OSXSAVE, the size of the
+ * enabled XSAVE area. Thread: the vCPU's own.
+ */
+void cpuid_exec(const struct cpu *c, uint32_t leaf, uint32_t subleaf, uint32_t ret[4]);
+
+/* cpuid_has_isa - may the guest execute instructions of this Zydis ISA set (ZydisISASet)? Thread: any. */
 bool cpuid_has_isa(const struct cpu_cpuid *id, unsigned int isa_set);
 
 #endif

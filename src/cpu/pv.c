@@ -45,7 +45,7 @@ static uint32_t next_version(const struct cpu *c, uint64_t gpa)
 static void write_system_time(struct cpu *c)
 {
 	uint64_t gpa = c->st.pv_system_time & ~UINT64_C(3);
-	uint8_t info[TIME_INFO_SIZE] = {0};
+	uint8_t info[TIME_INFO_SIZE] = { 0 };
 	uint32_t mul;
 	int8_t shift;
 	uint32_t version = next_version(c, gpa);
@@ -80,15 +80,10 @@ int pv_msr_read(struct cpu *c, uint32_t index, uint64_t *ret)
 {
 	switch (index) {
 	case PV_MSR_WALL_CLOCK:
-	case PV_MSR_WALL_CLOCK_NEW:
-		*ret = c->st.pv_wall_clock;
-		return 0;
+	case PV_MSR_WALL_CLOCK_NEW: *ret = c->st.pv_wall_clock; return 0;
 	case PV_MSR_SYSTEM_TIME:
-	case PV_MSR_SYSTEM_TIME_NEW:
-		*ret = c->st.pv_system_time;
-		return 0;
-	default:
-		return -EINVAL;
+	case PV_MSR_SYSTEM_TIME_NEW: *ret = c->st.pv_system_time; return 0;
+	default: return -EINVAL;
 	}
 }
 
@@ -105,8 +100,7 @@ int pv_msr_write(struct cpu *c, uint32_t index, uint64_t value)
 		c->st.pv_system_time = value;
 		pv_tsc_changed(c);
 		return 0;
-	default:
-		return -EINVAL;
+	default: return -EINVAL;
 	}
 }
 

@@ -14,16 +14,20 @@
 #include "cpu/pv.h"
 
 enum { RESET_FCW = 0x40, INIT_MXCSR = 0x1f80, CPUID_SIGNATURE_LEAF = 1 };
-#define RESET_PAT UINT64_C(0x0007040600070406)
-#define RESET_DR6 UINT64_C(0xffff0ff0)
-#define RESET_DR7 UINT64_C(0x400)
+#define RESET_PAT               UINT64_C(0x0007040600070406)
+#define RESET_DR6               UINT64_C(0xffff0ff0)
+#define RESET_DR7               UINT64_C(0x400)
 #define MISC_ENABLE_FAST_STRING UINT64_C(1)
-#define HWCR_TSC_FREQ_SEL (UINT64_C(1) << 24) /* AMD: the TSC counts at P0 frequency; reads as 1 */
+#define HWCR_TSC_FREQ_SEL       (UINT64_C(1) << 24) /* AMD: the TSC counts at P0 frequency; reads as 1 */
 
 static const struct cpu_seg reset_data = {
-	.limit = 0xffff, .attr = SEG_P | SEG_S | SEG_TYPE_WR | SEG_TYPE_ACCESSED};
-static const struct cpu_seg reset_code = {.base = 0xffff0000, .limit = 0xffff, .sel = 0xf000,
-	.attr = SEG_P | SEG_S | SEG_TYPE_CODE | SEG_TYPE_WR | SEG_TYPE_ACCESSED};
+	.limit = 0xffff, .attr = SEG_P | SEG_S | SEG_TYPE_WR | SEG_TYPE_ACCESSED
+};
+static const struct cpu_seg reset_code = { .base = 0xffff0000,
+					   .limit = 0xffff,
+					   .sel = 0xf000,
+					   .attr = SEG_P | SEG_S | SEG_TYPE_CODE | SEG_TYPE_WR |
+						   SEG_TYPE_ACCESSED };
 
 static void reset_fpu(struct cpu_fpu *f)
 {
@@ -85,8 +89,8 @@ void cpu_reset(struct cpu *c, bool is_init)
 		s->seg[k] = reset_data;
 	s->seg[CPU_CS] = reset_code;
 	s->gdtr.limit = s->idtr.limit = 0xffff;
-	s->ldtr = (struct cpu_seg){.limit = 0xffff, .attr = SEG_P | 2};
-	s->tr = (struct cpu_seg){.limit = 0xffff, .attr = SEG_P | 11};
+	s->ldtr = (struct cpu_seg){ .limit = 0xffff, .attr = SEG_P | 2 };
+	s->tr = (struct cpu_seg){ .limit = 0xffff, .attr = SEG_P | 11 };
 	cpuid_get(&c->grp->cpuid, CPUID_SIGNATURE_LEAF, 0, signature);
 	s->gpr[CPU_RDX] = signature[0];
 	s->dr6 = RESET_DR6;
@@ -160,10 +164,12 @@ int cpu_state_check(const struct cpu_state *s, struct err *err)
 	if (s->fpu.mxcsr & ~UINT32_C(0xffff))
 		return err_set(err, -EINVAL, "MXCSR 0x%x has reserved bits", s->fpu.mxcsr);
 	if (s->fpu.xcomp_bv || (s->fpu.xstate_bv & ~s->xcr0))
-		return err_set(err, -EINVAL, "the FPU image is compacted or has features beyond XCR0");
+		return err_set(err, -EINVAL,
+			       "the FPU image is compacted or has features beyond XCR0");
 	if (s->ev.mp_state > CPU_MP_SHUTDOWN)
 		return err_set(err, -EINVAL, "multiprocessor state %u is unknown", s->ev.mp_state);
 	if (s->ev.exc_pending && s->ev.exc_vector > 31)
-		return err_set(err, -EINVAL, "pending exception %u: from 0 to 31", s->ev.exc_vector);
+		return err_set(err, -EINVAL, "pending exception %u: from 0 to 31",
+			       s->ev.exc_vector);
 	return 0;
 }

@@ -86,7 +86,8 @@ struct cpu_fpu {
 	uint32_t mxcsr, mxcsr_mask;
 	uint8_t st[8][16]; /* ST(0) first; MMX registers alias the low 8 bytes (by stack position) */
 	uint8_t xmm[16][16];
-	uint8_t reserved[96];
+	uint16_t fcs, fds; /* selectors of fip and fdp: not part of the 64-bit image */
+	uint8_t reserved[92];
 	uint64_t xstate_bv, xcomp_bv;
 	uint8_t header_reserved[48];
 	uint8_t ymm_hi[16][16];
@@ -153,10 +154,10 @@ struct cpu_state {
 
 	uint64_t efer, star, lstar, cstar, sfmask, kernel_gs_base;
 	uint64_t sysenter_cs, sysenter_esp, sysenter_eip;
-	uint64_t pat, tsc_aux, tsc_offset, tsc_adjust, misc_enable, spec_ctrl;
+	uint64_t pat, tsc_aux, tsc_offset, tsc_adjust, misc_enable;
 	uint64_t mtrr_def_type, mtrr_fixed[11], mtrr_var[CPU_MTRR_VAR][2];
-	uint64_t mcg_status, mcg_ctl, hwcr;
-	uint64_t pv_wall_clock, pv_system_time, pv_eoi, pv_steal_time, pv_poll_control, pv_async_pf;
+	uint64_t mcg_status, debugctl, hwcr;
+	uint64_t pv_wall_clock, pv_system_time;
 	uint64_t smbase;
 
 	struct cpu_fpu fpu;
