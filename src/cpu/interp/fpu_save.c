@@ -1,0 +1,384 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * FXSAVE, FXRSTOR, the XSAVE family and MXCSR.
+ *
+ * struct cpu_fpu is the standard XSAVE image, so most of it is copying; what is not: 32-bit pointer formats,
+ * eight vector registers outside of 64-bit mode, exception pointers that are stored only while an x87
+ * exception is pending (as AMD's FPU does), and which component is in its initial state. That is decided by
+ * content, as AMD's hardware does for vector registers. Components: 0 x87, 1 SSE, 2 AVX.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "base/bytes.h"
+#include "cpu/interp/fpu.h"
+
+enum { X87 = 1, SSE = 2, AVX = 4 };
+enum { OFF_MXCSR = 24, OFF_ST = 32, OFF_XMM = 160, OFF_HEADER = 512, OFF_YMM = 576 };
+#define XCOMP_COMPACT (UINT64_C(1) << 63)
+
+static bool is_zero(const void *p, unsigned int n)
+{
+	const uint8_t *b = p;
+
+	while (n >= 8 && get_le64(b) == 0)
+		b += 8, n -= 8;
+	return n == 0;
+}
+
+static unsigned int nr_vectors(const struct cpu *c)
+{
+	return c->mode == CPU_MODE_64 ? 16 : 8;
+}
+
+static void check_nm_all(struct cpu *c)
+{
+	if (unlikely(c->st.cr0 & (CR0_EM | CR0_TS)))
+		cpu_raise(c, VEC_NM);
+}
+
+/* Bytes 0 to 23 of the image. @wide: REX.W, 64-bit pointers without selectors. */
+static void x87_head(const struct cpu_fpu *f, bool wide, uint8_t b[24])
+{
+	bool pending = f->fsw & FSW_ES;
+
+	memset(b, 0, 24);
+	put_le16(b, f->fcw);
+	put_le16(b + 2, f->fsw);
+	b[4] = f->ftw;
+	if (!pending)
+		return;
+	put_le16(b + 6, f->fop);
+	put_le64(b + 8, wide ? f->fip : (uint32_t)f->fip | (uint64_t)f->fcs << 32);
+	put_le64(b + 16, wide ? f->fdp : (uint32_t)f->fdp | (uint64_t)f->fds << 32);
+}
+
+static void x87_load(struct cpu_fpu *f, bool wide, const uint8_t *image)
+{
+	f->fcw = (get_le16(image) & 0x1f7f) | 0x40;
+	f->fsw = get_le16(image + 2);
+	f->ftw = image[4];
+	f->fop = get_le16(image + 6) & 0x7ff;
+	f->fip = get_le64(image + 8);
+	f->fdp = get_le64(image + 16);
+	if (!wide) {
+		f->fcs = (uint16_t)(f->fip >> 32);
+		f->fds = (uint16_t)(f->fdp >> 32);
+		f->fip = (uint32_t)f->fip;
+		f->fdp = (uint32_t)f->fdp;
+	} else {
+		f->fcs = f->fds = 0;
+	}
+	for (unsigned int k = 0; k < 8; k++) {
+		memset(f->st[k], 0, 16);
+		memcpy(f->st[k], image + OFF_ST + 16 * k, 10);
+	}
+	fpu_update_es(f);
+}
+
+/* The registers as FXSAVE writes them: the unused bytes of each are zero. */
+static void x87_registers(const struct cpu_fpu *f, uint8_t b[128])
+{
+	memset(b, 0, 128);
+	for (unsigned int k = 0; k < 8; k++)
+		memcpy(b + 16 * k, f->st[k], 10);
+}
+
+static uint64_t aligned_operand(struct cpu *c, const struct insn *i, unsigned int size, unsigned int align,
+				bool write)
+{
+	uint64_t lin = insn_lin(c, i, size, write);
+
+	if (lin & (align - 1))
+		cpu_raise_err(c, VEC_GP, 0);
+	return lin;
+}
+
+static void do_fxsave(struct cpu *c, const struct insn *i)
+{
+	const struct cpu_fpu *f = &c->st.fpu;
+	unsigned int size = OFF_XMM + 16 * nr_vectors(c);
+	uint8_t b[416];
+	uint64_t lin;
+
+	check_nm_all(c);
+	lin = aligned_operand(c, i, 512, 16, true);
+	x87_head(f, i->opsize == 8, b);
+	put_le32(b + OFF_MXCSR, f->mxcsr);
+	put_le32(b + OFF_MXCSR + 4, MXCSR_MASK);
+	x87_registers(f, b + OFF_ST);
+	memcpy(b + OFF_XMM, f->xmm, size - OFF_XMM);
+	mem_probe(c, lin, 512, (i->flags & INSN_SS) | MEM_RMW);
+	st_bytes(c, lin, b, size, i->flags & INSN_SS);
+}
+
+static void do_fxrstor(struct cpu *c, const struct insn *i)
+{
+	struct cpu_fpu *f = &c->st.fpu;
+	uint8_t b[512];
+
+	check_nm_all(c);
+	ld_bytes(c, aligned_operand(c, i, 512, 16, false), b, 512, i->flags & INSN_SS);
+	if (get_le32(b + OFF_MXCSR) & ~(uint32_t)MXCSR_MASK)
+		cpu_raise_err(c, VEC_GP, 0);
+	x87_load(f, i->opsize == 8, b);
+	f->mxcsr = get_le32(b + OFF_MXCSR);
+	memcpy(f->xmm, b + OFF_XMM, 16 * nr_vectors(c));
+}
+
+/* --- XSAVE ------------------------------------------------------------------------------------------ */
+
+/* Which components are not in their initial state. */
+static uint64_t in_use(const struct cpu_fpu *f)
+{
+	uint64_t used = 0;
+
+	if (f->fcw != FCW_INIT || f->fsw || f->ftw || !is_zero(f->st, sizeof(f->st)))
+		used |= X87;
+	if (!is_zero(f->xmm, sizeof(f->xmm)))
+		used |= SSE;
+	if (!is_zero(f->ymm_hi, sizeof(f->ymm_hi)))
+		used |= AVX;
+	return used;
+}
+
+static void check_xsave(struct cpu *c)
+{
+	if (!(c->st.cr4 & CR4_OSXSAVE))
+		cpu_raise(c, VEC_UD);
+	if (c->st.cr0 & CR0_TS)
+		cpu_raise(c, VEC_NM);
+}
+
+static uint64_t requested(const struct cpu *c)
+{
+	return (c->st.gpr[CPU_RAX] & 0xffffffff) | c->st.gpr[CPU_RDX] << 32;
+}
+
+enum save_kind { SAVE_ALL, SAVE_OPT, SAVE_COMPACT };
+
+/* Everything is checked before anything is written; XSAVE touches only the components asked for. */
+static void save(struct cpu *c, const struct insn *i, enum save_kind kind)
+{
+	const struct cpu_fpu *f = &c->st.fpu;
+	unsigned int how = i->flags & INSN_SS, nvec = nr_vectors(c);
+	uint64_t lin, mask, used, write, bv = 0;
+	uint8_t head[24], regs[128], mx[8], header[64];
+
+	check_xsave(c);
+	mask = requested(c) & c->st.xcr0;
+	lin = aligned_operand(c, i, OFF_YMM, 64, true);
+	used = in_use(f) & mask;
+	if (kind == SAVE_COMPACT && (mask & SSE) && f->mxcsr != MXCSR_INIT)
+		used |= SSE;
+	write = kind == SAVE_ALL ? mask : used;
+
+	mem_probe(c, lin, OFF_YMM, how | MEM_RMW);
+	if (write & AVX)
+		mem_probe(c, lin + OFF_YMM, 16 * nvec, how | MEM_RMW);
+	if (kind != SAVE_COMPACT)
+		bv = ld64(c, lin + OFF_HEADER, how);
+	if (write & X87) {
+		x87_head(f, i->opsize == 8, head);
+		x87_registers(f, regs);
+		st_bytes(c, lin, head, sizeof(head), how);
+		st_bytes(c, lin + OFF_ST, regs, sizeof(regs), how);
+	}
+	if (kind == SAVE_COMPACT ? write & SSE : mask & (SSE | AVX)) {
+		put_le32(mx, f->mxcsr);
+		put_le32(mx + 4, MXCSR_MASK);
+		st_bytes(c, lin + OFF_MXCSR, mx, sizeof(mx), how);
+	}
+	if (write & SSE)
+		st_bytes(c, lin + OFF_XMM, f->xmm, 16 * nvec, how);
+	if (write & AVX)
+		st_bytes(c, lin + OFF_YMM, f->ymm_hi, 16 * nvec, how);
+	if (kind == SAVE_COMPACT) {
+		memset(header, 0, sizeof(header));
+		put_le64(header, used);
+		put_le64(header + 8, XCOMP_COMPACT | mask);
+		st_bytes(c, lin + OFF_HEADER, header, 16, how);
+	} else {
+		st64(c, lin + OFF_HEADER, (bv & ~mask) | used, how);
+	}
+}
+
+static void do_xsave(struct cpu *c, const struct insn *i)
+{
+	save(c, i, SAVE_ALL);
+}
+
+static void do_xsaveopt(struct cpu *c, const struct insn *i)
+{
+	save(c, i, SAVE_OPT);
+}
+
+static void do_xsavec(struct cpu *c, const struct insn *i)
+{
+	save(c, i, SAVE_COMPACT);
+}
+
+/* SDM volume 1, 13.8.1 and 13.8.2: what makes XRSTOR raise #GP. */
+static bool header_ok(const struct cpu *c, const uint8_t *header)
+{
+	uint64_t bv = get_le64(header), comp = get_le64(header + 8);
+
+	if (comp & XCOMP_COMPACT) {
+		if ((comp & ~XCOMP_COMPACT & ~c->st.xcr0) || (bv & ~comp))
+			return false;
+		return is_zero(header + 16, 48);
+	}
+	return comp == 0 && !(bv & ~c->st.xcr0) && is_zero(header + 16, 8);
+}
+
+static void do_xrstor(struct cpu *c, const struct insn *i)
+{
+	struct cpu_fpu *f = &c->st.fpu;
+	unsigned int how = i->flags & INSN_SS, nvec = nr_vectors(c);
+	uint8_t b[OFF_YMM], ymm[256];
+	uint64_t lin, mask, bv;
+	uint32_t mxcsr = MXCSR_INIT;
+	bool compact;
+
+	check_xsave(c);
+	mask = requested(c) & c->st.xcr0;
+	lin = aligned_operand(c, i, OFF_YMM, 64, false);
+	ld_bytes(c, lin, b, sizeof(b), how);
+	if (!header_ok(c, b + OFF_HEADER))
+		cpu_raise_err(c, VEC_GP, 0);
+	bv = get_le64(b + OFF_HEADER);
+	compact = get_le64(b + OFF_HEADER + 8) & XCOMP_COMPACT;
+	if (mask & bv & AVX)
+		ld_bytes(c, lin + OFF_YMM, ymm, 16 * nvec, how);
+	if (!compact || (bv & SSE))
+		mxcsr = get_le32(b + OFF_MXCSR);
+	if (compact ? mask & SSE : mask & (SSE | AVX)) {
+		if (mxcsr & ~(uint32_t)MXCSR_MASK)
+			cpu_raise_err(c, VEC_GP, 0);
+		f->mxcsr = mxcsr;
+	}
+	if (mask & X87) {
+		if (bv & X87) {
+			x87_load(f, i->opsize == 8, b);
+		} else {
+			fpu_init(f);
+			memset(f->st, 0, sizeof(f->st));
+		}
+	}
+	if (mask & SSE) {
+		if (bv & SSE)
+			memcpy(f->xmm, b + OFF_XMM, 16 * nvec);
+		else
+			memset(f->xmm, 0, 16 * nvec);
+	}
+	if (mask & AVX) {
+		if (bv & AVX)
+			memcpy(f->ymm_hi, ymm, 16 * nvec);
+		else
+			memset(f->ymm_hi, 0, 16 * nvec);
+	}
+}
+
+/* --- MXCSR ------------------------------------------------------------------------------------------ */
+
+static void load_mxcsr(struct cpu *c, const struct insn *i)
+{
+	uint32_t v = ld32(c, insn_lin(c, i, 4, false), i->flags & INSN_SS);
+
+	if (v & ~(uint32_t)MXCSR_MASK)
+		cpu_raise_err(c, VEC_GP, 0);
+	c->st.fpu.mxcsr = v;
+}
+
+static void do_ldmxcsr(struct cpu *c, const struct insn *i)
+{
+	hostop_check_sse(c);
+	load_mxcsr(c, i);
+}
+
+static void do_vldmxcsr(struct cpu *c, const struct insn *i)
+{
+	hostop_check_avx(c);
+	load_mxcsr(c, i);
+}
+
+static void do_stmxcsr(struct cpu *c, const struct insn *i)
+{
+	hostop_check_sse(c);
+	st32(c, insn_lin(c, i, 4, true), c->st.fpu.mxcsr, i->flags & INSN_SS);
+}
+
+static void do_vstmxcsr(struct cpu *c, const struct insn *i)
+{
+	hostop_check_avx(c);
+	st32(c, insn_lin(c, i, 4, true), c->st.fpu.mxcsr, i->flags & INSN_SS);
+}
+
+int fpu_bind_save(const struct dec *d, struct insn *i)
+{
+	static const struct {
+		uint16_t mnemonic;
+		bool wide;
+		interp_fn *fn;
+	} table[] = {
+		{ ZYDIS_MNEMONIC_FXSAVE, false, do_fxsave },
+		{ ZYDIS_MNEMONIC_FXSAVE64, true, do_fxsave },
+		{ ZYDIS_MNEMONIC_FXRSTOR, false, do_fxrstor },
+		{ ZYDIS_MNEMONIC_FXRSTOR64, true, do_fxrstor },
+		{ ZYDIS_MNEMONIC_XSAVE, false, do_xsave },
+		{ ZYDIS_MNEMONIC_XSAVE64, true, do_xsave },
+		{ ZYDIS_MNEMONIC_XSAVEOPT, false, do_xsaveopt },
+		{ ZYDIS_MNEMONIC_XSAVEOPT64, true, do_xsaveopt },
+		{ ZYDIS_MNEMONIC_XSAVEC, false, do_xsavec },
+		{ ZYDIS_MNEMONIC_XSAVEC64, true, do_xsavec },
+		{ ZYDIS_MNEMONIC_XRSTOR, false, do_xrstor },
+		{ ZYDIS_MNEMONIC_XRSTOR64, true, do_xrstor },
+		{ ZYDIS_MNEMONIC_LDMXCSR, false, do_ldmxcsr },
+		{ ZYDIS_MNEMONIC_VLDMXCSR, false, do_vldmxcsr },
+		{ ZYDIS_MNEMONIC_STMXCSR, false, do_stmxcsr },
+		{ ZYDIS_MNEMONIC_VSTMXCSR, false, do_vstmxcsr },
+	};
+
+	for (unsigned int k = 0; k < ARRAY_SIZE(table); k++) {
+		if (table[k].mnemonic != d->zi.mnemonic)
+			continue;
+		i->fn = table[k].fn;
+		i->opsize = table[k].wide ? 8 : 4;
+		return 0;
+	}
+	return -EINVAL;
+}
+
+const struct interp_op interp_ops_fpu[] = {
+	{ ZYDIS_MNEMONIC_FNINIT, fpu_bind_x87 },
+	{ ZYDIS_MNEMONIC_FNCLEX, fpu_bind_x87 },
+	{ ZYDIS_MNEMONIC_FWAIT, fpu_bind_x87 },
+	{ ZYDIS_MNEMONIC_FENI8087_NOP, fpu_bind_x87 },
+	{ ZYDIS_MNEMONIC_FDISI8087_NOP, fpu_bind_x87 },
+	{ ZYDIS_MNEMONIC_FSETPM287_NOP, fpu_bind_x87 },
+	{ ZYDIS_MNEMONIC_FLDCW, fpu_bind_x87 },
+	{ ZYDIS_MNEMONIC_FNSTCW, fpu_bind_x87 },
+	{ ZYDIS_MNEMONIC_FNSTSW, fpu_bind_x87 },
+	{ ZYDIS_MNEMONIC_FNSTENV, fpu_bind_x87 },
+	{ ZYDIS_MNEMONIC_FLDENV, fpu_bind_x87 },
+	{ ZYDIS_MNEMONIC_FNSAVE, fpu_bind_x87 },
+	{ ZYDIS_MNEMONIC_FRSTOR, fpu_bind_x87 },
+	{ ZYDIS_MNEMONIC_EMMS, fpu_bind_x87 },
+	{ ZYDIS_MNEMONIC_FXSAVE, fpu_bind_save },
+	{ ZYDIS_MNEMONIC_FXSAVE64, fpu_bind_save },
+	{ ZYDIS_MNEMONIC_FXRSTOR, fpu_bind_save },
+	{ ZYDIS_MNEMONIC_FXRSTOR64, fpu_bind_save },
+	{ ZYDIS_MNEMONIC_XSAVE, fpu_bind_save },
+	{ ZYDIS_MNEMONIC_XSAVE64, fpu_bind_save },
+	{ ZYDIS_MNEMONIC_XSAVEOPT, fpu_bind_save },
+	{ ZYDIS_MNEMONIC_XSAVEOPT64, fpu_bind_save },
+	{ ZYDIS_MNEMONIC_XSAVEC, fpu_bind_save },
+	{ ZYDIS_MNEMONIC_XSAVEC64, fpu_bind_save },
+	{ ZYDIS_MNEMONIC_XRSTOR, fpu_bind_save },
+	{ ZYDIS_MNEMONIC_XRSTOR64, fpu_bind_save },
+	{ ZYDIS_MNEMONIC_LDMXCSR, fpu_bind_save },
+	{ ZYDIS_MNEMONIC_VLDMXCSR, fpu_bind_save },
+	{ ZYDIS_MNEMONIC_STMXCSR, fpu_bind_save },
+	{ ZYDIS_MNEMONIC_VSTMXCSR, fpu_bind_save },
+	{ 0, NULL },
+};
