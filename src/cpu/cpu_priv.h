@@ -39,6 +39,7 @@ enum cpu_mode { CPU_MODE_16, CPU_MODE_32, CPU_MODE_64 }; /* default operand and 
 
 struct tlb_entry;
 struct insn;
+struct interp_sys;
 
 struct cpu {
 	struct cpu_state st; /* first: handlers address it with small displacements */
@@ -52,12 +53,14 @@ struct cpu {
 	bool protected_mode;	     /* CR0.PE and not V86 */
 	bool long_mode;		     /* EFER.LMA */
 	_Atomic uint32_t pending;    /* any: enum cpu_pending */
+	uint32_t due;		     /* enum event_due of interp/events.h: what the run loop must look at */
 	uint64_t last_fault_lin;
 
 	struct cpu_group *grp;
 	unsigned int index;
 	const struct cpu_engine *engine;
 	void *engine_data;
+	struct interp_sys *sys;	     /* interpreter: TLB, event delivery (interp/sys_priv.h) */
 	struct cpu_stats stats;
 	struct cpu_debug debug;
 

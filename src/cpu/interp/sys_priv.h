@@ -1,0 +1,213 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef CPU_INTERP_SYS_PRIV_H
+#define CPU_INTERP_SYS_PRIV_H
+
+#include "cpu/interp/events.h"
+#include "cpu/interp/interp_priv.h"
+#include "cpu/mmu.h"
+
+/*
+ * Inside the privileged half of the interpreter: the software TLB, event delivery, segments.
+ */
+
+/* --- software TLB (tlb.c, mem.c) ---------------------------------------------------------------- */
+
+enum { TLB_WORDS = TLB_SIZE / 64, TLB_NR_CTX = 8 };
+
+/* Entries of one privilege. What flushing must know stands beside the entries, not in them. */
+struct tlb_set {
+	struct tlb_entry e[TLB_SIZE];
+	uint64_t gpa[TLB_SIZE];  /* of the page */
+	uint8_t shift[TLB_SIZE]; /* size of the mapping that the page is a part of */
+	uint64_t used[TLB_WORDS], global[TLB_WORDS], large[TLB_WORDS];
+};
+
+/* The translations of one PCID. */
+struct tlb_ctx {
+	uint16_t pcid;
+	uint64_t last_use;
+	struct tlb_set set[MMU_NR_PRIV];
+};
+
+/* How the event being delivered counts when another fault comes: SDM volume 3, table 6-4. */
+enum exc_class { EXC_BENIGN, EXC_CONTRIBUTORY, EXC_PAGE, EXC_DOUBLE };
+
+struct interp_sys {
+	struct tlb_ctx *ctx;             /* current */
+	struct tlb_ctx *all[TLB_NR_CTX]; /* NULL: not yet needed */
+	uint64_t ctx_clock;
+	struct tlb_entry *tlb_fetch; /* table for instruction fetches */
+	uint8_t priv, priv_sys;      /* enum mmu_priv: of data accesses; of implicit ones */
+	bool align_check;            /* CR0.AM, AC and CPL 3: tlb_cur is the empty table */
+	bool watch;                  /* data breakpoints (guest's or debugger's) exist */
+	bool in_exclusive;
+	uint32_t code_breaks; /* guest's enabled instruction breakpoints, bit n for DRn */
+	uint32_t data_breaks; /* data breakpoints, bit n for DRn */
+	uint32_t io_breaks;
+
+	/* Delivery. */
+	bool delivering;       /* a hardware event or exception is being delivered */
+	uint8_t deliver_class; /* enum exc_class of it */
+	bool ext;              /* EXT bit of error codes raised now */
+	uint64_t trap_dr6;     /* #DB conditions met by the present instruction */
+	bool debug_hit;        /* debugger's watchpoint or step: leave after this one */
+	bool debug_skip;       /* the debugger has seen the breakpoint at debug_rip */
+	uint64_t debug_rip;
+	bool step_tf, step_rf, rf_loaded;
+	bool intr_waiting; /* an interrupt or NMI waits for IF, a shadow or IRET */
+	bool nmi_waiting;
+};
+
+/* tlb_select - choose tables after CPL, CR0.AM, CR4.SMAP or RFLAGS.AC changed. */
+void tlb_select(struct cpu *c);
+/* tlb_load_cr3 - the address space is now @pcid; @keep: what is cached for it stays valid. */
+void tlb_load_cr3(struct cpu *c, unsigned int pcid, bool keep);
+/* tlb_flush_pcid - forget non-global translations of one PCID, or (@has_lin) of one address of it. */
+void tlb_flush_pcid(struct cpu *c, unsigned int pcid, bool has_lin, uint64_t lin);
+/* tlb_flush_nonglobal_all - forget non-global translations of every PCID. */
+void tlb_flush_nonglobal_all(struct cpu *c);
+/* tlb_insert - remember a translation. @flags NULL: no host memory (only gpa is of use). */
+void tlb_insert(struct cpu *c, enum mmu_priv priv, uint64_t lin, const struct mmu_page *page,
+		uint8_t *host, _Atomic uint8_t *flags, bool may_write, bool may_data);
+_nodiscard_
+int tlb_init(struct cpu *c);
+void tlb_done(struct cpu *c);
+
+/* mem_ld, mem_st - by linear address with a stated privilege; @how as in enum mem_how. */
+uint64_t mem_ld(struct cpu *c, uint64_t lin, unsigned int size, unsigned int how,
+		enum mmu_priv priv);
+void mem_st(struct cpu *c, uint64_t lin, unsigned int size, uint64_t value, unsigned int how,
+	    enum mmu_priv priv);
+/* mem_check - raise what accessing the range with a privilege would raise. @how: MEM_RMW = write. */
+void mem_check(struct cpu *c, uint64_t lin, unsigned int len, unsigned int how, enum mmu_priv priv);
+/* mem_or8_sys - atomically set bits of a byte of a descriptor table. */
+void mem_or8_sys(struct cpu *c, uint64_t lin, uint8_t set);
+
+/* Implicit supervisor accesses: descriptor tables, IDT, TSS. */
+static inline uint64_t sys_ld(struct cpu *c, uint64_t lin, unsigned int size)
+{
+	return mem_ld(c, lin, size, MEM_SYS, c->sys->priv_sys);
+}
+static inline void sys_st(struct cpu *c, uint64_t lin, unsigned int size, uint64_t v)
+{
+	mem_st(c, lin, size, v, MEM_SYS, c->sys->priv_sys);
+}
+
+/* watch_update - after DR7, DR0-3 or c->debug changed. */
+void watch_update(struct cpu *c);
+/* watch_access - an access happened: record breakpoints that match. */
+void watch_access(struct cpu *c, uint64_t lin, unsigned int len, bool is_write);
+/* watch_covers - may a breakpoint match in this page? Then the TLB must not have it. */
+bool watch_covers(const struct cpu *c, uint64_t lin);
+/* watch_io - port access: record I/O breakpoints. */
+void watch_io(struct cpu *c, uint16_t port, unsigned int size);
+/* watch_exec - DR6 bits of guest instruction breakpoints at a linear address. */
+uint64_t watch_exec(const struct cpu *c, uint64_t lin);
+
+/* --- descriptors and segments (seg.c) ------------------------------------------------------------- */
+
+enum sys_type { /* types of system descriptors: SDM volume 3, table 3-2 */
+		SYS_TSS16 = 1,
+		SYS_LDT = 2,
+		SYS_TSS16_BUSY = 3,
+		SYS_CALL16 = 4,
+		SYS_TASK_GATE = 5,
+		SYS_INT16 = 6,
+		SYS_TRAP16 = 7,
+		SYS_TSS = 9,
+		SYS_TSS_BUSY = 11,
+		SYS_CALL = 12,
+		SYS_INT = 14,
+		SYS_TRAP = 15,
+};
+
+struct desc {
+	uint64_t lo, hi; /* hi: second half of 16-byte descriptors, when read */
+	uint64_t lin;    /* where it is */
+	uint16_t attr;   /* enum cpu_seg_attr */
+};
+
+static inline unsigned int desc_dpl(const struct desc *d)
+{
+	return (d->attr & SEG_DPL) >> SEG_DPL_SHIFT;
+}
+static inline bool desc_is_code(const struct desc *d)
+{
+	return (d->attr & (SEG_S | SEG_TYPE_CODE)) == (SEG_S | SEG_TYPE_CODE);
+}
+static inline bool desc_is_conforming(const struct desc *d)
+{
+	return d->attr & SEG_TYPE_DOWN;
+}
+static inline bool desc_is_writable_data(const struct desc *d)
+{
+	return (d->attr & (SEG_S | SEG_TYPE_CODE | SEG_TYPE_WR)) == (SEG_S | SEG_TYPE_WR);
+}
+
+/* desc_read - the descriptor that a non-null selector names; false when it lies beyond its table. */
+_nodiscard_
+bool desc_read(struct cpu *c, uint16_t sel, struct desc *ret);
+/* desc_read_sys - the same for system descriptors: 16 bytes in long mode. Raises #GP(@sel) when it is
+ * beyond the table or its upper half is not what it must be. */
+void desc_read_sys(struct cpu *c, uint16_t sel, struct desc *ret);
+/* desc_to_seg - what loading the descriptor puts into the hidden part of a segment register. */
+struct cpu_seg desc_to_seg(const struct desc *d, uint16_t sel);
+/* desc_set_accessed - set the accessed bit in memory and in @d, when it is not. */
+void desc_set_accessed(struct cpu *c, struct desc *d);
+/* seg_null - a register loaded with a null selector. */
+struct cpu_seg seg_null(uint16_t sel, unsigned int dpl);
+/* seg_load - MOV, POP, LDS...: load a data or stack segment register, with all checks and faults. */
+void seg_load(struct cpu *c, unsigned int reg, uint16_t sel);
+/* seg_load_real - real and V86 mode: base = selector * 16. */
+void seg_load_real(struct cpu *c, unsigned int reg, uint16_t sel);
+/* seg_drop_inner - returning outward: data segments that @new_cpl may not use become null. */
+void seg_drop_inner(struct cpu *c, unsigned int new_cpl);
+
+/* --- stack frames (stack.c) ------------------------------------------------------------------------ */
+
+/* A stack to push a frame on or to take one from. */
+struct stk {
+	struct cpu_seg ss;
+	uint64_t sp, mask; /* mask: 0xffff, 0xffffffff or all ones */
+	bool is_64;        /* flat, canonical check instead of limits */
+	bool is_real;      /* real or V86 mode: only the limit counts */
+	enum mmu_priv priv;
+	uint16_t err_sel; /* selector in the error code of #SS: 0, or that of a new stack */
+};
+/* stk_cur - the present stack. */
+struct stk stk_cur(struct cpu *c);
+/* stk_push - push @n values of @size bytes, val[0] first. All are checked before any is written. */
+void stk_push(struct cpu *c, struct stk *s, const uint64_t *val, unsigned int n, unsigned int size);
+/* stk_pop - read @n values from the top; moves s->sp only. */
+void stk_pop(struct cpu *c, struct stk *s, uint64_t *val, unsigned int n, unsigned int size);
+/* stk_sp_set - write s->sp back to rsp as its width says. */
+void stk_sp_set(struct cpu *c, const struct stk *s);
+/* tss_stack - SS:SP for privilege level @level from the TSS (not long mode), checked. Raises #TS, #SS. */
+void tss_stack(struct cpu *c, unsigned int level, struct stk *ret);
+/* tss_stack64 - RSPn (@ist 0) or ISTn from a 64-bit TSS. */
+uint64_t tss_stack64(struct cpu *c, unsigned int level, unsigned int ist);
+
+/* --- task switches (task.c) ------------------------------------------------------------------------ */
+
+enum task_reason { TASK_JMP, TASK_CALL, TASK_IRET, TASK_GATE };
+/*
+ * task_switch - hardware task switch to the TSS that @sel names.
+ *
+ * @reason: TASK_GATE is an interrupt or exception through a task gate; @has_error: push @error on the
+ * new stack. Faults before the new state is loaded are the old task's, later ones the new one's.
+ */
+void task_switch(struct cpu *c, uint16_t sel, enum task_reason reason, bool has_error,
+		 uint32_t error);
+
+/* --- events (events.c, exc.c, deliver.c) ------------------------------------------------------------ */
+
+enum event_kind { EVENT_EXTERNAL, EVENT_EXCEPTION, EVENT_SOFT, EVENT_SOFT_EXC };
+/* deliver - enter the handler of a vector through IVT or IDT; the return address is st.rip. */
+void deliver(struct cpu *c, unsigned int vector, enum event_kind kind, bool has_error,
+	     uint32_t error);
+/* deliver_v86_redirected - INT n in V86 mode sent to the program's own handler (VME). */
+void deliver_v86_redirected(struct cpu *c, unsigned int vector);
+/* io_check - raise #GP(0) when IOPL and the TSS's bitmap do not allow the ports. */
+void io_check(struct cpu *c, uint16_t port, unsigned int size);
+
+#endif
