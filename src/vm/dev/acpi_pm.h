@@ -12,8 +12,9 @@
 #include "vm/board.h"
 
 /*
- * ACPI fixed hardware (ACPI 6.4, chapter 4.8) at the ports of an ICH9 power-management block, the reset
- * control register 0xcf9 and the SMI command port 0xb2. The DSDT must name ACPI_SLP_TYP_S5 in \_S5.
+ * ACPI fixed hardware (ACPI 6.4, chapter 4.8) at the ports of an ICH9 power-management block, and the SMI
+ * command port 0xb2. The PM timer has 24 bits. The reset register 0xcf9 is the ISA bridge's: pci.h.
+ * The DSDT must name ACPI_SLP_TYP_S5 in \_S5.
  */
 #define ACPI_PM_BASE	 0x600
 #define ACPI_PM1_EVT	 (ACPI_PM_BASE + 0x00) /* 2 status, 2 enable */
@@ -31,24 +32,23 @@ enum {
 	ACPI_SMI_ENABLE = 2,  /* value for FADT ACPI_ENABLE */
 	ACPI_SMI_DISABLE = 3, /* value for FADT ACPI_DISABLE */
 	ACPI_SLP_TYP_S5 = 0,  /* \_S5 package: first two elements */
-	ACPI_SLP_TYP_S3 = 1,
 };
 
 struct acpi_pm {
 	pthread_mutex_t lock;
 	struct bus *pio;
-	struct bus_range range, smi, reset_port;
+	struct bus_range range, smi;
 	struct irq_line sci;
 	struct clock *clock;
 	struct timerq *timers;
 	const struct machine_events *events;
 	struct timerq_timer timer; /* next overflow of the PM timer */
-	uint64_t start_ns;
+	uint64_t start_ns; /* when the PM timer was 0; constant */
 	uint16_t pm1_sts, pm1_en, pm1_cnt;
 	uint8_t gpe_sts[ACPI_GPE0_LEN / 2], gpe_en[ACPI_GPE0_LEN / 2];
-	uint8_t apm_cmd, apm_sts, rst_cnt;
+	uint8_t apm_cmd, apm_sts;
 	uint32_t smi_en, smi_sts;
-	bool timer_bit; /* bit 23 of the timer when it was last looked at */
+	uint64_t half_turns; /* how often bit 23 of the timer had changed when it was last looked at */
 };
 
 /* acpi_pm_init - the registers at their ports. Uses of @board: pio, irqs, timers, clock, events.

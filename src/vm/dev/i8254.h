@@ -23,12 +23,12 @@ struct i8254_counter {
 	bool bcd, gate;
 	bool null_count;      /* written but not yet loaded */
 	bool loaded;	      /* a count was written since the control word */
-	bool armed;	      /* modes 1, 5: a gate edge came since; modes 0, 4: counting to the end */
+	bool armed;	      /* modes 1, 5: a gate edge came since */
 	bool write_high, read_high; /* which byte comes next with access 3 */
 	uint8_t write_low;
 	uint32_t count;	      /* reload value, 1 to 0x10000 (BCD: 10000) */
-	uint64_t start_ns;    /* when it was loaded */
-	uint64_t paused_ticks; /* gate low in modes 0, 2, 3, 4: ticks done before */
+	uint64_t start_ns;    /* when it was loaded, or went on after a pause */
+	uint64_t paused_ticks; /* ticks done before that */
 	bool count_latched, status_latched;
 	uint16_t latch;
 	uint8_t status;
@@ -45,7 +45,8 @@ struct i8254 {
 	struct i8254_counter ch[3];
 	bool speaker;
 	bool irq_disabled; /* the HPET took over IRQ 0 */
-	bool irq_level;
+	uint64_t next_ns;  /* when the timer is armed for; UINT64_MAX: not */
+	uint64_t last_ns;  /* last interrupt */
 };
 
 /* i8254_init - the timer at its ports, counter 0 on GSI 0. Uses of @board: pio, irqs, timers, clock.

@@ -49,6 +49,7 @@ struct i8259 {
 _nodiscard_ int i8259_init(struct i8259 *p, const struct board *board,
 			   void (*intr)(void *arg, bool level), void *arg, struct err *err);
 void i8259_done(struct i8259 *p);
+/* i8259_reset - as PC firmware leaves the pair: vectors 8 and 0x70, nothing masked. */
 void i8259_reset(struct i8259 *p);
 
 /* i8259_set_output - connect the INTR pin; tells the present level at once. Before the CPUs run. */

@@ -22,8 +22,8 @@ struct ioapic {
 	struct bus *mmio;
 	struct bus_range range;
 	uint8_t select, id;
-	uint32_t lines; /* input levels, before polarity */
-	uint32_t irr;	/* edge seen or level delivered-but-not-sent, per pin */
+	uint32_t lines; /* input levels */
+	uint32_t irr;	/* per pin: a level that is there, an edge not yet sent */
 	uint64_t redir[IOAPIC_PINS];
 	void (*msi)(void *arg, uint64_t addr, uint32_t data);
 	void *msi_arg;

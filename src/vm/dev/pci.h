@@ -56,8 +56,10 @@ struct pci_dev {
 	uint8_t w1cmask[PCI_CONFIG_SIZE]; /* bits that writing 1 clears */
 	struct pci_bar bar[PCI_NR_BARS];
 	uint16_t cap_end;		 /* first free byte for capabilities */
-	bool intx;			 /* level of the interrupt pin */
-	/* After the guest wrote [off, off + size) of the space; under the bus lock. May be NULL. */
+	bool intx;			 /* what the device wants its interrupt pin to be */
+	bool intx_out;			 /* what it is: the guest may have switched it off */
+	/* After the guest wrote [off, off + size) of the space; under the bus lock, so it must not call
+	 * pci_config_*() or pci_dev_set_intx(). May be NULL. */
 	void (*config_written)(struct pci_dev *d, uint16_t off, unsigned int size);
 };
 
@@ -66,14 +68,16 @@ struct pci_bus {
 	struct bus *pio, *mmio;
 	struct irq_router *irqs;
 	struct bus_range addr_port, data_port, ecam;
+	const struct machine_events *events;
 	uint32_t address; /* what was written to 0xcf8 */
+	uint8_t rst_cnt;  /* 0xcf9 */
 	struct pci_dev *dev[256];
 	unsigned int pirq_count[PCI_NR_PIRQ]; /* devices that raise each */
 	struct pci_dev host, lpc;
 };
 
-/* pci_init - the host with its two bridges. Uses of @board: pio, mmio, irqs. Returns 0, or what
- * bus_add() says. The reset control register 0xcf9 is acpi_pm's. */
+/* pci_init - the host with its two bridges, and the reset control register 0xcf9, which is a byte inside
+ * the address port. Uses of @board: pio, mmio, irqs, events. Returns 0, or what bus_add() says. */
 _nodiscard_ int pci_init(struct pci_bus *p, const struct board *board, struct err *err);
 void pci_done(struct pci_bus *p);
 /* pci_reset - BARs, commands and interrupt routing of every device as after power-on. */

@@ -29,8 +29,8 @@ struct rtc {
 	uint8_t index;
 	uint8_t cmos[RTC_CMOS_SIZE];
 	int64_t offset_ns;    /* guest's wall clock minus the host's */
-	uint64_t frozen_ns;   /* guest's wall clock while SET is on */
-	uint64_t periodic_next_ns; /* monotonic */
+	int64_t last_second;  /* guest's wall clock when the update and alarm flags were last looked at */
+	uint64_t periodic_next_ns; /* monotonic; 0: no rate is set */
 	bool irq_disabled;    /* the HPET took over IRQ 8 */
 };
 

@@ -42,6 +42,7 @@ struct serial16550 {
 	struct serial_fifo rx, tx;
 	bool thre_pending;     /* transmitter-empty interrupt waits to be seen in IIR */
 	bool timeout_pending;
+	uint64_t timeout_ns;   /* when it will be; 0: not waiting */
 	bool rx_refused;       /* the chardev was told that there is no room */
 };
 

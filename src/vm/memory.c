@@ -1,0 +1,269 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * Guest memory. One memfd holds RAM and ROMs, so that another process (a device back end, the receiving
+ * side of a live update) can map the same bytes, and a snapshot is a file already. Pages are reserved,
+ * not allocated: a machine costs what its guest touches.
+ *
+ * Dirty logging must not cost running guests anything while it is off, and little while it is on: a
+ * page's flag byte, which every writer looks at anyway, sends the first write after a fetch here.
+ *
+ *	flag set  --guest writes--> flag cleared, then bit set  --fetch: bit taken, flag set--> ...
+ *
+ * The flag is cleared before the bit is set. The other way round, a fetch in between would take the bit
+ * and set the flag, and our late clearing would hide all later writes.
+ */
+#include "vm/memory.h"
+
+#include <errno.h>
+#include <linux/membarrier.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "base/attr.h"
+#include "base/checked.h"
+
+#define VIDEO_HOLE     UINT64_C(0xa0000)
+#define VIDEO_HOLE_END UINT64_C(0xc0000)
+#define ROM_MAX	       (UINT64_C(256) << 20)
+#define PHYS_LIMIT     (UINT64_C(1) << 46) /* no region ends beyond what a CPU model can address */
+
+/* Flags for one region; pages of zeros until they are used. */
+static _Atomic uint8_t *flags_new(uint64_t size)
+{
+	void *p = mmap(NULL, size >> GUEST_PAGE_SHIFT, PROT_READ | PROT_WRITE,
+		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+	return p == MAP_FAILED ? NULL : p;
+}
+
+static int region_add(struct memory *m, uint64_t gpa, uint64_t size, uint8_t *hva, bool is_rom,
+		      struct err *err)
+{
+	struct physmem *p = &m->phys;
+	_Atomic uint8_t *flags;
+	unsigned int at;
+
+	for (at = 0; at < p->nr && p->region[at].gpa < gpa; at++)
+		;
+	for (unsigned int k = 0; k < p->nr; k++)
+		if (range_overlap(p->region[k].gpa, p->region[k].size, gpa, size))
+			return err_set(err, -EEXIST, "memory at 0x%llx is there already",
+				       (unsigned long long)gpa);
+	if (p->nr == PHYSMEM_MAX_REGIONS)
+		return err_set(err, -ENOSPC, "more than %d memory regions", PHYSMEM_MAX_REGIONS);
+	flags = flags_new(size);
+	if (!flags)
+		return err_set(err, -ENOMEM, "no memory for the page flags of guest memory");
+	memmove(&p->region[at + 1], &p->region[at], (p->nr - at) * sizeof(p->region[0]));
+	p->region[at] = (struct physmem_region){
+		.gpa = gpa, .size = size, .hva = hva, .is_rom = is_rom, .page_flags = flags};
+	p->nr++;
+	return 0;
+}
+
+/* What a flagged page's write does: the log's part, then the engine's. */
+static void written(void *arg, const struct physmem_region *r, uint64_t off, uint64_t len,
+		    uint8_t flags)
+{
+	struct memory *m = arg;
+	_Atomic uint64_t *dirty = m->dirty;
+
+	if ((flags & PAGE_F_LOG) && dirty && !r->is_rom) {
+		uint64_t first = off >> GUEST_PAGE_SHIFT, last = (off + len - 1) >> GUEST_PAGE_SHIFT;
+		uint64_t base = (uint64_t)(r->hva - m->map) >> GUEST_PAGE_SHIFT;
+
+		for (uint64_t p = first; p <= last; p++) {
+			if (!(atomic_fetch_and(&r->page_flags[p], (uint8_t)~PAGE_F_LOG) & PAGE_F_LOG))
+				continue;
+			atomic_fetch_or(&dirty[(base + p) / 64], UINT64_C(1) << ((base + p) & 63));
+		}
+	}
+	if ((flags & ~PAGE_F_LOG) && m->engine_written)
+		m->engine_written(m->engine_arg, r, off, len, flags);
+}
+
+int memory_init(struct memory *m, uint64_t ram_bytes, struct err *err)
+{
+	uint64_t low = MIN(ram_bytes, MEMORY_LOW_LIMIT), high = ram_bytes - low;
+	void *map;
+	int r = 0;
+
+	*m = (struct memory){.fd = -1};
+	if (ram_bytes < MEMORY_MIN || ram_bytes > MEMORY_MAX || (ram_bytes & GUEST_PAGE_MASK))
+		return err_set(err, -EINVAL,
+			       "%llu bytes of memory: whole 4 KiB pages from 2 MiB to 1 TiB are possible",
+			       (unsigned long long)ram_bytes);
+	m->fd = memfd_create("guest-ram", MFD_CLOEXEC);
+	if (m->fd < 0)
+		return err_set_errno(err, "guest memory");
+	if (ftruncate(m->fd, (off_t)ram_bytes) < 0) {
+		r = err_set_errno(err, "guest memory of %llu bytes", (unsigned long long)ram_bytes);
+		goto fail;
+	}
+	map = mmap(NULL, ram_bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, m->fd, 0);
+	if (map == MAP_FAILED) {
+		r = err_set_errno(err, "map guest memory of %llu bytes",
+				  (unsigned long long)ram_bytes);
+		goto fail;
+	}
+	m->map = map;
+	m->ram_bytes = ram_bytes;
+	m->low_end = low;
+	m->high_end = MEMORY_HIGH_BASE + high;
+	m->phys.written = written;
+	m->phys.written_arg = m;
+	/* The kernel merges what it can into huge pages where it is configured to; no matter if not. */
+	(void)madvise(map, ram_bytes, MADV_HUGEPAGE);
+	(void)syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0);
+
+	r = region_add(m, 0, VIDEO_HOLE, m->map, false, err);
+	if (r == 0)
+		r = region_add(m, VIDEO_HOLE_END, low - VIDEO_HOLE_END, m->map + VIDEO_HOLE_END,
+			       false, err);
+	if (r == 0 && high)
+		r = region_add(m, MEMORY_HIGH_BASE, high, m->map + low, false, err);
+	if (r == 0)
+		return 0;
+fail:
+	memory_done(m);
+	return r;
+}
+
+void memory_done(struct memory *m)
+{
+	struct physmem *p = &m->phys;
+
+	for (unsigned int k = 0; k < p->nr; k++) {
+		/* Neither fails for what we mapped ourselves. */
+		munmap((void *)p->region[k].page_flags, p->region[k].size >> GUEST_PAGE_SHIFT);
+		if (p->region[k].is_rom)
+			munmap(p->region[k].hva, p->region[k].size);
+	}
+	if (m->map)
+		munmap(m->map, m->ram_bytes);
+	if (m->map || m->fd > 0)
+		close(m->fd);
+	free((void *)m->dirty);
+	*m = (struct memory){.fd = -1};
+}
+
+int memory_add_rom(struct memory *m, uint64_t gpa, const void *data, uint64_t size, struct err *err)
+{
+	uint64_t end, whole = align_up(size, GUEST_PAGE_SIZE);
+	void *hva;
+	int r;
+
+	if (!size || size > ROM_MAX || (gpa & GUEST_PAGE_MASK) || !add_ok(gpa, whole, &end) ||
+	    end > PHYS_LIMIT)
+		return err_set(err, -EINVAL, "a ROM of %llu bytes cannot be at 0x%llx",
+			       (unsigned long long)size, (unsigned long long)gpa);
+	hva = mmap(NULL, whole, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (hva == MAP_FAILED)
+		return err_set_errno(err, "memory for a ROM");
+	memcpy(hva, data, size);
+	r = region_add(m, gpa, whole, hva, true, err);
+	if (r < 0)
+		munmap(hva, whole);
+	return r;
+}
+
+void memory_attach_engine(struct memory *m)
+{
+	if (m->phys.written == written && m->phys.written_arg == m)
+		return;
+	m->engine_written = m->phys.written;
+	m->engine_arg = m->phys.written_arg;
+	m->phys.written = written;
+	m->phys.written_arg = m;
+}
+
+void memory_detach_engine(struct memory *m)
+{
+	m->engine_written = NULL;
+	m->engine_arg = NULL;
+	m->phys.written = written;
+	m->phys.written_arg = m;
+}
+
+/* After this, every writer that runs has seen the flags set before, or its store is visible to us. */
+static void flags_visible(void)
+{
+	if (syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0) < 0)
+		(void)syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0);
+}
+
+static void flag_page(struct memory *m, uint64_t page)
+{
+	const struct physmem_region *r;
+	uint64_t off = page << GUEST_PAGE_SHIFT;
+
+	for (unsigned int k = 0; k < m->phys.nr; k++) {
+		r = &m->phys.region[k];
+		if (r->is_rom)
+			continue;
+		if (off - (uint64_t)(r->hva - m->map) < r->size) {
+			off -= (uint64_t)(r->hva - m->map);
+			atomic_fetch_or(&r->page_flags[off >> GUEST_PAGE_SHIFT], PAGE_F_LOG);
+			return;
+		}
+	}
+}
+
+int memory_log_start(struct memory *m)
+{
+	_Atomic uint64_t *dirty;
+
+	if (m->dirty)
+		return -EBUSY;
+	m->dirty_words = ((m->ram_bytes >> GUEST_PAGE_SHIFT) + 63) / 64;
+	dirty = calloc(m->dirty_words, sizeof(*dirty));
+	if (!dirty)
+		return -ENOMEM;
+	m->dirty = dirty;
+	for (uint64_t p = 0; p < m->ram_bytes >> GUEST_PAGE_SHIFT; p++)
+		flag_page(m, p);
+	flags_visible();
+	return 0;
+}
+
+void memory_log_stop(struct memory *m)
+{
+	struct physmem *p = &m->phys;
+
+	if (!m->dirty)
+		return;
+	for (unsigned int k = 0; k < p->nr; k++)
+		for (uint64_t n = 0; n < p->region[k].size >> GUEST_PAGE_SHIFT; n++)
+			atomic_fetch_and(&p->region[k].page_flags[n], (uint8_t)~PAGE_F_LOG);
+	free((void *)m->dirty);
+	m->dirty = NULL;
+	m->dirty_words = 0;
+}
+
+uint64_t memory_log_fetch(struct memory *m, uint64_t *ret)
+{
+	uint64_t n = 0;
+
+	for (uint64_t w = 0; w < m->dirty_words; w++) {
+		uint64_t bits = atomic_exchange(&m->dirty[w], 0);
+
+		ret[w] = bits;
+		n += (uint64_t)__builtin_popcountll(bits);
+		for (; bits; bits &= bits - 1)
+			flag_page(m, w * 64 + (uint64_t)__builtin_ctzll(bits));
+	}
+	flags_visible();
+	return n;
+}
+
+void *memory_ptr(struct memory *m, uint64_t gpa, uint64_t len)
+{
+	const struct physmem_region *r = physmem_find(&m->phys, gpa);
+
+	if (!r || r->is_rom || !range_ok(gpa - r->gpa, len, r->size))
+		return NULL;
+	return r->hva + (gpa - r->gpa);
+}
