@@ -73,17 +73,10 @@ static const struct opt run_options[] = {
 		.type = OPT_STR,
 		.arg = "MODEL",
 		.help = "CPU model: baseline, v2, v3, or host (what this machine and the engine "
-			"both have)",
+			"both have), with features added and taken away as in v2,+x2apic,-pcid",
 		.def = "host",
 		.choices = { "baseline", "v2", "v3", "host" },
 		OPT_AT(struct run_opts, cpu),
-	},
-	{
-		.name = "cpu-features",
-		.type = OPT_STR,
-		.arg = "LIST",
-		.help = "CPU features added to and taken from the model, as in +x2apic,-pcid",
-		OPT_AT(struct run_opts, cpu_features),
 	},
 	{
 		.name = "serial",

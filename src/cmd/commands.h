@@ -20,8 +20,7 @@ struct run_opts {
 	uint64_t memory_bytes;
 	uint64_t nr_cpus;     /* 1 to 64 */
 	unsigned engine;      /* index in the choices of --engine: enum cpu_engine_kind */
-	const char *cpu;      /* CPU model name */
-	const char *cpu_features; /* "+x2apic,-pcid", or NULL */
+	const char *cpu;      /* model and changes: "host", "v2,+x2apic,-pcid" */
 	struct opt_list serial; /* one each port from COM1 on; empty: stdio on COM1 */
 	bool debug_exit;
 	bool no_reboot;

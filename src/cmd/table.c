@@ -34,10 +34,12 @@ size_t opt_nr_choices(const struct opt *opt)
 	return n;
 }
 
-/* Near enough to be a typing error of the other: a third of the letters, at least one. */
+/* Near enough to be a typing error of the other: a third of the letters, or two that changed places. */
 static bool is_near(struct str a, struct str b)
 {
-	return str_distance(a, b) <= MAX(MAX(a.n, b.n) / 3, (size_t)1);
+	size_t n = MAX(a.n, b.n);
+
+	return str_distance(a, b) <= MAX(n / 3, n > 3 ? (size_t)2 : (size_t)1);
 }
 
 /* What a word was probably meant to be, of those offered to it one by one. */
