@@ -6,9 +6,12 @@
 # their paths). Needs gcc-multilib.
 set -euo pipefail
 
+# shellcheck source=scripts/lib-fetch.sh
 . "$(dirname "$(readlink -f "$0")")/lib-fetch.sh"
 
-[ "${1:-}" != -q ] || QUIET=1
+if [ "${1:-}" = -q ]; then
+	QUIET=1
+fi
 need gcc make tar xz
 dir=$ATOLL_CACHE/x86-selftests
 if [ -e "$dir/done" ]; then
@@ -31,11 +34,12 @@ make -C "$dir/src/tools/testing/selftests/x86" -k OUTPUT="$dir/bin" >"$dir/build
 	{ grep -m 5 error "$dir/build.log" >&2; die "the selftests do not build: see $dir/build.log"; }
 
 # Where a test opens a library by name, ldd does not see it.
-libs='/lib/x86_64-linux-gnu/libgcc_s.so.1 /usr/lib32/libgcc_s.so.1'
-for program in "$dir"/bin/*; do
-	libs="$libs $(ldd "$program" 2>/dev/null | grep -o '/[^ ]*' || true)"
-done
-for lib in $(printf '%s\n' $libs | sort -u); do
+{
+	printf '%s\n' /lib/x86_64-linux-gnu/libgcc_s.so.1 /usr/lib32/libgcc_s.so.1
+	for program in "$dir"/bin/*; do
+		ldd "$program" 2>/dev/null | grep -o '/[^ ]*' || true
+	done
+} | sort -u | while read -r lib; do
 	[ -e "$lib" ] || continue
 	mkdir -p "$dir/lib/${lib%/*}"
 	cp -L "$lib" "$dir/lib/$lib"

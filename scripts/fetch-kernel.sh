@@ -5,6 +5,7 @@
 # cache is not looked up again, so this also works without a network; --refresh looks again.
 set -euo pipefail
 
+# shellcheck source=scripts/lib-fetch.sh
 . "$(dirname "$(readlink -f "$0")")/lib-fetch.sh"
 
 usage()
@@ -45,8 +46,7 @@ fetch_kernel()
 	686 | 686-pae) fetch_deb "linux-image-$flavor" i386 '' "$dir" './boot/*' ;;
 	6.12 | 6.12-cloud)
 		local package=linux-image-6.12${flavor#6.12}-amd64
-		local -a apt_opts=()
-		if [ -e "$dir/package" ] || apt_has "$package"; then
+		if [ -e "$dir/package" ] || host_apt_has "$package"; then
 			fetch_deb "$package" amd64 '' "$dir" './boot/*'
 		else
 			fetch_deb "linux-image${flavor#6.12}-amd64" amd64 backports "$dir" './boot/*'
@@ -55,7 +55,9 @@ fetch_kernel()
 	*) usage >&2; die "unknown flavor '$flavor'" ;;
 	esac
 	set -- "$dir"/root/boot/vmlinuz-*
-	[ $# -eq 1 ] && [ -f "$1" ] || die "no kernel in $dir; remove it and try again"
+	if [ $# -ne 1 ] || [ ! -f "$1" ]; then
+		die "no kernel in $dir; remove it and try again"
+	fi
 	check_bzimage "$1"
 	echo "$1"
 }

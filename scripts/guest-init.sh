@@ -1,4 +1,5 @@
 #!/bin/busybox sh
+# shellcheck shell=dash disable=SC2013
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
 # /init of the small guest. Words on the kernel's command line choose what it does:

@@ -9,13 +9,14 @@
 # for a suite that is not configured, apt runs on a private state directory in the cache, so no
 # root right is needed and nothing on the host changes.
 
+QUIET=${QUIET:-}
 ATOLL_CACHE=${ATOLL_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/atoll}
 # A private list is read again after this many minutes.
 LISTS_FRESH_MIN=720
 
 say()
 {
-	[ -n "${QUIET:-}" ] || echo "$*" >&2
+	[ -n "$QUIET" ] || echo "$*" >&2
 }
 
 die()
@@ -46,6 +47,7 @@ private_apt()
 		-o Acquire::Languages=none -o Acquire::IndexTargets::deb::Contents-deb::DefaultEnabled=false)
 	if [ -n "$suite" ]; then
 		# The mirror which has the host's main component also has the sibling suite.
+		# shellcheck disable=SC2016  # apt expands these
 		read -r uri codename component < <(apt-get indextargets \
 			--format '$(REPO_URI) $(CODENAME) $(COMPONENT)' 'Created-By: Packages' 'Origin: Debian' |
 			awk '$2 !~ /-/ && $3 == "main" { print; exit }') ||
@@ -75,6 +77,13 @@ apt_has()
 	apt-cache "${apt_opts[@]}" show --no-all-versions "$1" >/dev/null 2>&1
 }
 
+# Does the machine's own apt know package $1?
+host_apt_has()
+{
+	local -a apt_opts=()
+	apt_has "$1"
+}
+
 # Follows a meta package ($1) to the package that holds the files.
 apt_resolve()
 {
@@ -89,7 +98,7 @@ apt_download()
 {
 	local out=$2
 	( cd "$out" && rm -f ./*.deb
-	if [ -t 2 ] && [ -z "${QUIET:-}" ]; then
+	if [ -t 2 ] && [ -z "$QUIET" ]; then
 		apt-get "${apt_opts[@]}" -o APT::Sandbox::User= download "$1" >&2
 	else
 		apt-get "${apt_opts[@]}" -o APT::Sandbox::User= -q download "$1" >"$out/download.log" 2>&1 ||

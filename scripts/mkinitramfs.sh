@@ -6,6 +6,7 @@
 set -euo pipefail
 
 here=$(dirname "$(readlink -f "$0")")
+# shellcheck source=scripts/lib-fetch.sh
 . "$here/lib-fetch.sh"
 
 usage()
