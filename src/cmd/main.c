@@ -1,9 +1,21 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The entry of both programs. It knows no subcommand yet, and says so. */
-#include <stdio.h>
+/* The `atoll` program: its subcommands, and who carries each out. */
+#include "base/attr.h"
+#include "cmd/commands.h"
+#include "cmd/run.h"
+
+static const struct cmd_binding commands[] = {
+	{ &cmd_run, cmd_run_exec },
+};
 
 int main(int argc, char **argv)
 {
-	fprintf(stderr, "%s: no subcommand is built in\n", argc > 0 ? argv[0] : "atoll");
-	return 1;
+	static const struct cmd_program program = {
+		.name = "atoll",
+		.summary = "Turn a Linux machine into a cloud: virtual machines and what belongs to them",
+		.cmds = commands,
+		.nr_cmds = ARRAY_SIZE(commands),
+	};
+
+	return cmd_main(&program, argc, argv);
 }

@@ -322,8 +322,6 @@ static void stream_close(struct chardev *cd)
 	}
 	s->cd.writable = NULL;
 	stream_flush(s);
-	if (s->is_terminal)
-		term_restore();
 	stream_close_fds(s);
 	pthread_mutex_destroy(&s->lock);
 	free(s);
@@ -460,4 +458,7 @@ void chardev_host_stop(struct chardev_host *host)
 	host_wake(host);
 	thread_join(&host->thread);
 	host->is_running = false;
+	for (struct stream *s = host->streams; s; s = s->next)
+		stream_flush(s);
+	term_restore();
 }

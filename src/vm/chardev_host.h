@@ -22,8 +22,7 @@ struct chardev_host;
 _nodiscard_ int chardev_host_new(void (*leave)(void *arg), void *arg, struct chardev_host **ret,
 				 struct err *err);
 
-/* chardev_host_free - stop the thread, write what is buffered to those who still read (for up to two
- * seconds without progress), close every back end, give the terminal back. NULL is fine. Thread: owner. */
+/* chardev_host_free - chardev_host_stop(), and close every back end. NULL is fine. Thread: owner. */
 void chardev_host_free(struct chardev_host *host);
 
 /*
@@ -45,8 +44,9 @@ const char *chardev_host_where(const struct chardev *cd);
  * -EAGAIN; what the terminal says. Thread: owner. */
 _nodiscard_ int chardev_host_start(struct chardev_host *host, struct err *err);
 
-/* chardev_host_stop - the thread ends, nothing is received any more; harmless when it does not run. To be
- * called before the ports go away. Thread: owner. */
+/* chardev_host_stop - the thread ends, nothing is received any more, what is buffered is written to those
+ * who still read (for up to two seconds without progress), and the terminal is given back. Harmless when it
+ * does not run. To be called before the ports go away. Thread: owner. */
 void chardev_host_stop(struct chardev_host *host);
 
 #endif

@@ -1,0 +1,363 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Putting a machine together: memory, buses, devices, vCPUs.
+ *
+ * The board is fixed (a Q35-like PC without disks and display yet), so it is written down as a list of
+ * steps rather than described by data. Parts are made in one order and ended in the opposite one; `parts`
+ * says how far it got, which makes every failure on the way clean up exactly what exists.
+ */
+#include "vm/machine.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "base/mem.h"
+#include "sys/fd.h"
+#include "vm/machine_priv.h"
+
+/* --- what the CPUs need from their machine --- */
+
+static uint32_t pio_in(void *arg, uint16_t port, unsigned int size)
+{
+	struct machine *m = arg;
+
+	return (uint32_t)bus_read(m->pio, port, size);
+}
+
+static void pio_out(void *arg, uint16_t port, unsigned int size, uint32_t value)
+{
+	struct machine *m = arg;
+
+	bus_write(m->pio, port, size, value);
+}
+
+static uint64_t mmio_read(void *arg, uint64_t gpa, unsigned int size)
+{
+	struct machine *m = arg;
+
+	return bus_read(m->mmio, gpa, size);
+}
+
+static void mmio_write(void *arg, uint64_t gpa, unsigned int size, uint64_t value)
+{
+	struct machine *m = arg;
+
+	bus_write(m->mmio, gpa, size, value);
+}
+
+static uint8_t extint_ack(void *arg)
+{
+	struct machine *m = arg;
+
+	return i8259_ack(&m->pic);
+}
+
+static void eoi(void *arg, uint8_t vector)
+{
+	struct machine *m = arg;
+
+	ioapic_eoi(&m->ioapic, vector);
+}
+
+static const struct cpu_machine_ops cpu_ops = {
+	.pio_in = pio_in,
+	.pio_out = pio_out,
+	.mmio_read = mmio_read,
+	.mmio_write = mmio_write,
+	.extint_ack = extint_ack,
+	.eoi = eoi,
+};
+
+/* --- what the devices need --- */
+
+/* Before there are CPUs nobody takes messages or interrupts; devices are quiet then, but may be reset. */
+static void send_msi(void *arg, uint64_t addr, uint32_t data)
+{
+	struct machine *m = arg;
+
+	if (m->cpus)
+		cpu_group_msi(m->cpus, addr, data);
+}
+
+static void set_extint(void *arg, bool level)
+{
+	struct machine *m = arg;
+
+	if (m->cpus)
+		cpu_group_extint(m->cpus, level);
+}
+
+static void on_request(void *arg, enum machine_end what, uint32_t value)
+{
+	machine_ask(arg, what, value);
+}
+
+static int make_serial_ports(struct machine *m, const struct machine_config *cfg, struct err *err)
+{
+	static const struct {
+		uint16_t port;
+		unsigned int gsi;
+	} com[MACHINE_SERIALS] = { { 0x3f8, 4 }, { 0x2f8, 3 }, { 0x3e8, 4 }, { 0x2e8, 3 } };
+
+	for (unsigned int i = 0; i < MACHINE_SERIALS; i++) {
+		int r;
+
+		if (!cfg->serial[i])
+			continue;
+		r = serial16550_init(&m->serial[i], &m->board, com[i].port, com[i].gsi,
+				     cfg->serial[i], err);
+		if (r < 0)
+			return r;
+		m->has_serial[i] = true;
+	}
+	return 0;
+}
+
+static int make_part(struct machine *m, const struct machine_config *cfg, enum machine_part part,
+		     struct err *err)
+{
+	const struct board *b = &m->board;
+
+	switch (part) {
+	case PART_MEMORY:
+		return memory_init(&m->memory, cfg->memory_bytes, err);
+	case PART_PIC:
+		return i8259_init(&m->pic, b, set_extint, m, err);
+	case PART_IOAPIC:
+		return ioapic_init(&m->ioapic, b, err);
+	case PART_PIT:
+		return i8254_init(&m->pit, b, err);
+	case PART_RTC:
+		return rtc_init(&m->rtc, b, err);
+	case PART_HPET:
+		return hpet_init(&m->hpet, b, &m->pit, &m->rtc, err);
+	case PART_PM:
+		return acpi_pm_init(&m->pm, b, err);
+	case PART_I8042:
+		return i8042_init(&m->kbd, b, err);
+	case PART_PCI:
+		return pci_init(&m->pci, b, err);
+	case PART_FW_CFG:
+		return fw_cfg_init(&m->fw_cfg, b, err);
+	case PART_DEBUG_EXIT:
+		return cfg->debug_exit ? debug_exit_init(&m->debug_exit_dev, b, err) : 0;
+	case PART_TESTDEV:
+		return cfg->debug_exit ? testdev_init(&m->testdev, b, err) : 0;
+	case PART_NONE:
+	case PART_ALL:
+		break;
+	}
+	return 0;
+}
+
+static void end_part(struct machine *m, enum machine_part part)
+{
+	switch (part) {
+	case PART_MEMORY:
+		memory_done(&m->memory);
+		break;
+	case PART_PIC:
+		i8259_done(&m->pic);
+		break;
+	case PART_IOAPIC:
+		ioapic_done(&m->ioapic);
+		break;
+	case PART_PIT:
+		i8254_done(&m->pit);
+		break;
+	case PART_RTC:
+		rtc_done(&m->rtc);
+		break;
+	case PART_HPET:
+		hpet_done(&m->hpet);
+		break;
+	case PART_PM:
+		acpi_pm_done(&m->pm);
+		break;
+	case PART_I8042:
+		i8042_done(&m->kbd);
+		break;
+	case PART_PCI:
+		pci_done(&m->pci);
+		break;
+	case PART_FW_CFG:
+		fw_cfg_done(&m->fw_cfg);
+		break;
+	case PART_DEBUG_EXIT:
+		if (m->debug_exit)
+			debug_exit_done(&m->debug_exit_dev);
+		break;
+	case PART_TESTDEV:
+		if (m->debug_exit)
+			testdev_done(&m->testdev);
+		break;
+	case PART_NONE:
+	case PART_ALL:
+		break;
+	}
+}
+
+static int make_board(struct machine *m, const struct machine_config *cfg, struct err *err)
+{
+	int r;
+
+	m->events = (struct machine_events){ .request = on_request, .arg = m };
+	m->pio = bus_new("pio");
+	m->mmio = bus_new("mmio");
+	m->irqs = (struct irq_router){ .pic = &m->pic, .ioapic = &m->ioapic };
+	m->board = (struct board){
+		.pio = m->pio,
+		.mmio = m->mmio,
+		.irqs = &m->irqs,
+		.timers = &m->timers,
+		.clock = m->clock,
+		.mem = &m->memory.phys,
+		.events = &m->events,
+		.msi = send_msi,
+		.msi_arg = m,
+	};
+	for (enum machine_part p = PART_MEMORY; p < PART_ALL; p++) {
+		r = make_part(m, cfg, p, err);
+		if (r < 0)
+			return r;
+		m->parts = p;
+	}
+	r = make_serial_ports(m, cfg, err);
+	if (r < 0)
+		return r;
+	rtc_set_memory(&m->rtc, m->memory.low_end, m->memory.high_end - MEMORY_HIGH_BASE);
+	return pci_assign_bars(&m->pci, err);
+}
+
+/* What test guests and firmware ask for; fails only without memory. */
+static int fill_fw_cfg(struct machine *m, uint64_t memory_bytes, struct err *err)
+{
+	struct fw_cfg *f = &m->fw_cfg;
+	size_t n = strlen(m->cmdline) + 1;
+
+	if (fw_cfg_add_u16(f, FW_CFG_NB_CPUS, (uint16_t)m->nr_cpus) < 0 ||
+	    fw_cfg_add_u16(f, FW_CFG_MAX_CPUS, (uint16_t)m->nr_cpus) < 0 ||
+	    fw_cfg_add_u64(f, FW_CFG_RAM_SIZE, memory_bytes) < 0 ||
+	    fw_cfg_add_u16(f, FW_CFG_NOGRAPHIC, 1) < 0 ||
+	    fw_cfg_add_u32(f, FW_CFG_CMDLINE_SIZE, (uint32_t)n) < 0 ||
+	    fw_cfg_add(f, FW_CFG_CMDLINE_DATA, m->cmdline, n) < 0)
+		return err_set(err, -ENOMEM, "firmware configuration");
+	return 0;
+}
+
+static int make_cpus(struct machine *m, const struct machine_config *cfg, struct err *err)
+{
+	const struct cpu_group_config group = {
+		.nr_cpus = cfg->nr_cpus,
+		.engine = cfg->engine,
+		.model = cfg->cpu_model,
+		.features = cfg->cpu_features,
+		.mem = &m->memory.phys,
+		.timers = &m->timers,
+		.clock = m->clock,
+		.ops = &cpu_ops,
+		.arg = m,
+	};
+	int r = cpu_group_new(&group, &m->cpus, err);
+
+	if (r < 0)
+		return r;
+	memory_attach_engine(&m->memory);
+	m->vcpu = mem_new_n(m->nr_cpus, sizeof(*m->vcpu));
+	for (unsigned int i = 0; i < m->nr_cpus; i++)
+		m->vcpu[i] = (struct vcpu){ .m = m, .cpu = cpu_group_cpu(m->cpus, i) };
+	return 0;
+}
+
+static int build(struct machine *m, const struct machine_config *cfg, struct err *err)
+{
+	int r;
+
+	m->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (m->wake_fd < 0)
+		return err_set_errno(err, "eventfd");
+	/* The cheap check of the files before the expensive making of a machine. */
+	r = machine_load(m, cfg, err);
+	if (r < 0)
+		return r;
+	r = make_board(m, cfg, err);
+	if (r < 0)
+		return r;
+	r = fill_fw_cfg(m, cfg->memory_bytes, err);
+	if (r < 0)
+		return r;
+	r = make_cpus(m, cfg, err);
+	if (r < 0)
+		return r;
+	return machine_boot(m, err);
+}
+
+int machine_new(const struct machine_config *cfg, struct machine **ret, struct err *err)
+{
+	struct machine *m;
+	int r;
+
+	if (cfg->nr_cpus < 1 || cfg->nr_cpus > 64)
+		return err_set(err, -EINVAL, "%u vCPUs: from 1 to 64 are possible", cfg->nr_cpus);
+	if (cfg->memory_bytes % GUEST_PAGE_SIZE || cfg->memory_bytes < MEMORY_MIN ||
+	    cfg->memory_bytes > MEMORY_MAX)
+		return err_set(err, -EINVAL,
+			       "guest memory must be a multiple of 4 KiB from 2 MiB to 1 TiB");
+	m = mem_new(sizeof(*m));
+	m->nr_cpus = cfg->nr_cpus;
+	m->debug_exit = cfg->debug_exit;
+	m->no_reboot = cfg->no_reboot;
+	m->gdb_port = cfg->gdb_port;
+	m->cmdline = mem_strdup(cfg->cmdline ? cfg->cmdline : "");
+	m->kernel_name = mem_strdup(cfg->kernel);
+	m->clock = clock_real();
+	m->wake_fd = -EBADF;
+	mutex_init(&m->lock);
+	mutex_init(&m->control);
+	cond_init(&m->changed);
+	timerq_init(&m->timers, m->clock);
+
+	r = build(m, cfg, err);
+	if (r < 0) {
+		machine_free(m);
+		return r;
+	}
+	*ret = m;
+	return 0;
+}
+
+void machine_free(struct machine *m)
+{
+	if (!m)
+		return;
+	/* Timers may fire into devices and CPUs: they stop first. */
+	for (unsigned int i = 0; i < MACHINE_SERIALS; i++)
+		if (m->has_serial[i])
+			serial16550_done(&m->serial[i]);
+	for (enum machine_part p = m->parts; p > PART_MEMORY; p--)
+		end_part(m, p);
+	if (m->cpus) {
+		memory_detach_engine(&m->memory);
+		cpu_group_free(m->cpus);
+		m->cpus = NULL;
+	}
+	if (m->parts >= PART_MEMORY)
+		end_part(m, PART_MEMORY);
+	timerq_done(&m->timers);
+	bus_free(m->pio);
+	bus_free(m->mmio);
+	boot_plan_done(&m->plan);
+	free(m->vcpu);
+	free(m->kernel);
+	free(m->initrd);
+	free(m->kernel_name);
+	free(m->cmdline);
+	fd_closep(&m->wake_fd);
+	pthread_cond_destroy(&m->changed);
+	pthread_mutex_destroy(&m->control);
+	pthread_mutex_destroy(&m->lock);
+	free(m);
+}

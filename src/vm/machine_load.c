@@ -1,0 +1,185 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Power-on: the files are read and checked once; the RAM, the tables that a BIOS would have left there, the
+ * kernel and the first CPU's registers are made anew at every reset.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/bytes.h"
+#include "sys/fd.h"
+#include "vm/acpi/acpi.h"
+#include "vm/machine_priv.h"
+
+#define MIB (UINT64_C(1) << 20)
+
+static void add_range(struct machine *m, uint64_t gpa, uint64_t end, enum boot_mem_type type)
+{
+	if (end > gpa)
+		m->map[m->nr_map++] = (struct boot_mem){ gpa, end - gpa, type };
+}
+
+/* The memory map that the guest is told; it says the same as struct memory and the PCI host. */
+static void make_map(struct machine *m, uint64_t memory_bytes)
+{
+	uint64_t low_end = MIN(memory_bytes, MEMORY_LOW_LIMIT);
+
+	m->nr_map = 0;
+	add_range(m, 0, MACHINE_EBDA, BOOT_MEM_RAM);
+	add_range(m, MACHINE_EBDA, 0xa0000, BOOT_MEM_RESERVED);
+	add_range(m, MACHINE_ACPI, MIB, BOOT_MEM_RESERVED);
+	add_range(m, MIB, low_end, BOOT_MEM_RAM);
+	add_range(m, PCI_ECAM_BASE, PCI_ECAM_BASE + PCI_ECAM_SIZE, BOOT_MEM_RESERVED);
+	add_range(m, MEMORY_HIGH_BASE, MEMORY_HIGH_BASE + (memory_bytes - low_end), BOOT_MEM_RAM);
+}
+
+static int read_image(const char *what, const char *path, uint64_t memory_bytes, void **ret,
+		      size_t *ret_len, struct err *err)
+{
+	int r = file_read(path, memory_bytes, ret, ret_len, err);
+
+	if (r == -EFBIG)
+		return err_set(err, r, "%s '%s' is larger than the guest's memory (%llu MiB)", what,
+			       path, (unsigned long long)(memory_bytes / MIB));
+	if (r < 0)
+		return err_wrap(err, r, "%s", what);
+	return 0;
+}
+
+int machine_load(struct machine *m, const struct machine_config *cfg, struct err *err)
+{
+	struct boot_input in;
+	int r;
+
+	r = read_image("kernel", cfg->kernel, cfg->memory_bytes, &m->kernel, &m->kernel_len, err);
+	if (r < 0)
+		return r;
+	if (cfg->initrd) {
+		r = read_image("initrd", cfg->initrd, cfg->memory_bytes, &m->initrd, &m->initrd_len,
+			       err);
+		if (r < 0)
+			return r;
+		if (!m->initrd_len)
+			return err_set(err, -EINVAL, "initrd '%s' is empty", cfg->initrd);
+	}
+	make_map(m, cfg->memory_bytes);
+	in = (struct boot_input){
+		.kernel_name = m->kernel_name,
+		.kernel = m->kernel,
+		.kernel_len = m->kernel_len,
+		.initrd = m->initrd,
+		.initrd_len = m->initrd_len,
+		.cmdline = m->cmdline,
+		.mem = m->map,
+		.nr_mem = m->nr_map,
+		.rsdp_gpa = MACHINE_ACPI,
+	};
+	r = boot_plan_make(&in, &m->plan, err);
+	if (r < 0)
+		return err_wrap(err, r, "kernel '%s'", cfg->kernel);
+	return 0;
+}
+
+static int place(struct machine *m, uint64_t gpa, const void *p, size_t n)
+{
+	return physmem_write(&m->memory.phys, gpa, p, n);
+}
+
+/* What a BIOS leaves behind: tables, and where base memory ends (BIOS data area 40:0e, 40:13). */
+static int place_tables(struct machine *m)
+{
+	struct acpi_config cfg = { .nr_cpus = m->nr_cpus, .base = MACHINE_ACPI };
+	struct strbuf mp = { 0 };
+	struct acpi_tables acpi;
+	uint8_t word[2];
+	int r;
+
+	for (unsigned int i = 0; i < MACHINE_SERIALS; i++)
+		if (m->has_serial[i])
+			cfg.serial_mask |= 1u << i;
+	acpi_build(&cfg, &acpi);
+	r = place(m, cfg.base, acpi.blob.p, acpi.blob.n);
+	acpi_tables_done(&acpi);
+	if (r < 0)
+		return r;
+
+	cfg.base = MACHINE_MPTABLE;
+	mptable_build(&cfg, &mp);
+	r = place(m, cfg.base, mp.p, mp.n);
+	strbuf_done(&mp);
+	if (r < 0)
+		return r;
+
+	put_le16(word, MACHINE_EBDA >> 4);
+	r = place(m, 0x40e, word, 2);
+	if (r < 0)
+		return r;
+	put_le16(word, MACHINE_EBDA >> 10);
+	r = place(m, 0x413, word, 2);
+	if (r < 0)
+		return r;
+	word[0] = 1; /* its own size in KiB */
+	return place(m, MACHINE_EBDA, word, 1);
+}
+
+int machine_boot(struct machine *m, struct err *err)
+{
+	struct cpu_state *state;
+	int r;
+
+	r = place_tables(m);
+	if (r < 0)
+		return err_set(err, r, "no RAM for the machine's tables");
+	r = boot_plan_place(&m->plan, &m->memory.phys, err);
+	if (r < 0)
+		return r;
+	if (m->no_reboot) { /* never read again */
+		free(take_ptr(&m->kernel));
+		free(take_ptr(&m->initrd));
+	}
+	state = aligned_alloc(64, sizeof(*state));
+	if (!state)
+		return err_set(err, -ENOMEM, "CPU state");
+	cpu_get_state(m->vcpu[0].cpu, state);
+	boot_plan_cpu(&m->plan, state);
+	cpu_set_state(m->vcpu[0].cpu, state);
+	free(state);
+	return 0;
+}
+
+static void reset_devices(struct machine *m)
+{
+	for (unsigned int i = 0; i < MACHINE_SERIALS; i++)
+		if (m->has_serial[i])
+			serial16550_reset(&m->serial[i]);
+	if (m->debug_exit)
+		testdev_reset(&m->testdev);
+	fw_cfg_reset(&m->fw_cfg);
+	pci_reset(&m->pci);
+	i8042_reset(&m->kbd);
+	acpi_pm_reset(&m->pm);
+	hpet_reset(&m->hpet);
+	rtc_reset(&m->rtc);
+	i8254_reset(&m->pit);
+	ioapic_reset(&m->ioapic);
+	i8259_reset(&m->pic);
+}
+
+int machine_reset(struct machine *m, struct err *err)
+{
+	int r;
+
+	reset_devices(m);
+	/* Giving the pages back zeroes them, and a small guest after a large one is small again. */
+	if (fallocate(m->memory.fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0,
+		      (off_t)m->memory.ram_bytes) < 0)
+		return err_set_errno(err, "clearing guest memory");
+	cpu_group_reset(m->cpus);
+	cpu_group_flush(m->cpus);
+	r = pci_assign_bars(&m->pci, err);
+	if (r < 0)
+		return r;
+	return machine_boot(m, err);
+}

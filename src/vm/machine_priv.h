@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef VM_MACHINE_PRIV_H
+#define VM_MACHINE_PRIV_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "sys/thread.h"
+#include "sys/timerq.h"
+#include "vm/board.h"
+#include "vm/boot/boot.h"
+#include "vm/dev/acpi_pm.h"
+#include "vm/dev/debug_exit.h"
+#include "vm/dev/fw_cfg.h"
+#include "vm/dev/hpet.h"
+#include "vm/dev/i8042.h"
+#include "vm/dev/i8254.h"
+#include "vm/dev/i8259.h"
+#include "vm/dev/ioapic.h"
+#include "vm/dev/pci.h"
+#include "vm/dev/rtc.h"
+#include "vm/dev/serial16550.h"
+#include "vm/dev/testdev.h"
+#include "vm/gdb.h"
+#include "vm/machine.h"
+#include "vm/memory.h"
+
+/* Guest-physical places of what stands in for the BIOS. */
+#define MACHINE_EBDA	UINT64_C(0x9fc00)
+#define MACHINE_ACPI	UINT64_C(0xe0000) /* tables, found by searching on 16-byte boundaries */
+#define MACHINE_MPTABLE UINT64_C(0xf0000)
+
+enum { MACHINE_SERIALS = 4 };
+
+/*
+ * One vCPU's thread. It runs guest code, or is parked, which it tells by @is_parked; what it should do it
+ * learns from the machine's and its own flags, all under machine.lock.
+ */
+struct vcpu {
+	struct machine *m;
+	struct cpu *cpu;
+	struct thread thread;
+	char name[16];
+	bool is_parked;
+	bool is_held;	/* by the debugger: parked until it says so */
+	bool is_dead;	/* triple fault: parked until the machine is reset */
+};
+
+/* Which parts of the board are there, in the order of making; the end goes backwards. */
+enum machine_part {
+	PART_NONE,
+	PART_MEMORY,
+	PART_PIC,
+	PART_IOAPIC,
+	PART_PIT,
+	PART_RTC,
+	PART_HPET,
+	PART_PM,
+	PART_I8042,
+	PART_PCI,
+	PART_FW_CFG,
+	PART_DEBUG_EXIT,
+	PART_TESTDEV,
+	PART_ALL,
+};
+
+struct machine {
+	/* Configuration, copied. */
+	unsigned int nr_cpus;
+	bool debug_exit, no_reboot;
+	uint16_t gdb_port;
+	char *cmdline, *kernel_name;
+
+	/* What the kernel is loaded from; kept for the next reset. */
+	void *kernel, *initrd;
+	size_t kernel_len, initrd_len;
+	struct boot_plan plan;
+	struct boot_mem map[BOOT_MAX_MEM];
+	unsigned int nr_map;
+
+	/* The board. */
+	struct memory memory;
+	struct bus *pio, *mmio;
+	struct irq_router irqs;
+	struct timerq timers;
+	struct clock *clock;
+	struct machine_events events;
+	struct board board;
+	struct i8259 pic;
+	struct ioapic ioapic;
+	struct i8254 pit;
+	struct rtc rtc;
+	struct hpet hpet;
+	struct acpi_pm pm;
+	struct i8042 kbd;
+	struct pci_bus pci;
+	struct fw_cfg fw_cfg;
+	struct debug_exit debug_exit_dev;
+	struct testdev testdev;
+	struct serial16550 serial[MACHINE_SERIALS];
+	bool has_serial[MACHINE_SERIALS];
+	enum machine_part parts; /* the last one that was made */
+
+	/* vCPUs. */
+	struct cpu_group *cpus;
+	struct vcpu *vcpu;
+	pthread_mutex_t lock; /* guards the flags below and those of the vCPUs */
+	pthread_cond_t changed;
+	unsigned int pauses; /* > 0: every vCPU is to park */
+	bool is_ending;
+	pthread_mutex_t control; /* a reset, and a debugger's accesses, one at a time; before @lock */
+	struct err failure; /* the first CPU_EXIT_ERROR or triple fault; under lock */
+
+	/* The main loop: a wish of the guest or of the owner, and an eventfd that wakes it. */
+	_Atomic uint64_t request; /* 0: none; else enum machine_end + 1 in the high half, value below */
+	_Atomic bool stop;
+	int wake_fd;
+	uint64_t started_ns, ended_ns; /* host time of machine_run() */
+	uint64_t cpu_ns;	       /* processor time of the process meanwhile */
+	uint64_t nr_resets;
+
+	struct gdb *gdb;
+};
+
+/* machine_load - read the kernel and initrd of @cfg and plan how they start. Returns 0 or negative. */
+_nodiscard_ int machine_load(struct machine *m, const struct machine_config *cfg, struct err *err);
+
+/* machine_boot - tables, kernel and first CPU as they are at power-on; RAM is zero, no vCPU runs. */
+_nodiscard_ int machine_boot(struct machine *m, struct err *err);
+
+/* machine_reset - everything as at power-on; every vCPU is parked. */
+_nodiscard_ int machine_reset(struct machine *m, struct err *err);
+
+/* machine_ask - record a wish and wake the main loop; the first one wins. Thread: any. */
+void machine_ask(struct machine *m, enum machine_end what, uint32_t value);
+
+/* machine_pause, machine_resume - park every vCPU and wait until they are; nests. Not from a vCPU thread. */
+void machine_pause(struct machine *m);
+void machine_resume(struct machine *m);
+
+/* machine_gdb_start - listen for a debugger, with every vCPU held until it comes. */
+_nodiscard_ int machine_gdb_start(struct machine *m, struct err *err);
+
+#endif

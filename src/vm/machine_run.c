@@ -1,0 +1,276 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Running: one thread a vCPU, and the main loop that decides.
+ *
+ * Devices and vCPUs only record what they want (`request`) and wake the main loop by an eventfd, since they
+ * ask from under their locks; the main loop parks the vCPUs and resets or ends the machine. The first wish
+ * wins, so a guest that writes "power off" and then crashes has powered off. An owner's stop is separate,
+ * and stronger.
+ *
+ *	vCPU:  run guest <-> parked        (machine.pauses, vcpu.is_held, vcpu.is_dead, machine.is_ending)
+ */
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "vm/machine_priv.h"
+
+/* A guest that triple-faults again and again right after its start would do so for ever. */
+enum { FAULT_LOOP = 3 };
+#define FAULT_SOON_NS (10 * NS_PER_S)
+
+static void wake_main(struct machine *m)
+{
+	const uint64_t one = 1;
+
+	ignore_result(write(m->wake_fd, &one, sizeof(one))); /* a full counter wakes as well */
+}
+
+void machine_ask(struct machine *m, enum machine_end what, uint32_t value)
+{
+	uint64_t none = 0;
+
+	if (atomic_compare_exchange_strong(&m->request, &none,
+					   ((uint64_t)what + 1) << 32 | value))
+		wake_main(m);
+}
+
+void machine_stop(struct machine *m)
+{
+	atomic_store(&m->stop, true);
+	wake_main(m);
+}
+
+static bool must_park(const struct vcpu *v)
+{
+	return v->m->pauses || v->is_held || v->is_dead;
+}
+
+/* The guest ran into a wall; under machine.lock. */
+static void vcpu_failed(struct vcpu *v, enum machine_end what, const struct err *err)
+{
+	if (!v->m->failure.code)
+		v->m->failure = *err;
+	v->is_dead = true;
+	machine_ask(v->m, what, 0);
+}
+
+static void vcpu_thread(void *arg)
+{
+	struct vcpu *v = arg;
+	struct machine *m = v->m;
+	struct err err;
+
+	mutex_lock(&m->lock);
+	while (!m->is_ending) {
+		enum cpu_exit why;
+
+		if (must_park(v)) {
+			v->is_parked = true;
+			pthread_cond_broadcast(&m->changed);
+			cond_wait(&m->changed, &m->lock);
+			continue;
+		}
+		v->is_parked = false;
+		mutex_unlock(&m->lock);
+		err = ERR_INIT;
+		why = cpu_run(v->cpu, &err);
+		mutex_lock(&m->lock);
+		switch (why) {
+		case CPU_EXIT_KICKED:
+			break;
+		case CPU_EXIT_SHUTDOWN:
+			vcpu_failed(v, MACHINE_TRIPLE_FAULT, &err);
+			break;
+		case CPU_EXIT_ERROR:
+			vcpu_failed(v, MACHINE_FAILED, &err);
+			break;
+		case CPU_EXIT_DEBUG:
+			v->is_held = true;
+			if (m->gdb)
+				gdb_stopped(m->gdb, cpu_index(v->cpu));
+			break;
+		}
+	}
+	v->is_parked = true;
+	pthread_cond_broadcast(&m->changed);
+	mutex_unlock(&m->lock);
+}
+
+void machine_pause(struct machine *m)
+{
+	mutex_lock(&m->lock);
+	m->pauses++;
+	for (unsigned int i = 0; i < m->nr_cpus; i++)
+		cpu_kick(m->vcpu[i].cpu);
+	for (unsigned int i = 0; i < m->nr_cpus; i++)
+		while (!m->vcpu[i].is_parked)
+			cond_wait(&m->changed, &m->lock);
+	mutex_unlock(&m->lock);
+}
+
+void machine_resume(struct machine *m)
+{
+	mutex_lock(&m->lock);
+	m->pauses--;
+	pthread_cond_broadcast(&m->changed);
+	mutex_unlock(&m->lock);
+}
+
+static int start_threads(struct machine *m, struct err *err)
+{
+	int r = timerq_start(&m->timers, err);
+
+	if (r < 0)
+		return r;
+	for (unsigned int i = 0; i < m->nr_cpus; i++) {
+		struct vcpu *v = &m->vcpu[i];
+
+		snprintf(v->name, sizeof(v->name), "cpu%u", i);
+		r = thread_start(&v->thread, v->name, vcpu_thread, v, err);
+		if (r < 0)
+			return err_wrap(err, r, "vCPU %u", i);
+	}
+	return 0;
+}
+
+static void stop_threads(struct machine *m)
+{
+	mutex_lock(&m->lock);
+	m->is_ending = true;
+	pthread_cond_broadcast(&m->changed);
+	mutex_unlock(&m->lock);
+	for (unsigned int i = 0; i < m->nr_cpus; i++)
+		cpu_kick(m->vcpu[i].cpu);
+	for (unsigned int i = 0; i < m->nr_cpus; i++)
+		thread_join(&m->vcpu[i].thread);
+}
+
+/* Start the guest again, as its reset button would. */
+static int reboot(struct machine *m, struct err *err)
+{
+	int r;
+
+	machine_pause(m);
+	/* Wishes from before the reset are void. */
+	atomic_store(&m->request, 0);
+	mutex_lock(&m->control);
+	r = machine_reset(m, err);
+	mutex_unlock(&m->control);
+	mutex_lock(&m->lock);
+	for (unsigned int i = 0; i < m->nr_cpus; i++)
+		m->vcpu[i].is_dead = false;
+	m->failure = ERR_INIT;
+	mutex_unlock(&m->lock);
+	m->nr_resets++;
+	machine_resume(m);
+	return r;
+}
+
+/* What is said of a triple fault: the engine's story, or at least its name. */
+static void tell_failure(struct machine *m, const char *what, struct err *err)
+{
+	mutex_lock(&m->lock);
+	if (err)
+		*err = m->failure;
+	mutex_unlock(&m->lock);
+	if (err && !err->text[0])
+		err_set(err, -EFAULT, "%s", what);
+	else if (err)
+		err_wrap(err, -EFAULT, "%s", what);
+}
+
+/* Sleep until there is something to decide. */
+static uint64_t next_request(struct machine *m)
+{
+	struct pollfd p = { .fd = m->wake_fd, .events = POLLIN };
+	uint64_t count, request;
+
+	for (;;) {
+		if (atomic_load(&m->stop))
+			return ((uint64_t)MACHINE_STOPPED + 1) << 32;
+		request = atomic_load(&m->request);
+		if (request)
+			return request;
+		/* EINTR: a signal handler may have called machine_stop(); look again. */
+		if (poll(&p, 1, -1) > 0)
+			ignore_result(read(m->wake_fd, &count, sizeof(count)));
+	}
+}
+
+static enum machine_end main_loop(struct machine *m, int *ret_status, struct err *err)
+{
+	uint64_t last_start_ns = clock_now(m->clock);
+	unsigned int faults = 0;
+
+	for (;;) {
+		uint64_t request = next_request(m);
+		enum machine_end what = (enum machine_end)((request >> 32) - 1);
+
+		*ret_status = 1;
+		switch (what) {
+		case MACHINE_POWEROFF:
+			*ret_status = 0;
+			return what;
+		case MACHINE_DEBUG_EXIT:
+			*ret_status = (int)((request << 1 | 1) & 0xff);
+			return what;
+		case MACHINE_STOPPED:
+			return what;
+		case MACHINE_FAILED:
+			tell_failure(m, "the CPU engine cannot go on", err);
+			return what;
+		case MACHINE_TRIPLE_FAULT:
+			faults = clock_now(m->clock) - last_start_ns < FAULT_SOON_NS ? faults + 1 : 1;
+			if (m->no_reboot || faults >= FAULT_LOOP) {
+				tell_failure(m, "triple fault in the guest", err);
+				return what;
+			}
+			break;
+		case MACHINE_RESET:
+			faults = 0;
+			if (m->no_reboot) {
+				*ret_status = 0;
+				return what;
+			}
+			break;
+		}
+		if (reboot(m, err) < 0)
+			return MACHINE_FAILED;
+		last_start_ns = clock_now(m->clock);
+	}
+}
+
+static uint64_t process_ns(void)
+{
+	struct timespec ts;
+
+	if (clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &ts) < 0)
+		return 0;
+	return (uint64_t)ts.tv_sec * NS_PER_S + (uint64_t)ts.tv_nsec;
+}
+
+enum machine_end machine_run(struct machine *m, int *ret_status, struct err *err)
+{
+	enum machine_end end = MACHINE_FAILED;
+	uint64_t cpu_ns = process_ns();
+
+	*ret_status = 1;
+	m->started_ns = clock_now(m->clock);
+	if (m->gdb_port && machine_gdb_start(m, err) < 0)
+		return MACHINE_FAILED;
+	if (start_threads(m, err) == 0)
+		end = main_loop(m, ret_status, err);
+	stop_threads(m);
+	if (m->gdb) {
+		gdb_ended(m->gdb, *ret_status);
+		gdb_free(m->gdb);
+		m->gdb = NULL;
+	}
+	m->ended_ns = clock_now(m->clock);
+	m->cpu_ns = process_ns() - cpu_ns;
+	return end;
+}
