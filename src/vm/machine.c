@@ -116,6 +116,36 @@ static int make_serial_ports(struct machine *m, const struct machine_config *cfg
 	return 0;
 }
 
+enum { EDU_DEVFN = 4 << 3 };
+
+/* What test suites expect: their own device, and a PCI device behind an I/O memory management unit,
+ * which also remaps the interrupts of the I/O APIC. */
+static int make_test_devices(struct machine *m, struct err *err)
+{
+	int r = testdev_init(&m->testdev, &m->board, err);
+
+	if (r < 0)
+		return r;
+	r = vtd_init(&m->vtd, &m->board, err);
+	if (r >= 0)
+		r = edu_init(&m->edu, &m->pci, EDU_DEVFN, &m->vtd, err);
+	if (r < 0) {
+		vtd_done(&m->vtd);
+		testdev_done(&m->testdev);
+		return r;
+	}
+	ioapic_set_msi(&m->ioapic, vtd_ioapic_msi, &m->vtd);
+	return 0;
+}
+
+static void end_test_devices(struct machine *m)
+{
+	ioapic_set_msi(&m->ioapic, send_msi, m);
+	edu_done(&m->edu);
+	vtd_done(&m->vtd);
+	testdev_done(&m->testdev);
+}
+
 static int make_part(struct machine *m, const struct machine_config *cfg, enum machine_part part,
 		     struct err *err)
 {
@@ -145,7 +175,7 @@ static int make_part(struct machine *m, const struct machine_config *cfg, enum m
 	case PART_DEBUG_EXIT:
 		return cfg->debug_exit ? debug_exit_init(&m->debug_exit_dev, b, err) : 0;
 	case PART_TESTDEV:
-		return cfg->debug_exit ? testdev_init(&m->testdev, b, err) : 0;
+		return cfg->debug_exit ? make_test_devices(m, err) : 0;
 	case PART_NONE:
 	case PART_ALL:
 		break;
@@ -192,7 +222,7 @@ static void end_part(struct machine *m, enum machine_part part)
 		break;
 	case PART_TESTDEV:
 		if (m->debug_exit)
-			testdev_done(&m->testdev);
+			end_test_devices(m);
 		break;
 	case PART_NONE:
 	case PART_ALL:

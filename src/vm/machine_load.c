@@ -154,8 +154,11 @@ static void reset_devices(struct machine *m)
 	for (unsigned int i = 0; i < MACHINE_SERIALS; i++)
 		if (m->has_serial[i])
 			serial16550_reset(&m->serial[i]);
-	if (m->debug_exit)
+	if (m->debug_exit) {
 		testdev_reset(&m->testdev);
+		edu_reset(&m->edu);
+		vtd_reset(&m->vtd);
+	}
 	fw_cfg_reset(&m->fw_cfg);
 	pci_reset(&m->pci);
 	i8042_reset(&m->kbd);

@@ -11,6 +11,7 @@
 #include "vm/boot/boot.h"
 #include "vm/dev/acpi_pm.h"
 #include "vm/dev/debug_exit.h"
+#include "vm/dev/edu.h"
 #include "vm/dev/fw_cfg.h"
 #include "vm/dev/hpet.h"
 #include "vm/dev/i8042.h"
@@ -21,6 +22,7 @@
 #include "vm/dev/rtc.h"
 #include "vm/dev/serial16550.h"
 #include "vm/dev/testdev.h"
+#include "vm/dev/vtd.h"
 #include "vm/gdb.h"
 #include "vm/machine.h"
 #include "vm/memory.h"
@@ -96,7 +98,9 @@ struct machine {
 	struct pci_bus pci;
 	struct fw_cfg fw_cfg;
 	struct debug_exit debug_exit_dev;
-	struct testdev testdev;
+	struct testdev testdev; /* this and the next two: only with debug_exit */
+	struct vtd vtd;
+	struct edu edu;
 	struct serial16550 serial[MACHINE_SERIALS];
 	bool has_serial[MACHINE_SERIALS];
 	enum machine_part parts; /* the last one that was made */

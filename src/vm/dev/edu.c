@@ -4,12 +4,11 @@
  * driver polls are never seen set: a factorial takes at most 34 multiplications, since every larger
  * one is 0 in 32 bits, and DMA moves at most the buffer.
  *
- * Interrupts and DMA are done after the device's lock is released, because they take the locks of the
- * bus, the I/O memory management unit and the interrupt controllers.
+ * Interrupts are signalled after the device's lock is released, because a write of the configuration
+ * space, which holds the bus lock, may come to the device.
  */
 #include "vm/dev/edu.h"
 
-#include <errno.h>
 #include <string.h>
 
 #include "base/bytes.h"
@@ -109,35 +108,21 @@ static void acknowledge_irq(struct edu *e, uint32_t what)
 	signal_irq(e, now, false);
 }
 
-/* Moves the bytes that the DMA registers describe; wrong ones move nothing. Returns interrupt causes. */
-static uint32_t run_dma(struct edu *e)
+/* Moves the bytes that the DMA registers describe; wrong ones move nothing. Under the lock. */
+static void run_dma(struct edu *e)
 {
-	uint8_t bytes[EDU_BUFFER_SIZE];
-	uint64_t src, dst, count, cmd, off;
+	bool to_memory = e->dma_cmd & DMA_TO_MEMORY;
+	uint64_t off = (to_memory ? e->dma_src : e->dma_dst) - BUFFER_BASE;
 
-	mutex_lock(&e->lock);
-	src = e->dma_src;
-	dst = e->dma_dst;
-	count = e->dma_count;
-	cmd = e->dma_cmd;
-	off = (cmd & DMA_TO_MEMORY ? src : dst) - BUFFER_BASE;
-	if (!range_ok(off, count, EDU_BUFFER_SIZE))
-		count = 0;
-	else if (cmd & DMA_TO_MEMORY)
-		memcpy(bytes, e->buffer + off, count);
-	mutex_unlock(&e->lock);
-
-	if (count && (cmd & DMA_TO_MEMORY)) {
-		(void)vtd_dma_write(e->iommu, source_id(e), dst & DMA_ADDRESS_MASK, bytes, count);
-	} else if (count &&
-		   vtd_dma_read(e->iommu, source_id(e), src & DMA_ADDRESS_MASK, bytes, count) == 0) {
-		mutex_guard(&e->lock);
-		memcpy(e->buffer + off, bytes, count);
-	}
-	mutex_lock(&e->lock);
-	e->dma_cmd &= ~(uint64_t)DMA_START;
-	mutex_unlock(&e->lock);
-	return cmd & DMA_IRQ ? IRQ_DMA : 0;
+	if (!range_ok(off, e->dma_count, EDU_BUFFER_SIZE))
+		return;
+	/* What fails is the memory management unit's to report; the device goes on. */
+	if (to_memory)
+		(void)vtd_dma_write(e->iommu, source_id(e), e->dma_dst & DMA_ADDRESS_MASK,
+				    e->buffer + off, e->dma_count);
+	else
+		(void)vtd_dma_read(e->iommu, source_id(e), e->dma_src & DMA_ADDRESS_MASK,
+				   e->buffer + off, e->dma_count);
 }
 
 static uint64_t edu_read(void *arg, uint64_t off, unsigned int size)
@@ -190,8 +175,8 @@ static void write_wide(uint64_t *reg, uint64_t off, unsigned int size, uint64_t 
 		*reg = (*reg & ~UINT64_C(0xffffffff)) | (uint32_t)value;
 }
 
-/* Stores; returns whether a DMA was asked for and has to be run. @ret_irq: causes to raise. */
-static bool store(struct edu *e, uint64_t off, unsigned int size, uint64_t value, uint32_t *ret_irq)
+/* Stores, and does what that starts. Returns the interrupt causes to raise. */
+static uint32_t store(struct edu *e, uint64_t off, unsigned int size, uint64_t value)
 {
 	mutex_guard(&e->lock);
 	switch (off) {
@@ -200,15 +185,12 @@ static bool store(struct edu *e, uint64_t off, unsigned int size, uint64_t value
 		break;
 	case REG_FACTORIAL:
 		e->factorial = factorial((uint32_t)value);
-		if (e->status & STATUS_IRQ)
-			*ret_irq = IRQ_FACTORIAL;
-		break;
+		return e->status & STATUS_IRQ ? IRQ_FACTORIAL : 0;
 	case REG_STATUS:
 		e->status = (uint32_t)value & STATUS_IRQ;
 		break;
 	case REG_IRQ_RAISE:
-		*ret_irq = (uint32_t)value;
-		break;
+		return (uint32_t)value;
 	case REG_DMA_SRC:
 	case REG_DMA_SRC + 4:
 		write_wide(&e->dma_src, off, size, value);
@@ -223,17 +205,20 @@ static bool store(struct edu *e, uint64_t off, unsigned int size, uint64_t value
 		break;
 	case REG_DMA_CMD:
 		e->dma_cmd = value & DMA_MASK;
-		return value & DMA_START;
+		if (!(value & DMA_START))
+			break;
+		run_dma(e);
+		e->dma_cmd &= ~(uint64_t)DMA_START;
+		return value & DMA_IRQ ? IRQ_DMA : 0;
 	default:
 		break;
 	}
-	return false;
+	return 0;
 }
 
 static void edu_write(void *arg, uint64_t off, unsigned int size, uint64_t value)
 {
 	struct edu *e = arg;
-	uint32_t irq = 0;
 
 	if (size < 4 || off % size || (size == 8 && off < FIRST_WIDE_REG))
 		return;
@@ -241,9 +226,7 @@ static void edu_write(void *arg, uint64_t off, unsigned int size, uint64_t value
 		acknowledge_irq(e, (uint32_t)value);
 		return;
 	}
-	if (store(e, off, size, value, &irq))
-		irq |= run_dma(e);
-	raise_irq(e, irq);
+	raise_irq(e, store(e, off, size, value));
 }
 
 void edu_reset(struct edu *e)
@@ -252,6 +235,7 @@ void edu_reset(struct edu *e)
 	e->alive = e->factorial = e->status = e->irq_status = 0;
 	e->dma_src = e->dma_dst = e->dma_count = e->dma_cmd = 0;
 	memset(e->buffer, 0, sizeof(e->buffer));
+	put_le16(e->pci.config + e->msi_cap + 2, MSI_64BIT);
 }
 
 int edu_init(struct edu *e, struct pci_bus *bus, uint8_t devfn, struct vtd *iommu, struct err *err)

@@ -34,14 +34,15 @@ enum {
 };
 
 #define REDIR_LOW_WRITABLE  (UINT64_C(0x1ffff) & ~(uint64_t)REDIR_READ_ONLY)
-#define REDIR_HIGH_WRITABLE (UINT64_C(0xff) << 56)
+/* The destination, and below it what only a remapped interrupt's index uses. */
+#define REDIR_HIGH_WRITABLE (UINT64_C(0xffff) << 48)
 #define MSI_ADDRESS	    UINT64_C(0xfee00000)
 
 static void send(struct ioapic *io, unsigned int pin)
 {
 	uint64_t e = io->redir[pin];
 	unsigned int delivery = e >> REDIR_DELIVERY_SHIFT & 7;
-	uint64_t addr = MSI_ADDRESS | (e >> 56) << 12 | (e & REDIR_LOGICAL ? 4 : 0);
+	uint64_t addr = MSI_ADDRESS | (e >> 48) << 4 | (e & REDIR_LOGICAL ? 4 : 0);
 	uint32_t data = (uint32_t)e & 0x7ff;
 
 	/* ExtINT asks the CPU to run an acknowledge cycle; the 8259s tell it so by LINT0 already. */

@@ -99,12 +99,17 @@ static void drive_pirq(struct pci_bus *p, unsigned int pirq)
 	irq_set(&line, level);
 }
 
+static unsigned int pirq_of(const struct pci_dev *d)
+{
+	return ((d->devfn >> 3) + d->config[PCI_INTERRUPT_PIN] - 1u) % PCI_NR_PIRQ;
+}
+
 static void update_intx(struct pci_dev *d)
 {
 	uint8_t pin = d->config[PCI_INTERRUPT_PIN];
 	bool disabled = reg16(d, PCI_COMMAND) & PCI_COMMAND_INTX_OFF;
 	bool out = d->intx && !disabled && pin;
-	unsigned int pirq = ((d->devfn >> 3) + pin - 1u) % PCI_NR_PIRQ;
+	unsigned int pirq = pirq_of(d);
 
 	if (d->intx)
 		d->config[PCI_STATUS] |= PCI_STATUS_INTERRUPT;
@@ -359,6 +364,8 @@ int pci_assign_bars(struct pci_bus *p, struct err *err)
 			put_le32(d->config + off, get_le32(d->config + off) | (uint32_t)at);
 			command |= is_io ? PCI_COMMAND_IO : PCI_COMMAND_MEMORY;
 		}
+		if (d && d->config[PCI_INTERRUPT_PIN])
+			d->config[PCI_INTERRUPT_LINE] = (uint8_t)(PCI_PIRQ_GSI + pirq_of(d));
 		if (!command)
 			continue;
 		put_le16(d->config + PCI_COMMAND, command | PCI_COMMAND_MASTER);

@@ -125,8 +125,8 @@ uint32_t pci_config_read(struct pci_bus *p, uint16_t bdf, uint16_t off, unsigned
 void pci_config_write(struct pci_bus *p, uint16_t bdf, uint16_t off, unsigned int size,
 		      uint32_t value);
 
-/* pci_assign_bars - do what firmware does: give every BAR an address in the windows, and switch memory
- * and I/O decoding on. Returns 0, or -ENOSPC. Before the machine runs. */
+/* pci_assign_bars - do what firmware does: give every BAR an address in the windows, switch memory
+ * and I/O decoding on, and note the GSI of each interrupt pin in the interrupt line register. Returns 0, or -ENOSPC. Before the machine runs. */
 _nodiscard_ int pci_assign_bars(struct pci_bus *p, struct err *err);
 
 #endif
