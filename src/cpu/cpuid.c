@@ -28,6 +28,8 @@ enum {
 	PHYS_BITS_MAX = 52,
 	XSAVE_LEGACY_SIZE = 576,
 	XSAVE_AVX_SIZE = 256,
+	XSAVE_PKRU_OFFSET = XSAVE_LEGACY_SIZE + XSAVE_AVX_SIZE, /* where AMD's processors have it */
+	XSAVE_PKRU_SIZE = 8,
 	MODEL_HOST = 4,
 	CPUID_LEAF_XSAVE = 0xd,
 };
@@ -41,7 +43,7 @@ struct feature {
 };
 
 static const struct feature features[] = {
-#define CPUID_FEATURE(symbol, name, leaf, subleaf, reg, bit, model, source) \
+#define CPUID_FEATURE(symbol, name, leaf, subleaf, reg, bit, model, source)                        \
 	[CPUID_##symbol] = { name, leaf, subleaf, reg, bit, model, source },
 #include "cpu/cpuid_features.def"
 #undef CPUID_FEATURE
@@ -51,13 +53,13 @@ static const struct feature features[] = {
 static const struct {
 	uint8_t feature, needs;
 } dependencies[] = {
-	{ CPUID_AVX, CPUID_XSAVE },         { CPUID_XSAVEOPT, CPUID_XSAVE },
-	{ CPUID_AVX2, CPUID_AVX },          { CPUID_FMA, CPUID_AVX },
-	{ CPUID_F16C, CPUID_AVX },          { CPUID_LM, CPUID_PAE },
-	{ CPUID_PDPE1GB, CPUID_LM },        { CPUID_LA57, CPUID_LM },
-	{ CPUID_PCID, CPUID_LM },           { CPUID_TSC_DEADLINE, CPUID_TSC },
-	{ CPUID_TSC_ADJUST, CPUID_TSC },    { CPUID_RDTSCP, CPUID_TSC },
-	{ CPUID_INVARIANT_TSC, CPUID_TSC },
+	{ CPUID_XSAVEC, CPUID_XSAVE },	   { CPUID_AVX, CPUID_XSAVE },
+	{ CPUID_XSAVEOPT, CPUID_XSAVE },   { CPUID_AVX2, CPUID_AVX },
+	{ CPUID_FMA, CPUID_AVX },	   { CPUID_F16C, CPUID_AVX },
+	{ CPUID_LM, CPUID_PAE },	   { CPUID_PDPE1GB, CPUID_LM },
+	{ CPUID_LA57, CPUID_LM },	   { CPUID_PCID, CPUID_LM },
+	{ CPUID_TSC_DEADLINE, CPUID_TSC }, { CPUID_TSC_ADJUST, CPUID_TSC },
+	{ CPUID_RDTSCP, CPUID_TSC },	   { CPUID_INVARIANT_TSC, CPUID_TSC },
 };
 
 static void feature_put(struct cpu_cpuid *id, unsigned int f, bool on)
@@ -95,11 +97,10 @@ static int features_by_model(struct cpu_cpuid *id, const char *model, struct err
 
 		if (wanted && features[f].source == HOST && !host_has(&features[f])) {
 			if (level < MODEL_HOST)
-				return err_set(
-					err, -EOPNOTSUPP,
-					"CPU model '%s' needs '%s', which this host lacks; a lower "
-					"model or 'host' works",
-					model, features[f].name);
+				return err_set(err, -EOPNOTSUPP,
+					       "CPU model '%s' needs '%s', which this host lacks; a lower "
+					       "model or 'host' works",
+					       model, features[f].name);
 			wanted = false;
 		}
 		feature_put(id, f, wanted);
@@ -126,11 +127,10 @@ static int feature_change(struct cpu_cpuid *id, struct str word, struct err *err
 		feature_put(id, f, on);
 		return 0;
 	}
-	return err_set(
-		err, -EINVAL,
-		"CPU feature '%.*s' is unknown; names are those of /proc/cpuinfo, for example "
-		"+x2apic,-pcid",
-		(int)name.n, name.p);
+	return err_set(err, -EINVAL,
+		       "CPU feature '%.*s' is unknown; names are those of /proc/cpuinfo, for example "
+		       "+x2apic,-pcid",
+		       (int)name.n, name.p);
 }
 
 static int features_by_words(struct cpu_cpuid *id, const char *text, struct err *err)
@@ -152,10 +152,9 @@ static int features_by_words(struct cpu_cpuid *id, const char *text, struct err 
 			continue;
 		}
 		if (word.n < 2 || (word.p[0] != '+' && word.p[0] != '-'))
-			return err_set(
-				err, -EINVAL,
-				"CPU feature '%.*s': write +name or -name, separated by commas",
-				(int)word.n, word.p);
+			return err_set(err, -EINVAL,
+				       "CPU feature '%.*s': write +name or -name, separated by commas",
+				       (int)word.n, word.p);
 		int r = feature_change(id, word, err);
 
 		if (r < 0)
@@ -218,12 +217,20 @@ static unsigned int bits_for(unsigned int n)
 	return bits;
 }
 
+/* Bytes of a standard XSAVE area with these components. */
+static uint32_t xsave_size(uint64_t xcr0)
+{
+	if (xcr0 & XCR0_PKRU)
+		return XSAVE_PKRU_OFFSET + XSAVE_PKRU_SIZE;
+	return XSAVE_LEGACY_SIZE + (xcr0 & XCR0_AVX ? XSAVE_AVX_SIZE : 0);
+}
+
 /* One thread a core, one package; all cores in one L3 complex. */
 static void leaves_topology(struct cpu_cpuid *id, unsigned int nr_cpus)
 {
 	unsigned int bits = bits_for(nr_cpus);
 
-	subleaf_set(id, 0xb, 0, 0, 1, 0x100, 0);          /* SMT level: one thread */
+	subleaf_set(id, 0xb, 0, 0, 1, 0x100, 0);	  /* SMT level: one thread */
 	subleaf_set(id, 0xb, 1, bits, nr_cpus, 0x201, 0); /* core level */
 	if (nr_cpus > 1) {
 		leaf_reg(id, 1, 0, false)[EDX] |= 1u << 28; /* HTT: several logical processors */
@@ -251,7 +258,6 @@ static void leaves_text(struct cpu_cpuid *id)
 static void leaves_fixed(struct cpu_cpuid *id, unsigned int nr_cpus, uint64_t tsc_khz)
 {
 	uint32_t mhz = (uint32_t)(tsc_khz / 1000);
-	bool avx = cpuid_has(id, CPUID_AVX);
 
 	leaf_vendor(id, 0, MAX_BASIC, "AuthenticAMD", EDX, ECX);
 	leaf_set(id, 1, SIGNATURE, nr_cpus << 16 | 8u << 8, 0, 0);
@@ -259,11 +265,16 @@ static void leaves_fixed(struct cpu_cpuid *id, unsigned int nr_cpus, uint64_t ts
 	leaf_set(id, 6, 0, 0, 0, 0);
 	subleaf_set(id, 7, 0, 0, 0, 0, 0);
 	if (cpuid_has(id, CPUID_XSAVE)) {
-		subleaf_set(id, CPUID_LEAF_XSAVE, 0, avx ? 7 : 3, XSAVE_LEGACY_SIZE,
-			    XSAVE_LEGACY_SIZE + (avx ? XSAVE_AVX_SIZE : 0), 0);
+		uint64_t xcr0 = id->xcr0_allowed;
+
+		subleaf_set(id, CPUID_LEAF_XSAVE, 0, (uint32_t)xcr0, XSAVE_LEGACY_SIZE,
+			    xsave_size(xcr0), 0);
 		subleaf_set(id, CPUID_LEAF_XSAVE, 1, 0, 0, 0, 0);
-		if (avx)
+		if (xcr0 & XCR0_AVX)
 			subleaf_set(id, CPUID_LEAF_XSAVE, 2, XSAVE_AVX_SIZE, XSAVE_LEGACY_SIZE, 0,
+				    0);
+		if (xcr0 & XCR0_PKRU)
+			subleaf_set(id, CPUID_LEAF_XSAVE, 9, XSAVE_PKRU_SIZE, XSAVE_PKRU_OFFSET, 0,
 				    0);
 	}
 	/* Crystal of 1 MHz times tsc_khz / 1000. */
@@ -336,9 +347,10 @@ static void allowed_bits(struct cpu_cpuid *id)
 	for (unsigned int k = 0; k < ARRAY_SIZE(efer); k++)
 		if (cpuid_has(id, efer[k].feature))
 			id->efer_allowed |= efer[k].bits;
-	id->xcr0_allowed = 1;
+	id->xcr0_allowed = XCR0_X87;
 	if (cpuid_has(id, CPUID_XSAVE))
-		id->xcr0_allowed = cpuid_has(id, CPUID_AVX) ? 7 : 3;
+		id->xcr0_allowed |= XCR0_SSE | (cpuid_has(id, CPUID_AVX) ? XCR0_AVX : 0) |
+				    (cpuid_has(id, CPUID_PKU) ? XCR0_PKRU : 0);
 }
 
 int cpuid_build(struct cpu_cpuid *ret, const char *model, const char *text, unsigned int nr_cpus,
@@ -354,10 +366,10 @@ int cpuid_build(struct cpu_cpuid *ret, const char *model, const char *text, unsi
 	for (unsigned int k = 0; k < ARRAY_SIZE(dependencies); k++)
 		if (!cpuid_has(&id, dependencies[k].needs))
 			feature_put(&id, dependencies[k].feature, false);
+	allowed_bits(&id);
 	leaves_fixed(&id, nr_cpus, tsc_khz);
 	leaves_features(&id);
 	leaves_topology(&id, nr_cpus);
-	allowed_bits(&id);
 	*ret = id;
 	return 0;
 }
@@ -388,13 +400,17 @@ void cpuid_exec(const struct cpu *c, uint32_t leaf, uint32_t subleaf, uint32_t r
 		if (!(c->st.apic.base & APIC_BASE_ENABLE))
 			ret[EDX] &= ~(1u << 9);
 		break;
+	case 7:
+		if (subleaf == 0 && (c->st.cr4 & CR4_PKE))
+			ret[ECX] |= 1u << 4; /* OSPKE */
+		break;
 	case 0xb:
 		ret[ECX] = (ret[ECX] & ~0xffu) | (subleaf & 0xff);
 		ret[EDX] = apic_id;
 		break;
 	case CPUID_LEAF_XSAVE:
-		if (subleaf == 0 && (c->st.xcr0 & 4))
-			ret[EBX] += XSAVE_AVX_SIZE;
+		if (subleaf == 0)
+			ret[EBX] = xsave_size(c->st.xcr0);
 		break;
 	case 0x80000001:
 		if (!(c->st.apic.base & APIC_BASE_ENABLE))
@@ -404,6 +420,7 @@ void cpuid_exec(const struct cpu *c, uint32_t leaf, uint32_t subleaf, uint32_t r
 		ret[EAX] = apic_id;
 		ret[EBX] = apic_id; /* one thread a core: the core's number */
 		break;
-	default: break;
+	default:
+		break;
 	}
 }

@@ -11,7 +11,7 @@
 enum { ALWAYS = 0xff, NEVER = 0 }; /* else a feature number plus 1 */
 
 #define ISA(set, feature) [ZYDIS_ISA_SET_##set] = (uint8_t)(CPUID_##feature + 1)
-#define ISA_ALWAYS(set)   [ZYDIS_ISA_SET_##set] = ALWAYS
+#define ISA_ALWAYS(set)	  [ZYDIS_ISA_SET_##set] = ALWAYS
 
 static const uint8_t needs[ZYDIS_ISA_SET_MAX_VALUE + 1] = {
 	ISA_ALWAYS(I86),
@@ -77,11 +77,13 @@ static const uint8_t needs[ZYDIS_ISA_SET_MAX_VALUE + 1] = {
 	ISA(SHA, SHA),
 	ISA(XSAVE, XSAVE),
 	ISA(XSAVEOPT, XSAVEOPT),
+	ISA(XSAVEC, XSAVEC),
 	ISA(AVX, AVX),
 	ISA(AVX2, AVX2),
 	ISA(AVX2GATHER, AVX2),
 	ISA(FMA, FMA),
 	ISA(F16C, F16C),
+	ISA(PKU, PKU),
 };
 
 /* AVX forms of AES and PCLMULQDQ need both. */

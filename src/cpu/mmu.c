@@ -21,7 +21,7 @@ enum pte_bits {
 	PTE_PS = 1 << 7,
 	PTE_G = 1 << 8,
 };
-#define PTE_NX   UINT64_C(0x8000000000000000)
+#define PTE_NX	 UINT64_C(0x8000000000000000)
 #define PTE_ADDR UINT64_C(0x000ffffffffff000)
 
 enum { MAX_LEVELS = 5 };
@@ -172,6 +172,29 @@ static void rights_get(const struct cpu *c, uint64_t all, bool is_nx, enum mmu_p
 	ret->x = !is_nx && !(is_user && (c->st.cr4 & CR4_SMEP));
 }
 
+/*
+ * Protection keys take rights to data away, by the key in the leaf entry and PKRU (user pages) or PKRS
+ * (supervisor pages): SDM volume 3, 4.6.2. Returns the rights they took, as bits numbered by enum
+ * mmu_access.
+ */
+static unsigned int keys_apply(const struct cpu *c, uint64_t leaf, bool is_user_page,
+			       enum mmu_priv priv, struct mmu_page *ret)
+{
+	unsigned int taken = 0, shift = (leaf >> 59 & 15) * 2;
+	uint32_t rights;
+
+	if (likely(!(c->st.cr4 & (is_user_page ? CR4_PKE : CR4_PKS)) || !c->long_mode))
+		return 0;
+	rights = (is_user_page ? c->st.pkru : c->st.pkrs) >> shift;
+	if (rights & 1) /* access disabled */
+		taken |= 1u << MMU_READ | 1u << MMU_WRITE;
+	if ((rights & 2) && (priv == MMU_USER || (c->st.cr0 & CR0_WP))) /* write disabled */
+		taken |= 1u << MMU_WRITE;
+	ret->r = ret->r && !(taken & 1u << MMU_READ);
+	ret->w = ret->w && !(taken & 1u << MMU_WRITE);
+	return taken;
+}
+
 static int walk_fail(struct mmu_page *ret, uint32_t error)
 {
 	ret->error = error;
@@ -184,7 +207,7 @@ static int walk_once(struct cpu *c, uint64_t lin, enum mmu_access access, enum m
 {
 	struct entry e[MAX_LEVELS + 1];
 	uint64_t all = PTE_W | PTE_U, table, rsvd, size_mask;
-	unsigned int level, index_bits, shift;
+	unsigned int level, index_bits, shift, taken;
 	struct format f;
 	bool is_nx = false, is_leaf = false, allowed;
 
@@ -227,9 +250,11 @@ static int walk_once(struct cpu *c, uint64_t lin, enum mmu_access access, enum m
 		return 0;
 
 	rights_get(c, all, is_nx, priv, ret);
+	taken = keys_apply(c, e[level].value, all & PTE_U, priv, ret);
 	allowed = access == MMU_READ ? ret->r : access == MMU_WRITE ? ret->w : ret->x;
 	if (!allowed)
-		return walk_fail(ret, fault_code(c, access, priv, PF_P));
+		return walk_fail(ret, fault_code(c, access, priv,
+						 PF_P | (taken >> access & 1 ? PF_PK : 0)));
 	for (unsigned int k = f.levels; k > level; k--)
 		if (!entry_set(c, &e[k], f.is_wide, PTE_A))
 			return -EAGAIN;

@@ -19,12 +19,12 @@ enum mmu_priv {
 enum { MMU_NR_PRIV = 3 };
 
 /* Page-fault error code. */
-enum mmu_pf { PF_P = 1, PF_W = 2, PF_U = 4, PF_RSVD = 8, PF_I = 16 };
+enum mmu_pf { PF_P = 1, PF_W = 2, PF_U = 4, PF_RSVD = 8, PF_I = 16, PF_PK = 32 };
 
 struct mmu_page {
-	uint64_t gpa;   /* of the byte asked for */
+	uint64_t gpa;	/* of the byte asked for */
 	uint32_t error; /* page-fault error code when the walk fails */
-	uint8_t shift;  /* log2 of the size of the mapping: 12, 21, 22 or 30; 12 without paging */
+	uint8_t shift;	/* log2 of the size of the mapping: 12, 21, 22 or 30; 12 without paging */
 	bool r, w,
 		x; /* allowed to this privilege without another walk; w only once the page is dirty */
 	bool global;
@@ -37,22 +37,19 @@ struct mmu_page {
  * @lin: linear address; canonical (the caller has checked), upper half 0 outside long mode
  * Returns 0, or -EFAULT with @ret->error set. Thread: the vCPU's own.
  */
-_nodiscard_
-int mmu_walk(struct cpu *c, uint64_t lin, enum mmu_access access, enum mmu_priv priv,
-	     struct mmu_page *ret);
+_nodiscard_ int mmu_walk(struct cpu *c, uint64_t lin, enum mmu_access access, enum mmu_priv priv,
+			 struct mmu_page *ret);
 
 /*
  * mmu_probe - translate for a debugger: no rights checked, nothing changed.
  *
  * Returns 0, or -EFAULT when nothing is mapped. Thread: the vCPU's own, or any while it stands still.
  */
-_nodiscard_
-int mmu_probe(struct cpu *c, uint64_t lin, struct mmu_page *ret);
+_nodiscard_ int mmu_probe(struct cpu *c, uint64_t lin, struct mmu_page *ret);
 
 /* mmu_pdptes_load - read the four PAE entries that CR3 value @cr3 names into @ret. Returns 0, or -EINVAL
  * (#GP): a reserved bit is set in a present one. Source: SDM volume 3, 4.4.1. */
-_nodiscard_
-int mmu_pdptes_load(struct cpu *c, uint64_t cr3, uint64_t ret[4]);
+_nodiscard_ int mmu_pdptes_load(struct cpu *c, uint64_t cr3, uint64_t ret[4]);
 
 /* mmu_is_canonical - is the address one that paging can translate? True outside long mode. */
 static inline bool mmu_is_canonical(const struct cpu *c, uint64_t lin)

@@ -14,11 +14,11 @@
 #include "cpu/cpu_priv.h"
 #include "cpu/pv.h"
 
-#define MTRR_CAP          UINT64_C(0x508) /* 8 variable ranges, fixed ranges, write-combining */
-#define MICROCODE_LEVEL   UINT64_C(0x0a0011d5)
-#define DE_CFG_LFENCE     UINT64_C(2) /* LFENCE is dispatch serialising */
+#define MTRR_CAP	  UINT64_C(0x508) /* 8 variable ranges, fixed ranges, write-combining */
+#define MICROCODE_LEVEL	  UINT64_C(0x0a0011d5)
+#define DE_CFG_LFENCE	  UINT64_C(2) /* LFENCE is dispatch serialising */
 #define VM_CR_SVM_LOCKED  UINT64_C(0x18)
-#define HWCR_WRITABLE     UINT64_C(0x01040148) /* IGNNE, TLB caching, FFDIS, MCA status write, TSC */
+#define HWCR_WRITABLE	  UINT64_C(0x01040148) /* IGNNE, TLB caching, FFDIS, MCA status write, TSC */
 #define DEBUGCTL_WRITABLE UINT64_C(0x3f)
 
 static bool is_pv(uint32_t index)
@@ -119,34 +119,81 @@ int msr_read(struct cpu *c, uint32_t index, uint64_t *ret)
 
 	*ret = 0;
 	switch (index) {
-	case MSR_TSC: *ret = cpu_read_tsc(c); return 0;
+	case MSR_TSC:
+		*ret = cpu_read_tsc(c);
+		return 0;
 	case MSR_TSC_ADJUST:
 		*ret = s->tsc_adjust;
 		return cpuid_has(&c->grp->cpuid, CPUID_TSC_ADJUST) ? 0 : -EINVAL;
-	case MSR_MICROCODE_LEVEL: *ret = MICROCODE_LEVEL; return 0;
-	case MSR_MTRR_CAP: *ret = MTRR_CAP; return 0;
-	case MSR_SYSENTER_CS: *ret = s->sysenter_cs; return 0;
-	case MSR_SYSENTER_ESP: *ret = s->sysenter_esp; return 0;
-	case MSR_SYSENTER_EIP: *ret = s->sysenter_eip; return 0;
-	case MSR_MCG_STATUS: *ret = s->mcg_status; return 0;
-	case MSR_MISC_ENABLE: *ret = s->misc_enable; return 0;
-	case MSR_DEBUGCTL: *ret = s->debugctl; return 0;
-	case MSR_PAT: *ret = s->pat; return 0;
-	case MSR_MTRR_DEF_TYPE: *ret = s->mtrr_def_type; return 0;
-	case MSR_EFER: *ret = s->efer; return 0;
-	case MSR_STAR: *ret = s->star; return 0;
-	case MSR_LSTAR: *ret = s->lstar; return 0;
-	case MSR_CSTAR: *ret = s->cstar; return 0;
-	case MSR_SFMASK: *ret = s->sfmask; return 0;
-	case MSR_FS_BASE: *ret = s->seg[CPU_FS].base; return 0;
-	case MSR_GS_BASE: *ret = s->seg[CPU_GS].base; return 0;
-	case MSR_KERNEL_GS_BASE: *ret = s->kernel_gs_base; return 0;
+	case MSR_MICROCODE_LEVEL:
+		*ret = MICROCODE_LEVEL;
+		return 0;
+	case MSR_MTRR_CAP:
+		*ret = MTRR_CAP;
+		return 0;
+	case MSR_SYSENTER_CS:
+		*ret = s->sysenter_cs;
+		return 0;
+	case MSR_SYSENTER_ESP:
+		*ret = s->sysenter_esp;
+		return 0;
+	case MSR_SYSENTER_EIP:
+		*ret = s->sysenter_eip;
+		return 0;
+	case MSR_MCG_STATUS:
+		*ret = s->mcg_status;
+		return 0;
+	case MSR_MISC_ENABLE:
+		*ret = s->misc_enable;
+		return 0;
+	case MSR_DEBUGCTL:
+		*ret = s->debugctl;
+		return 0;
+	case MSR_PAT:
+		*ret = s->pat;
+		return 0;
+	case MSR_MTRR_DEF_TYPE:
+		*ret = s->mtrr_def_type;
+		return 0;
+	case MSR_EFER:
+		*ret = s->efer;
+		return 0;
+	case MSR_STAR:
+		*ret = s->star;
+		return 0;
+	case MSR_LSTAR:
+		*ret = s->lstar;
+		return 0;
+	case MSR_CSTAR:
+		*ret = s->cstar;
+		return 0;
+	case MSR_SFMASK:
+		*ret = s->sfmask;
+		return 0;
+	case MSR_FS_BASE:
+		*ret = s->seg[CPU_FS].base;
+		return 0;
+	case MSR_GS_BASE:
+		*ret = s->seg[CPU_GS].base;
+		return 0;
+	case MSR_KERNEL_GS_BASE:
+		*ret = s->kernel_gs_base;
+		return 0;
 	case MSR_TSC_AUX:
 		*ret = s->tsc_aux;
 		return cpuid_has(&c->grp->cpuid, CPUID_RDTSCP) ? 0 : -EINVAL;
-	case MSR_HWCR: *ret = s->hwcr; return 0;
-	case MSR_VM_CR: *ret = VM_CR_SVM_LOCKED; return 0;
-	case MSR_DE_CFG: *ret = DE_CFG_LFENCE; return 0;
+	case MSR_PKRS:
+		*ret = s->pkrs;
+		return cpuid_has(&c->grp->cpuid, CPUID_PKS) ? 0 : -EINVAL;
+	case MSR_HWCR:
+		*ret = s->hwcr;
+		return 0;
+	case MSR_VM_CR:
+		*ret = VM_CR_SVM_LOCKED;
+		return 0;
+	case MSR_DE_CFG:
+		*ret = DE_CFG_LFENCE;
+		return 0;
 	case MSR_MCG_CAP: /* no banks */
 	case MSR_LAST_BRANCH_FROM ... MSR_LAST_EXC_TO:
 	case MSR_SYSCFG:
@@ -156,7 +203,8 @@ int msr_read(struct cpu *c, uint32_t index, uint64_t *ret)
 	case MSR_INT_PENDING:
 	case MSR_MMIO_CONF:
 	case MSR_LS_CFG:
-	case MSR_BU_CFG2: return 0;
+	case MSR_BU_CFG2:
+		return 0;
 	default:
 		slot = mtrr_slot(s, index);
 		if (!slot)
@@ -207,12 +255,20 @@ int msr_write(struct cpu *c, uint32_t index, uint64_t value)
 		s->tsc_adjust = value;
 		tsc_move(c, delta);
 		return 0;
-	case MSR_SYSENTER_CS: s->sysenter_cs = value; return 0;
-	case MSR_SYSENTER_ESP: return canonical_write(c, &s->sysenter_esp, value, 0);
-	case MSR_SYSENTER_EIP: return canonical_write(c, &s->sysenter_eip, value, 0);
-	case MSR_MCG_STATUS: return masked_write(&s->mcg_status, value, 0);
-	case MSR_MISC_ENABLE: s->misc_enable = value; return 0;
-	case MSR_DEBUGCTL: return masked_write(&s->debugctl, value, DEBUGCTL_WRITABLE);
+	case MSR_SYSENTER_CS:
+		s->sysenter_cs = value;
+		return 0;
+	case MSR_SYSENTER_ESP:
+		return canonical_write(c, &s->sysenter_esp, value, 0);
+	case MSR_SYSENTER_EIP:
+		return canonical_write(c, &s->sysenter_eip, value, 0);
+	case MSR_MCG_STATUS:
+		return masked_write(&s->mcg_status, value, 0);
+	case MSR_MISC_ENABLE:
+		s->misc_enable = value;
+		return 0;
+	case MSR_DEBUGCTL:
+		return masked_write(&s->debugctl, value, DEBUGCTL_WRITABLE);
 	case MSR_PAT:
 		if (!all_bytes(value, is_pat_type))
 			return -EINVAL;
@@ -223,21 +279,35 @@ int msr_write(struct cpu *c, uint32_t index, uint64_t value)
 			return -EINVAL;
 		s->mtrr_def_type = value;
 		return 0;
-	case MSR_EFER: return efer_write(c, value);
-	case MSR_STAR: s->star = value; return 0;
-	case MSR_LSTAR: return canonical_write(c, &s->lstar, value, 0);
-	case MSR_CSTAR: return canonical_write(c, &s->cstar, value, 0);
-	case MSR_SFMASK: s->sfmask = (uint32_t)value; return 0;
+	case MSR_EFER:
+		return efer_write(c, value);
+	case MSR_STAR:
+		s->star = value;
+		return 0;
+	case MSR_LSTAR:
+		return canonical_write(c, &s->lstar, value, 0);
+	case MSR_CSTAR:
+		return canonical_write(c, &s->cstar, value, 0);
+	case MSR_SFMASK:
+		s->sfmask = (uint32_t)value;
+		return 0;
 	case MSR_FS_BASE:
 		return canonical_write(c, &s->seg[CPU_FS].base, value, MSR_CHANGED_SEG_BASE);
 	case MSR_GS_BASE:
 		return canonical_write(c, &s->seg[CPU_GS].base, value, MSR_CHANGED_SEG_BASE);
-	case MSR_KERNEL_GS_BASE: return canonical_write(c, &s->kernel_gs_base, value, 0);
+	case MSR_KERNEL_GS_BASE:
+		return canonical_write(c, &s->kernel_gs_base, value, 0);
 	case MSR_TSC_AUX:
 		if (!cpuid_has(&c->grp->cpuid, CPUID_RDTSCP))
 			return -EINVAL;
 		return masked_write(&s->tsc_aux, value, UINT32_MAX);
-	case MSR_HWCR: return masked_write(&s->hwcr, value, HWCR_WRITABLE);
+	case MSR_PKRS:
+		if (!cpuid_has(&c->grp->cpuid, CPUID_PKS) || value >> 32)
+			return -EINVAL;
+		s->pkrs = (uint32_t)value;
+		return MSR_CHANGED_KEYS;
+	case MSR_HWCR:
+		return masked_write(&s->hwcr, value, HWCR_WRITABLE);
 	case MSR_MICROCODE_WRITE:
 	case MSR_MICROCODE_LEVEL:
 	case MSR_PATCH_LOADER:
@@ -249,7 +319,8 @@ int msr_write(struct cpu *c, uint32_t index, uint64_t value)
 	case MSR_MMIO_CONF:
 	case MSR_LS_CFG:
 	case MSR_DE_CFG:
-	case MSR_BU_CFG2: return 0;
+	case MSR_BU_CFG2:
+		return 0;
 	default:
 		slot = mtrr_slot(s, index);
 		return slot ? mtrr_write(c, index, slot, value) : -EINVAL;

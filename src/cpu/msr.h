@@ -35,49 +35,49 @@ enum msr {
 	MSR_PAT = 0x277,
 	MSR_MTRR_DEF_TYPE = 0x2ff,
 	MSR_TSC_DEADLINE = 0x6e0,
+	MSR_PKRS = 0x6e1,
 	MSR_X2APIC_FIRST = 0x800,
 	MSR_X2APIC_LAST = 0x8ff,
 };
-#define MSR_EFER           UINT32_C(0xc0000080)
-#define MSR_STAR           UINT32_C(0xc0000081)
-#define MSR_LSTAR          UINT32_C(0xc0000082)
-#define MSR_CSTAR          UINT32_C(0xc0000083)
-#define MSR_SFMASK         UINT32_C(0xc0000084)
-#define MSR_FS_BASE        UINT32_C(0xc0000100)
-#define MSR_GS_BASE        UINT32_C(0xc0000101)
+#define MSR_EFER	   UINT32_C(0xc0000080)
+#define MSR_STAR	   UINT32_C(0xc0000081)
+#define MSR_LSTAR	   UINT32_C(0xc0000082)
+#define MSR_CSTAR	   UINT32_C(0xc0000083)
+#define MSR_SFMASK	   UINT32_C(0xc0000084)
+#define MSR_FS_BASE	   UINT32_C(0xc0000100)
+#define MSR_GS_BASE	   UINT32_C(0xc0000101)
 #define MSR_KERNEL_GS_BASE UINT32_C(0xc0000102)
-#define MSR_TSC_AUX        UINT32_C(0xc0000103)
-#define MSR_SYSCFG         UINT32_C(0xc0010010)
-#define MSR_HWCR           UINT32_C(0xc0010015)
-#define MSR_TOP_MEM        UINT32_C(0xc001001a)
-#define MSR_TOP_MEM2       UINT32_C(0xc001001d)
-#define MSR_NB_CFG         UINT32_C(0xc001001f)
+#define MSR_TSC_AUX	   UINT32_C(0xc0000103)
+#define MSR_SYSCFG	   UINT32_C(0xc0010010)
+#define MSR_HWCR	   UINT32_C(0xc0010015)
+#define MSR_TOP_MEM	   UINT32_C(0xc001001a)
+#define MSR_TOP_MEM2	   UINT32_C(0xc001001d)
+#define MSR_NB_CFG	   UINT32_C(0xc001001f)
 #define MSR_PATCH_LOADER   UINT32_C(0xc0010020)
-#define MSR_INT_PENDING    UINT32_C(0xc0010055)
-#define MSR_MMIO_CONF      UINT32_C(0xc0010058)
-#define MSR_VM_CR          UINT32_C(0xc0010114)
-#define MSR_LS_CFG         UINT32_C(0xc0011020)
-#define MSR_DE_CFG         UINT32_C(0xc0011029)
-#define MSR_BU_CFG2        UINT32_C(0xc001102a)
+#define MSR_INT_PENDING	   UINT32_C(0xc0010055)
+#define MSR_MMIO_CONF	   UINT32_C(0xc0010058)
+#define MSR_VM_CR	   UINT32_C(0xc0010114)
+#define MSR_LS_CFG	   UINT32_C(0xc0011020)
+#define MSR_DE_CFG	   UINT32_C(0xc0011029)
+#define MSR_BU_CFG2	   UINT32_C(0xc001102a)
 
 /* What a successful write asks of the engine. */
-enum { MSR_OK = 0, MSR_CHANGED_EFER = 1, MSR_CHANGED_SEG_BASE = 2 };
+enum { MSR_OK = 0, MSR_CHANGED_EFER = 1, MSR_CHANGED_SEG_BASE = 2, MSR_CHANGED_KEYS = 3 };
 
 /*
  * msr_read - RDMSR.
  *
  * Returns 0, or -EINVAL (#GP). Thread: the vCPU's own.
  */
-_nodiscard_
-int msr_read(struct cpu *c, uint32_t index, uint64_t *ret);
+_nodiscard_ int msr_read(struct cpu *c, uint32_t index, uint64_t *ret);
 
 /*
  * msr_write - WRMSR.
  *
  * Returns -EINVAL (#GP), or 0; MSR_CHANGED_EFER: modes or page rights may have changed, so the engine
- * derives its state anew and flushes; MSR_CHANGED_SEG_BASE: FS or GS base changed. Thread: the vCPU's own.
+ * derives its state anew and flushes; MSR_CHANGED_KEYS: page rights may have changed, so it flushes;
+ * MSR_CHANGED_SEG_BASE: FS or GS base changed. Thread: the vCPU's own.
  */
-_nodiscard_
-int msr_write(struct cpu *c, uint32_t index, uint64_t value);
+_nodiscard_ int msr_write(struct cpu *c, uint32_t index, uint64_t value);
 
 #endif

@@ -14,11 +14,11 @@
 #include "cpu/pv.h"
 
 enum { RESET_FCW = 0x40, INIT_MXCSR = 0x1f80, CPUID_SIGNATURE_LEAF = 1 };
-#define RESET_PAT               UINT64_C(0x0007040600070406)
-#define RESET_DR6               UINT64_C(0xffff0ff0)
-#define RESET_DR7               UINT64_C(0x400)
+#define RESET_PAT		UINT64_C(0x0007040600070406)
+#define RESET_DR6		UINT64_C(0xffff0ff0)
+#define RESET_DR7		UINT64_C(0x400)
 #define MISC_ENABLE_FAST_STRING UINT64_C(1)
-#define HWCR_TSC_FREQ_SEL       (UINT64_C(1) << 24) /* AMD: the TSC counts at P0 frequency; reads as 1 */
+#define HWCR_TSC_FREQ_SEL	(UINT64_C(1) << 24) /* AMD: the TSC counts at P0 frequency; reads as 1 */
 
 static const struct cpu_seg reset_data = {
 	.limit = 0xffff, .attr = SEG_P | SEG_S | SEG_TYPE_WR | SEG_TYPE_ACCESSED
@@ -50,6 +50,7 @@ void cpu_reset(struct cpu *c, bool is_init)
 	if (is_init) { /* INIT keeps these: SDM table 9-1, column INIT */
 		s->fpu = old.fpu;
 		s->xcr0 = old.xcr0;
+		s->pkru = old.pkru;
 		s->pat = old.pat;
 		s->tsc_aux = old.tsc_aux;
 		s->tsc_offset = old.tsc_offset;
@@ -158,7 +159,8 @@ int cpu_state_check(const struct cpu_state *s, struct err *err)
 	    s->rflags >> 22)
 		return err_set(err, -EINVAL, "RFLAGS 0x%llx has reserved bits wrong",
 			       (unsigned long long)s->rflags);
-	if (!(s->xcr0 & 1) || (s->xcr0 & ~UINT64_C(7)) || (s->xcr0 & 6) == 4)
+	if (!(s->xcr0 & 1) || (s->xcr0 & ~(uint64_t)(XCR0_X87 | XCR0_SSE | XCR0_AVX | XCR0_PKRU)) ||
+	    (s->xcr0 & (XCR0_SSE | XCR0_AVX)) == XCR0_AVX)
 		return err_set(err, -EINVAL, "XCR0 0x%llx is not a supported set of features",
 			       (unsigned long long)s->xcr0);
 	if (s->fpu.mxcsr & ~UINT32_C(0xffff))

@@ -69,6 +69,7 @@ enum cpu_cr4 {
 	CR4_OSFXSR = 1 << 9, CR4_OSXMMEXCPT = 1 << 10, CR4_UMIP = 1 << 11, CR4_LA57 = 1 << 12,
 	CR4_FSGSBASE = 1 << 16, CR4_PCIDE = 1 << 17, CR4_OSXSAVE = 1 << 18, CR4_SMEP = 1 << 20,
 	CR4_SMAP = 1 << 21, CR4_PKE = 1 << 22,
+	CR4_PKS = 1 << 24,
 };
 
 enum cpu_efer {
@@ -92,6 +93,8 @@ struct cpu_fpu {
 	uint8_t header_reserved[48];
 	uint8_t ymm_hi[16][16];
 } __attribute__((aligned(64)));
+
+enum cpu_xcr0 { XCR0_X87 = 1, XCR0_SSE = 2, XCR0_AVX = 4, XCR0_PKRU = 1 << 9 };
 
 enum cpu_mp_state {
 	CPU_MP_RUNNING,
@@ -151,6 +154,7 @@ struct cpu_state {
 	uint64_t pdpte[4];	     /* PAE paging: loaded with CR3 */
 	uint64_t dr[4], dr6, dr7;
 	uint64_t xcr0;
+	uint32_t pkru, pkrs; /* protection-key rights of user and supervisor pages */
 
 	uint64_t efer, star, lstar, cstar, sfmask, kernel_gs_base;
 	uint64_t sysenter_cs, sysenter_esp, sysenter_eip;

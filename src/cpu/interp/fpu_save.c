@@ -14,7 +14,7 @@
 #include "cpu/interp/fpu.h"
 
 enum { X87 = 1, SSE = 2, AVX = 4 };
-enum { OFF_MXCSR = 24, OFF_ST = 32, OFF_XMM = 160, OFF_HEADER = 512, OFF_YMM = 576 };
+enum { OFF_MXCSR = 24, OFF_ST = 32, OFF_XMM = 160, OFF_HEADER = 512, OFF_YMM = 576, OFF_PKRU = 832 };
 #define XCOMP_COMPACT (UINT64_C(1) << 63)
 
 static bool is_zero(const void *p, unsigned int n)
@@ -155,6 +155,12 @@ static uint64_t requested(const struct cpu *c)
 	return (c->st.gpr[CPU_RAX] & 0xffffffff) | c->st.gpr[CPU_RDX] << 32;
 }
 
+/* Compacted areas hold only the components of XCOMP_BV, one behind the other. */
+static unsigned int pkru_offset(uint64_t xcomp)
+{
+	return (xcomp & XCOMP_COMPACT) && !(xcomp & AVX) ? OFF_YMM : OFF_PKRU;
+}
+
 enum save_kind { SAVE_ALL, SAVE_OPT, SAVE_COMPACT };
 
 /* Everything is checked before anything is written; XSAVE touches only the components asked for. */
@@ -162,13 +168,13 @@ static void save(struct cpu *c, const struct insn *i, enum save_kind kind)
 {
 	const struct cpu_fpu *f = &c->st.fpu;
 	unsigned int how = i->flags & INSN_SS, nvec = nr_vectors(c);
-	uint64_t lin, mask, used, write, bv = 0;
+	uint64_t lin, mask, used, write, pkru_at, bv = 0;
 	uint8_t head[24], regs[128], mx[8], header[64];
 
 	check_xsave(c);
 	mask = requested(c) & c->st.xcr0;
 	lin = aligned_operand(c, i, OFF_YMM, 64, true);
-	used = in_use(f) & mask;
+	used = (in_use(f) | (c->st.pkru ? XCR0_PKRU : 0)) & mask;
 	if (kind == SAVE_COMPACT && (mask & SSE) && f->mxcsr != MXCSR_INIT)
 		used |= SSE;
 	write = kind == SAVE_ALL ? mask : used;
@@ -176,6 +182,9 @@ static void save(struct cpu *c, const struct insn *i, enum save_kind kind)
 	mem_probe(c, lin, OFF_YMM, how | MEM_RMW);
 	if (write & AVX)
 		mem_probe(c, lin + OFF_YMM, 16 * nvec, how | MEM_RMW);
+	pkru_at = lin + pkru_offset(kind == SAVE_COMPACT ? XCOMP_COMPACT | mask : 0);
+	if (write & XCR0_PKRU)
+		mem_probe(c, pkru_at, 8, how | MEM_RMW);
 	if (kind != SAVE_COMPACT)
 		bv = ld64(c, lin + OFF_HEADER, how);
 	if (write & X87) {
@@ -193,6 +202,8 @@ static void save(struct cpu *c, const struct insn *i, enum save_kind kind)
 		st_bytes(c, lin + OFF_XMM, f->xmm, 16 * nvec, how);
 	if (write & AVX)
 		st_bytes(c, lin + OFF_YMM, f->ymm_hi, 16 * nvec, how);
+	if (write & XCR0_PKRU)
+		st64(c, pkru_at, c->st.pkru, how);
 	if (kind == SAVE_COMPACT) {
 		memset(header, 0, sizeof(header));
 		put_le64(header, used);
@@ -237,7 +248,7 @@ static void do_xrstor(struct cpu *c, const struct insn *i)
 	unsigned int how = i->flags & INSN_SS, nvec = nr_vectors(c);
 	uint8_t b[OFF_YMM], ymm[256];
 	uint64_t lin, mask, bv;
-	uint32_t mxcsr = MXCSR_INIT;
+	uint32_t mxcsr = MXCSR_INIT, pkru = 0;
 	bool compact;
 
 	check_xsave(c);
@@ -250,6 +261,8 @@ static void do_xrstor(struct cpu *c, const struct insn *i)
 	compact = get_le64(b + OFF_HEADER + 8) & XCOMP_COMPACT;
 	if (mask & bv & AVX)
 		ld_bytes(c, lin + OFF_YMM, ymm, 16 * nvec, how);
+	if (mask & bv & XCR0_PKRU)
+		pkru = ld32(c, lin + pkru_offset(get_le64(b + OFF_HEADER + 8)), how);
 	if (!compact || (bv & SSE))
 		mxcsr = get_le32(b + OFF_MXCSR);
 	if (compact ? mask & SSE : mask & (SSE | AVX)) {
@@ -276,6 +289,11 @@ static void do_xrstor(struct cpu *c, const struct insn *i)
 			memcpy(f->ymm_hi, ymm, 16 * nvec);
 		else
 			memset(f->ymm_hi, 0, 16 * nvec);
+	}
+	if ((mask & XCR0_PKRU) && c->st.pkru != pkru) {
+		c->st.pkru = pkru;
+		tlb_flush_all(c);
+		interp_leave(c);
 	}
 }
 
