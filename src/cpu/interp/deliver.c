@@ -134,7 +134,7 @@ static void deliver_long(struct cpu *c, unsigned int vector, enum event_kind kin
 	unsigned int level = cpl(c), new_level;
 	struct stk stk = { .is_64 = true, .mask = UINT64_MAX };
 	uint64_t frame[6] = { c->st.seg[CPU_SS].sel, c->st.gpr[CPU_RSP], c->st.rflags,
-			      c->st.seg[CPU_CS].sel, c->st.rip,          error };
+			      c->st.seg[CPU_CS].sel, c->st.rip,		 error };
 	struct cpu_seg cs;
 	struct desc d;
 
@@ -147,9 +147,7 @@ static void deliver_long(struct cpu *c, unsigned int vector, enum event_kind kin
 	else
 		stk.sp = c->st.gpr[CPU_RSP];
 	stk.sp &= ~UINT64_C(15);
-	stk.priv = new_level == 3                                          ? MMU_USER
-		   : (c->st.cr4 & CR4_SMAP) && !(c->st.rflags & RFLAGS_AC) ? MMU_SUPER_SMAP
-									   : MMU_SUPER;
+	stk.priv = stk_priv(c, new_level);
 	desc_set_accessed(c, &d);
 	cs.attr = d.attr;
 	if (!mmu_is_canonical(c, g.rip))

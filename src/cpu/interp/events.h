@@ -73,6 +73,29 @@ enum soft_int_kind {
  */
 void cpu_soft_int(struct cpu *c, unsigned int vector, enum soft_int_kind kind);
 
+/*
+ * What other handlers tell us.
+ *
+ * event_sti: STI (or another instruction with its shadow) has just set IF. event_mov_ss: MOV SS or POP SS
+ * was executed. event_halt: HLT; the loop sleeps in event_deliver_pending(). event_if_set: IF became set
+ * without a shadow (POPF, IRET; cpu_set_rflags does it). All leave the block where it matters.
+ */
+void event_sti(struct cpu *c);
+void event_mov_ss(struct cpu *c);
+void event_halt(struct cpu *c);
+void event_if_set(struct cpu *c);
+
+/* event_tf_now - single-step of this instruction goes by TF at its end, not at its start (SYSCALL, SYSRET). */
+void event_tf_now(struct cpu *c);
+/* event_rf_loaded - this instruction loaded RF on purpose (IRET, task switch): it is not cleared after it. */
+void event_rf_loaded(struct cpu *c);
+/* event_debug_regs_written - DR0-DR3, DR7 or CR4.DE changed. */
+void event_debug_regs_written(struct cpu *c);
+/* event_raise_db - raise a fault-like #DB (general detect): @dr6 bits are set in DR6. */
+_Noreturn void event_raise_db(struct cpu *c, uint64_t dr6);
+/* event_trap_db - a #DB trap after this instruction (task switch with the T bit). */
+void event_trap_db(struct cpu *c, uint64_t dr6);
+
 /* event_recompute - derive DUE_STEP after RFLAGS.TF/RF, a shadow, DR7 or the debugger's wishes changed. */
 void event_recompute(struct cpu *c);
 

@@ -7,7 +7,7 @@
  */
 #include "cpu/interp/sys_priv.h"
 
-static enum exc_class class_of(unsigned int vector)
+enum exc_class exc_class_of(unsigned int vector)
 {
 	switch (vector) {
 	case VEC_DE:
@@ -25,7 +25,7 @@ static void record(struct cpu *c, unsigned int vector, bool has_error, uint32_t 
 {
 	struct cpu_events *ev = &c->st.ev;
 	struct interp_sys *s = c->sys;
-	enum exc_class now = class_of(vector), before = s->deliver_class;
+	enum exc_class now = exc_class_of(vector), before = s->deliver_class;
 
 	if (s->ext && now == EXC_CONTRIBUTORY)
 		error |= 1;
@@ -65,6 +65,7 @@ static _Noreturn void raise_fault(struct cpu *c, unsigned int vector, bool has_e
 	record(c, vector, has_error, error);
 	s->delivering = false;
 	s->ext = false;
+	s->stepping = false;
 	longjmp(c->fault_jmp, 1);
 }
 

@@ -37,7 +37,7 @@ static uint64_t stk_lin(struct cpu *c, const struct stk *s, uint64_t sp, unsigne
 	return (uint32_t)(s->ss.base + sp);
 }
 
-void stk_push(struct cpu *c, struct stk *s, const uint64_t *val, unsigned int n, unsigned int size)
+void stk_probe(struct cpu *c, const struct stk *s, unsigned int n, unsigned int size)
 {
 	uint64_t sp = s->sp;
 
@@ -45,7 +45,20 @@ void stk_push(struct cpu *c, struct stk *s, const uint64_t *val, unsigned int n,
 		sp = (sp - size) & s->mask;
 		mem_check(c, stk_lin(c, s, sp, size, true), size, MEM_RMW | MEM_SS, s->priv);
 	}
-	sp = s->sp;
+}
+
+enum mmu_priv stk_priv(const struct cpu *c, unsigned int level)
+{
+	if (level == 3)
+		return MMU_USER;
+	return (c->st.cr4 & CR4_SMAP) && !(c->st.rflags & RFLAGS_AC) ? MMU_SUPER_SMAP : MMU_SUPER;
+}
+
+void stk_push(struct cpu *c, struct stk *s, const uint64_t *val, unsigned int n, unsigned int size)
+{
+	uint64_t sp = s->sp;
+
+	stk_probe(c, s, n, size);
 	for (unsigned int k = 0; k < n; k++) {
 		sp = (sp - size) & s->mask;
 		mem_st(c, stk_lin(c, s, sp, size, true), size, val[k], MEM_SS, s->priv);
@@ -99,10 +112,7 @@ void tss_stack(struct cpu *c, unsigned int level, struct stk *ret)
 	*ret = (struct stk){ .ss = desc_to_seg(&d, sel),
 			     .err_sel = err,
 			     .mask = d.attr & SEG_DB ? UINT32_MAX : 0xffff,
-			     .priv = level == 3 ? MMU_USER
-				     : (c->st.cr4 & CR4_SMAP) && !(c->st.rflags & RFLAGS_AC)
-					     ? MMU_SUPER_SMAP
-					     : MMU_SUPER };
+			     .priv = stk_priv(c, level) };
 	ret->sp = sp & ret->mask;
 }
 

@@ -17,7 +17,7 @@ enum { TLB_WORDS = TLB_SIZE / 64, TLB_NR_CTX = 8 };
 /* Entries of one privilege. What flushing must know stands beside the entries, not in them. */
 struct tlb_set {
 	struct tlb_entry e[TLB_SIZE];
-	uint64_t gpa[TLB_SIZE];  /* of the page */
+	uint64_t gpa[TLB_SIZE];	 /* of the page */
 	uint8_t shift[TLB_SIZE]; /* size of the mapping that the page is a part of */
 	uint64_t used[TLB_WORDS], global[TLB_WORDS], large[TLB_WORDS];
 };
@@ -33,13 +33,13 @@ struct tlb_ctx {
 enum exc_class { EXC_BENIGN, EXC_CONTRIBUTORY, EXC_PAGE, EXC_DOUBLE };
 
 struct interp_sys {
-	struct tlb_ctx *ctx;             /* current */
+	struct tlb_ctx *ctx;		 /* current */
 	struct tlb_ctx *all[TLB_NR_CTX]; /* NULL: not yet needed */
 	uint64_t ctx_clock;
 	struct tlb_entry *tlb_fetch; /* table for instruction fetches */
-	uint8_t priv, priv_sys;      /* enum mmu_priv: of data accesses; of implicit ones */
-	bool align_check;            /* CR0.AM, AC and CPL 3: tlb_cur is the empty table */
-	bool watch;                  /* data breakpoints (guest's or debugger's) exist */
+	uint8_t priv, priv_sys;	     /* enum mmu_priv: of data accesses; of implicit ones */
+	bool align_check;	     /* CR0.AM, AC and CPL 3: tlb_cur is the empty table */
+	bool watch;		     /* data breakpoints (guest's or debugger's) exist */
 	bool in_exclusive;
 	uint32_t code_breaks; /* guest's enabled instruction breakpoints, bit n for DRn */
 	uint32_t data_breaks; /* data breakpoints, bit n for DRn */
@@ -48,12 +48,13 @@ struct interp_sys {
 	/* Delivery. */
 	bool delivering;       /* a hardware event or exception is being delivered */
 	uint8_t deliver_class; /* enum exc_class of it */
-	bool ext;              /* EXT bit of error codes raised now */
+	bool ext;	       /* EXT bit of error codes raised now */
 	uint64_t trap_dr6;     /* #DB conditions met by the present instruction */
-	bool debug_hit;        /* debugger's watchpoint or step: leave after this one */
+	bool debug_hit;	       /* debugger's watchpoint or step: leave after this one */
 	bool debug_skip;       /* the debugger has seen the breakpoint at debug_rip */
 	uint64_t debug_rip;
 	bool step_tf, step_rf, rf_loaded;
+	bool stepping;	   /* between event_step_begin() and event_step_end() */
 	bool intr_waiting; /* an interrupt or NMI waits for IF, a shadow or IRET */
 	bool nmi_waiting;
 };
@@ -69,8 +70,7 @@ void tlb_flush_nonglobal_all(struct cpu *c);
 /* tlb_insert - remember a translation. @flags NULL: no host memory (only gpa is of use). */
 void tlb_insert(struct cpu *c, enum mmu_priv priv, uint64_t lin, const struct mmu_page *page,
 		uint8_t *host, _Atomic uint8_t *flags, bool may_write, bool may_data);
-_nodiscard_
-int tlb_init(struct cpu *c);
+_nodiscard_ int tlb_init(struct cpu *c);
 void tlb_done(struct cpu *c);
 
 /* mem_ld, mem_st - by linear address with a stated privilege; @how as in enum mem_how. */
@@ -123,8 +123,8 @@ enum sys_type { /* types of system descriptors: SDM volume 3, table 3-2 */
 
 struct desc {
 	uint64_t lo, hi; /* hi: second half of 16-byte descriptors, when read */
-	uint64_t lin;    /* where it is */
-	uint16_t attr;   /* enum cpu_seg_attr */
+	uint64_t lin;	 /* where it is */
+	uint16_t attr;	 /* enum cpu_seg_attr */
 };
 
 static inline unsigned int desc_dpl(const struct desc *d)
@@ -145,8 +145,7 @@ static inline bool desc_is_writable_data(const struct desc *d)
 }
 
 /* desc_read - the descriptor that a non-null selector names; false when it lies beyond its table. */
-_nodiscard_
-bool desc_read(struct cpu *c, uint16_t sel, struct desc *ret);
+_nodiscard_ bool desc_read(struct cpu *c, uint16_t sel, struct desc *ret);
 /* desc_read_sys - the same for system descriptors: 16 bytes in long mode. Raises #GP(@sel) when it is
  * beyond the table or its upper half is not what it must be. */
 void desc_read_sys(struct cpu *c, uint16_t sel, struct desc *ret);
@@ -169,8 +168,8 @@ void seg_drop_inner(struct cpu *c, unsigned int new_cpl);
 struct stk {
 	struct cpu_seg ss;
 	uint64_t sp, mask; /* mask: 0xffff, 0xffffffff or all ones */
-	bool is_64;        /* flat, canonical check instead of limits */
-	bool is_real;      /* real or V86 mode: only the limit counts */
+	bool is_64;	   /* flat, canonical check instead of limits */
+	bool is_real;	   /* real or V86 mode: only the limit counts */
 	enum mmu_priv priv;
 	uint16_t err_sel; /* selector in the error code of #SS: 0, or that of a new stack */
 };
@@ -178,6 +177,10 @@ struct stk {
 struct stk stk_cur(struct cpu *c);
 /* stk_push - push @n values of @size bytes, val[0] first. All are checked before any is written. */
 void stk_push(struct cpu *c, struct stk *s, const uint64_t *val, unsigned int n, unsigned int size);
+/* stk_probe - raise what pushing @n values of @size bytes would raise. */
+void stk_probe(struct cpu *c, const struct stk *s, unsigned int n, unsigned int size);
+/* stk_priv - how explicit accesses of privilege @level reach memory. */
+enum mmu_priv stk_priv(const struct cpu *c, unsigned int level);
 /* stk_pop - read @n values from the top; moves s->sp only. */
 void stk_pop(struct cpu *c, struct stk *s, uint64_t *val, unsigned int n, unsigned int size);
 /* stk_sp_set - write s->sp back to rsp as its width says. */
@@ -186,6 +189,25 @@ void stk_sp_set(struct cpu *c, const struct stk *s);
 void tss_stack(struct cpu *c, unsigned int level, struct stk *ret);
 /* tss_stack64 - RSPn (@ist 0) or ISTn from a 64-bit TSS. */
 uint64_t tss_stack64(struct cpu *c, unsigned int level, unsigned int ist);
+
+/* cr_bind_mov - MOV to and from control and debug registers (cr.c). */
+_nodiscard_ int cr_bind_mov(const struct dec *d, struct insn *i);
+
+/* --- far transfers (far.c, iret.c) ------------------------------------------------------------------ */
+
+/* Where a far return goes: what far_return_commit() puts into the registers. */
+struct far_return {
+	struct cpu_seg cs, ss;	 /* ss: when has_ss */
+	uint64_t rip, rsp, mask; /* mask: width of the present stack pointer, without has_ss */
+	bool has_ss;
+};
+
+/* far_return_cs - read and check a popped code selector; far_return_ss - a popped stack selector. */
+void far_return_cs(struct cpu *c, uint16_t sel, struct desc *ret);
+struct cpu_seg far_return_ss(struct cpu *c, uint16_t sel, unsigned int level, bool to_64);
+void far_return_commit(struct cpu *c, const struct far_return *f);
+/* cs_check_target - #GP(0) when @rip is not inside the code segment (64-bit: not canonical). */
+void cs_check_target(struct cpu *c, const struct cpu_seg *cs, uint64_t rip);
 
 /* --- task switches (task.c) ------------------------------------------------------------------------ */
 
@@ -202,6 +224,8 @@ void task_switch(struct cpu *c, uint16_t sel, enum task_reason reason, bool has_
 /* --- events (events.c, exc.c, deliver.c) ------------------------------------------------------------ */
 
 enum event_kind { EVENT_EXTERNAL, EVENT_EXCEPTION, EVENT_SOFT, EVENT_SOFT_EXC };
+/* exc_class_of - how an exception counts for double faults. */
+enum exc_class exc_class_of(unsigned int vector);
 /* deliver - enter the handler of a vector through IVT or IDT; the return address is st.rip. */
 void deliver(struct cpu *c, unsigned int vector, enum event_kind kind, bool has_error,
 	     uint32_t error);
