@@ -3,7 +3,7 @@
 # A thin door in front of meson, ninja and tests/run-suite.
 
 .DEFAULT_GOAL := all
-.PHONY: all deps up check check-long lint bench fuzz cover clean install
+.PHONY: all deps up check check-long lint format bench fuzz cover clean install
 
 BUILD := build
 ALWAYS:
@@ -48,6 +48,9 @@ check-long: deps
 
 lint: deps
 	@tests/run-suite lint
+
+format:
+	@clang-format -i $$(git ls-files 'src/*.[ch]' 'tests/*.[ch]')
 
 # Needs a built guestbench; see docs/guide/testing.md.
 bench: deps all

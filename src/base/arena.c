@@ -15,7 +15,7 @@
 #include "base/mem.h"
 
 #define ARENA_BLOCK_BYTES 4096
-#define ARENA_ALIGN       _Alignof(max_align_t)
+#define ARENA_ALIGN	  _Alignof(max_align_t)
 
 struct arena_block {
 	struct arena_block *next;

@@ -14,8 +14,8 @@ struct arena_block;
 
 struct arena {
 	struct arena_block *blocks; /* newest first */
-	size_t used_bytes;          /* handed out in all, alignment included */
-	size_t limit_bytes;         /* arena_try() refuses beyond; 0: no limit */
+	size_t used_bytes;	    /* handed out in all, alignment included */
+	size_t limit_bytes;	    /* arena_try() refuses beyond; 0: no limit */
 };
 
 /*

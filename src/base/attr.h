@@ -11,25 +11,25 @@
  * plain names would collide with other people's headers.
  */
 
-#define _nodiscard_   __attribute__((__warn_unused_result__))
+#define _nodiscard_    __attribute__((__warn_unused_result__))
 #define _printf_(f, a) __attribute__((__format__(__printf__, f, a)))
-#define _cleanup_(fn) __attribute__((__cleanup__(fn)))
-#define _noreturn_    __attribute__((__noreturn__))
-#define _unused_      __attribute__((__unused__))
-#define _pure_        __attribute__((__pure__))
-#define _const_       __attribute__((__const__))
-#define _cold_        __attribute__((__cold__))
-#define _hot_         __attribute__((__hot__))
-#define _noinline_    __attribute__((__noinline__))
-#define _inline_      inline __attribute__((__always_inline__))
-#define _aligned_(n)  __attribute__((__aligned__(n)))
-#define _fallthrough_ __attribute__((__fallthrough__))
+#define _cleanup_(fn)  __attribute__((__cleanup__(fn)))
+#define _noreturn_     __attribute__((__noreturn__))
+#define _unused_       __attribute__((__unused__))
+#define _pure_	       __attribute__((__pure__))
+#define _const_	       __attribute__((__const__))
+#define _cold_	       __attribute__((__cold__))
+#define _hot_	       __attribute__((__hot__))
+#define _noinline_     __attribute__((__noinline__))
+#define _inline_       inline __attribute__((__always_inline__))
+#define _aligned_(n)   __attribute__((__aligned__(n)))
+#define _fallthrough_  __attribute__((__fallthrough__))
 
 /* A distinct integer type for sparse (guest-physical address, little-endian word); a plain one for
  * the compilers. */
 #ifdef __CHECKER__
 #define _bitwise_ __attribute__((__bitwise__))
-#define _force_   __attribute__((__force__))
+#define _force_	  __attribute__((__force__))
 #else
 #define _bitwise_
 #define _force_
@@ -41,8 +41,8 @@
 /* Number of elements of an array; does not compile for a pointer. */
 #define ARRAY_SIZE(a)                                                                              \
 	(sizeof(a) / sizeof((a)[0]) +                                                              \
-	 0 * sizeof(char[1 - 2 * !!__builtin_types_compatible_p(__typeof__(a),                     \
-								__typeof__(&(a)[0]))]))
+	 0 * sizeof(char[1 -                                                                       \
+			 2 * !!__builtin_types_compatible_p(__typeof__(a), __typeof__(&(a)[0]))]))
 
 /* The structure that holds `member` at `ptr`. */
 #define container_of(ptr, type, member) ((type *)(void *)((char *)(ptr)-offsetof(type, member)))

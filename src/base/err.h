@@ -20,8 +20,8 @@
 #define ERR_TEXT_MAX 240
 
 struct err {
-	int code;             /* negative errno; 0: no error */
-	const char *reason;   /* machine word for API clients, static storage; NULL: none */
+	int code;		 /* negative errno; 0: no error */
+	const char *reason;	 /* machine word for API clients, static storage; NULL: none */
 	char text[ERR_TEXT_MAX]; /* one sentence, no full stop, always terminated */
 };
 

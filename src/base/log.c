@@ -103,11 +103,20 @@ static void add_value(struct strbuf *b, const struct kv *f, bool json)
 		else
 			add_plain(b, f->s ? f->s : "");
 		break;
-	case KV_U64: strbuf_addf(b, "%" PRIu64, f->u); break;
-	case KV_I64: strbuf_addf(b, "%" PRId64, f->i); break;
-	case KV_HEX: strbuf_addf(b, json ? "\"0x%" PRIx64 "\"" : "0x%" PRIx64, f->u); break;
-	case KV_BOOL: strbuf_adds(b, f->u ? "true" : "false"); break;
-	case KV_END: break;
+	case KV_U64:
+		strbuf_addf(b, "%" PRIu64, f->u);
+		break;
+	case KV_I64:
+		strbuf_addf(b, "%" PRId64, f->i);
+		break;
+	case KV_HEX:
+		strbuf_addf(b, json ? "\"0x%" PRIx64 "\"" : "0x%" PRIx64, f->u);
+		break;
+	case KV_BOOL:
+		strbuf_adds(b, f->u ? "true" : "false");
+		break;
+	case KV_END:
+		break;
 	}
 }
 

@@ -109,7 +109,7 @@ void log_write(struct log_site *site, enum log_level level, const char *event,
                                                                                                    \
 		if ((int)(level) <= atomic_load_explicit(&log_max_level, memory_order_relaxed))    \
 			log_write(&log_site_, (level), (event),                                    \
-				  (const struct kv[]){ __VA_ARGS__ __VA_OPT__(, ){ KV_END } });     \
+				  (const struct kv[]){ __VA_ARGS__ __VA_OPT__(, ){ KV_END } });    \
 	} while (0)
 
 #define log_error(event, ...) log_at_(LOG_ERROR, event, __VA_ARGS__)

@@ -197,9 +197,8 @@ static struct smap_entry *smap_slot_of(struct smap_entry *slots, size_t cap, str
 {
 	size_t i = hash & (cap - 1);
 
-	while (slots[i].value &&
-	       (slots[i].hash != hash ||
-		!str_eq((struct str){ slots[i].key, slots[i].key_len }, key)))
+	while (slots[i].value && (slots[i].hash != hash ||
+				  !str_eq((struct str){ slots[i].key, slots[i].key_len }, key)))
 		i = (i + 1) & (cap - 1);
 	return &slots[i];
 }

@@ -39,8 +39,7 @@ static inline void metric_add(enum metric m, uint64_t n)
 	if (unlikely(!s))
 		s = metric_shard_new();
 	/* Only this thread writes, so load and store need not be one operation. */
-	atomic_store_explicit(&s->v[m],
-			      atomic_load_explicit(&s->v[m], memory_order_relaxed) + n,
+	atomic_store_explicit(&s->v[m], atomic_load_explicit(&s->v[m], memory_order_relaxed) + n,
 			      memory_order_relaxed);
 }
 

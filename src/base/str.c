@@ -238,8 +238,12 @@ int str_parse_size(struct str s, uint64_t min, uint64_t max, uint64_t *ret_bytes
 int str_parse_ns(struct str s, uint64_t min, uint64_t max, uint64_t *ret_ns, struct err *err)
 {
 	static const struct unit units[] = {
-		{ "", 1000000000 },  { "ns", 1 },		{ "us", 1000 },
-		{ "ms", 1000000 },   { "s", 1000000000 },	{ "m", UINT64_C(60000000000) },
+		{ "", 1000000000 },
+		{ "ns", 1 },
+		{ "us", 1000 },
+		{ "ms", 1000000 },
+		{ "s", 1000000000 },
+		{ "m", UINT64_C(60000000000) },
 		{ "h", UINT64_C(3600000000000) },
 	};
 

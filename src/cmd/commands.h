@@ -14,20 +14,20 @@
 
 /* Options of `atoll run` and of `atoll-vm`, which it becomes. Texts belong to argv. */
 struct run_opts {
-	const char *kernel;   /* path, never NULL */
-	const char *initrd;   /* path or NULL */
-	const char *append;   /* kernel command line, "" when none is given */
+	const char *kernel; /* path, never NULL */
+	const char *initrd; /* path or NULL */
+	const char *append; /* kernel command line, "" when none is given */
 	uint64_t memory_bytes;
-	uint64_t nr_cpus;     /* 1 to 64 */
-	unsigned engine;      /* index in the choices of --engine: enum cpu_engine_kind */
-	const char *cpu;      /* model and changes: "host", "v2,+x2apic,-pcid" */
+	uint64_t nr_cpus;	/* 1 to 64 */
+	unsigned engine;	/* index in the choices of --engine: enum cpu_engine_kind */
+	const char *cpu;	/* model and changes: "host", "v2,+x2apic,-pcid" */
 	struct opt_list serial; /* one each port from COM1 on; empty: stdio on COM1 */
 	bool debug_exit;
 	bool no_reboot;
 	bool stats;
 	bool stats_json;
-	uint64_t gdb_port;    /* 0: none */
-	unsigned log_level;   /* enum log_level */
+	uint64_t gdb_port;  /* 0: none */
+	unsigned log_level; /* enum log_level */
 };
 
 extern const struct cmd cmd_run;

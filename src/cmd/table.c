@@ -120,18 +120,28 @@ static int store(const struct opt *opt, void *opts, const char *text, struct err
 	uint64_t max = opt->max ? opt->max : UINT64_MAX;
 
 	switch (opt->type) {
-	case OPT_FLAG: *(bool *)member = true; return 0;
-	case OPT_U64: return str_parse_u64(str_of(text), opt->min, max, member, err);
-	case OPT_SIZE: return str_parse_size(str_of(text), opt->min, max, member, err);
-	case OPT_DURATION: return str_parse_ns(str_of(text), opt->min, max, member, err);
-	case OPT_STR: *(const char **)member = text; return 0;
+	case OPT_FLAG:
+		*(bool *)member = true;
+		return 0;
+	case OPT_U64:
+		return str_parse_u64(str_of(text), opt->min, max, member, err);
+	case OPT_SIZE:
+		return str_parse_size(str_of(text), opt->min, max, member, err);
+	case OPT_DURATION:
+		return str_parse_ns(str_of(text), opt->min, max, member, err);
+	case OPT_STR:
+		*(const char **)member = text;
+		return 0;
 	case OPT_PATH:
 		if (!text[0])
 			return err_set(err, -EINVAL, "the path is empty");
 		*(const char **)member = text;
 		return 0;
-	case OPT_ENUM: return parse_enum(opt, text, member, err);
-	case OPT_LIST: list_add(member, text); return 0;
+	case OPT_ENUM:
+		return parse_enum(opt, text, member, err);
+	case OPT_LIST:
+		list_add(member, text);
+		return 0;
 	}
 	assert(!"unknown option type");
 	return -EINVAL;
@@ -158,8 +168,8 @@ static int parse_long(struct cmd_call *call, void *opts, char **argv, size_t *i,
 		      struct err *err)
 {
 	const char *equals = strchr(argv[*i] + 2, '=');
-	struct str name = equals ? (struct str){ argv[*i] + 2, (size_t)(equals - argv[*i] - 2) } :
-				   str_of(argv[*i] + 2);
+	struct str name = equals ? (struct str){ argv[*i] + 2, (size_t)(equals - argv[*i] - 2) }
+				 : str_of(argv[*i] + 2);
 	const struct opt *opt = find_long(call->cmd, name);
 
 	if (!opt) {

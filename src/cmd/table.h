@@ -40,13 +40,13 @@ struct opt {
 	const char *name; /* without the dashes; NULL ends a table */
 	char letter;	  /* -x; 0: none */
 	enum opt_type type;
-	const char *arg; /* what help calls the value: "FILE"; NULL for a flag */
+	const char *arg;  /* what help calls the value: "FILE"; NULL for a flag */
 	const char *help; /* one sentence without a full stop */
 	const char *def; /* parsed when the option is not given, shown by help; NULL: zero or NULL */
-	const char *unit; /* for OPT_U64: "vCPUs"; NULL: a bare number */
-	uint64_t min, max; /* for numbers; max 0: no limit */
+	const char *unit;		      /* for OPT_U64: "vCPUs"; NULL: a bare number */
+	uint64_t min, max;		      /* for numbers; max 0: no limit */
 	const char *choices[OPT_CHOICES_MAX]; /* ends at the first NULL */
-	size_t offset; /* of the member in the options struct */
+	size_t offset;			      /* of the member in the options struct */
 	bool required;
 };
 
@@ -54,26 +54,26 @@ struct opt {
 #define OPT_AT(type, member) .offset = offsetof(type, member)
 
 struct cmd {
-	const char *name;	  /* "run" */
-	const char *summary;	  /* one line without a full stop, shown in lists */
-	const char *description;  /* paragraphs separated by an empty line; for help and man */
-	const char *args;	  /* what help calls the operands: "SHELL"; NULL: none taken */
+	const char *name;	   /* "run" */
+	const char *summary;	   /* one line without a full stop, shown in lists */
+	const char *description;   /* paragraphs separated by an empty line; for help and man */
+	const char *args;	   /* what help calls the operands: "SHELL"; NULL: none taken */
 	size_t args_min, args_max; /* how many operands */
 	const char *const *args_choices; /* NULL-terminated, for completion; or NULL */
-	const struct opt *opts;	  /* ended by .name = NULL; or NULL */
-	size_t opts_size;	  /* sizeof the options struct */
-	const char *exit_status;  /* text of the man page's EXIT STATUS; NULL: 0 or 1 */
-	const char *examples;	  /* lines of shell; NULL: none */
+	const struct opt *opts;		 /* ended by .name = NULL; or NULL */
+	size_t opts_size;		 /* sizeof the options struct */
+	const char *exit_status;	 /* text of the man page's EXIT STATUS; NULL: 0 or 1 */
+	const char *examples;		 /* lines of shell; NULL: none */
 };
 
 /* One parsed call of a subcommand. */
 struct cmd_call {
 	const struct cmd *cmd;
-	const void *opts;    /* the options struct, zeroed, defaults filled in */
-	const char **args;   /* operands */
+	const void *opts;  /* the options struct, zeroed, defaults filled in */
+	const char **args; /* operands */
 	size_t nr_args;
-	char **argv;	     /* as given: argv[0] is the subcommand (or program) name, NULL-ended */
-	uint64_t given;	     /* bit i: option i of the table was on the command line */
+	char **argv;	/* as given: argv[0] is the subcommand (or program) name, NULL-ended */
+	uint64_t given; /* bit i: option i of the table was on the command line */
 };
 
 /* A subcommand and who does it. Returns the exit status of the program. */
@@ -83,7 +83,7 @@ struct cmd_binding {
 };
 
 struct cmd_program {
-	const char *name;    /* "atoll" */
+	const char *name; /* "atoll" */
 	const char *summary;
 	const struct cmd_binding *cmds; /* one subcommand each, shown in this order */
 	size_t nr_cmds;

@@ -120,8 +120,8 @@ static void add_help_opt(struct strbuf *out, const struct opt *opt)
 }
 
 /* "atoll run", or "atoll-vm" for a program that is one command. */
-static void add_call_name(struct strbuf *out, const struct cmd_program *prog,
-			  const struct cmd *cmd, const char *separator)
+static void add_call_name(struct strbuf *out, const struct cmd_program *prog, const struct cmd *cmd,
+			  const char *separator)
 {
 	strbuf_adds(out, prog->name);
 	if (!prog->sole)
@@ -267,8 +267,8 @@ static void man_cmd(const struct cmd_program *prog, const struct cmd *cmd, struc
 		add_roff_opt(out, &cmd->opts[i]);
 	strbuf_adds(out, ".TP\n\\fB\\-h\\fR, \\fB\\-\\-help\\fR\nShow a short help.\n");
 	strbuf_adds(out, ".SH EXIT STATUS\n");
-	add_roff_paragraphs(out, cmd->exit_status ? cmd->exit_status :
-						    "0 on success, 1 on failure, with the reason "
+	add_roff_paragraphs(out, cmd->exit_status ? cmd->exit_status
+						  : "0 on success, 1 on failure, with the reason "
 						    "on standard error.");
 	if (cmd->examples) {
 		strbuf_adds(out, ".SH EXAMPLES\n.nf\n");

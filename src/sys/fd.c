@@ -83,8 +83,8 @@ static ssize_t read_loop(int fd, char *buf, size_t n, const uint64_t *off)
 	size_t done = 0;
 
 	while (done < n) {
-		ssize_t got = off ? pread(fd, buf + done, n - done, (off_t)(*off + done)) :
-				    read(fd, buf + done, n - done);
+		ssize_t got = off ? pread(fd, buf + done, n - done, (off_t)(*off + done))
+				  : read(fd, buf + done, n - done);
 		int r;
 
 		if (got == 0)
@@ -105,8 +105,8 @@ static int write_loop(int fd, const char *buf, size_t n, const uint64_t *off)
 	size_t done = 0;
 
 	while (done < n) {
-		ssize_t put = off ? pwrite(fd, buf + done, n - done, (off_t)(*off + done)) :
-				    write(fd, buf + done, n - done);
+		ssize_t put = off ? pwrite(fd, buf + done, n - done, (off_t)(*off + done))
+				  : write(fd, buf + done, n - done);
 		int r;
 
 		if (put >= 0) {

@@ -46,7 +46,7 @@ void mutex_unlock(pthread_mutex_t *m);
 void mutex_unlockp(pthread_mutex_t **m);
 
 /* Holds a mutex until the end of the block. */
-#define mutex_guard(m) mutex_guard_(m, __COUNTER__)
+#define mutex_guard(m)	   mutex_guard_(m, __COUNTER__)
 #define mutex_guard_(m, n) mutex_guard__(m, n)
 #define mutex_guard__(m, n)                                                                        \
 	_cleanup_(mutex_unlockp) _unused_ pthread_mutex_t *guard_##n = mutex_locked_(m)

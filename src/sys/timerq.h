@@ -34,14 +34,14 @@ struct timerq_timer {
 struct timerq {
 	struct clock *clock;
 	pthread_mutex_t lock;
-	pthread_cond_t wake;	       /* the first deadline came closer, or stop */
-	pthread_cond_t idle;	       /* a callback ended */
-	struct timerq_timer **heap;    /* min-heap by deadline, under lock */
-	size_t nr_armed, nr_timers;    /* under lock; the heap has room for nr_timers */
-	struct timerq_timer *running;  /* whose callback runs, under lock */
-	pthread_t runner;	       /* the thread that runs it; valid while running is set */
-	uint64_t sleeping_until_ns;    /* 0: awake; under lock */
-	bool stop;		       /* under lock */
+	pthread_cond_t wake;	      /* the first deadline came closer, or stop */
+	pthread_cond_t idle;	      /* a callback ended */
+	struct timerq_timer **heap;   /* min-heap by deadline, under lock */
+	size_t nr_armed, nr_timers;   /* under lock; the heap has room for nr_timers */
+	struct timerq_timer *running; /* whose callback runs, under lock */
+	pthread_t runner;	      /* the thread that runs it; valid while running is set */
+	uint64_t sleeping_until_ns;   /* 0: awake; under lock */
+	bool stop;		      /* under lock */
 	struct thread thread;
 };
 

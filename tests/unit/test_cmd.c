@@ -14,6 +14,7 @@ struct opts {
 	struct opt_list item;
 };
 
+/* clang-format off */
 static const struct opt options[] = {
 	{ .name = "verbose", .letter = 'v', .type = OPT_FLAG, .help = "Say more",
 	  OPT_AT(struct opts, verbose) },
@@ -35,6 +36,7 @@ static const struct opt options[] = {
 	  OPT_AT(struct opts, item) },
 	{ 0 },
 };
+/* clang-format on */
 
 static const struct cmd cmd = {
 	.name = "try",
@@ -47,8 +49,7 @@ static const struct cmd cmd = {
 	.examples = "demo try -f x",
 };
 
-#define PARSE(call, err, ...)                                                                      \
-	parse((call), (err), (const char *[]){ "try", __VA_ARGS__, NULL })
+#define PARSE(call, err, ...) parse((call), (err), (const char *[]){ "try", __VA_ARGS__, NULL })
 
 static int parse(struct cmd_call *call, struct err *err, const char **argv)
 {
@@ -152,10 +153,9 @@ static int never(const struct cmd_call *call)
 }
 
 static const struct cmd_binding bindings[] = { { &cmd, never }, { &cmd_run, never } };
-static const struct cmd_program demo = { .name = "demo",
-					 .summary = "Demonstrate",
-					 .cmds = bindings,
-					 .nr_cmds = ARRAY_SIZE(bindings) };
+static const struct cmd_program demo = {
+	.name = "demo", .summary = "Demonstrate", .cmds = bindings, .nr_cmds = ARRAY_SIZE(bindings)
+};
 
 static void has(const struct strbuf *text, const char *part)
 {

@@ -75,7 +75,7 @@ static void test_null(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_set), cmocka_unit_test(test_errno),
+		cmocka_unit_test(test_set),  cmocka_unit_test(test_errno),
 		cmocka_unit_test(test_wrap), cmocka_unit_test(test_cut),
 		cmocka_unit_test(test_null),
 	};

@@ -60,8 +60,7 @@ static void test_text(void **state)
 	log_setup(fx.fds[1], LOG_TEXT, LOG_INFO, &fx.clock.clock);
 	log_warn("disk.full", kv_str("path", "/a b"), kv_str("id", "x1"), kv_str("none", NULL),
 		 kv_hex("at", 255));
-	assert_string_equal(written(),
-			    "warn: disk.full path=\"/a b\" id=x1 none=\"\" at=0xff\n");
+	assert_string_equal(written(), "warn: disk.full path=\"/a b\" id=x1 none=\"\" at=0xff\n");
 }
 
 static void test_levels(void **state)

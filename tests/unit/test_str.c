@@ -90,24 +90,29 @@ static void test_units(void **state)
 		const char *text;
 		uint64_t bytes;
 	} sizes[] = {
-		{ "0", 0 },		 { "512", 512 },	     { "1k", 1024 },
-		{ "512M", 512u << 20 },	 { "2G", UINT64_C(2) << 30 }, { "1T", UINT64_C(1) << 40 },
-		{ "3KiB", 3072 },	 { "3KB", 3072 },	     { "7B", 7 },
+		{ "0", 0 },
+		{ "512", 512 },
+		{ "1k", 1024 },
+		{ "512M", 512u << 20 },
+		{ "2G", UINT64_C(2) << 30 },
+		{ "1T", UINT64_C(1) << 40 },
+		{ "3KiB", 3072 },
+		{ "3KB", 3072 },
+		{ "7B", 7 },
 		{ "0x10M", 16u << 20 },
 	};
-	static const char *const bad_sizes[] = { "", "M", "1X", "1MM", "1iB", "1 M", "B", "-1M",
-						 "1.5G" };
+	static const char *const bad_sizes[] = { "",	"M", "1X",  "1MM", "1iB",
+						 "1 M", "B", "-1M", "1.5G" };
 	struct err err = ERR_INIT;
 	uint64_t v = 0;
 
 	for (size_t i = 0; i < ARRAY_SIZE(sizes); i++) {
-		assert_int_equal(
-			str_parse_size(str_of(sizes[i].text), 0, UINT64_MAX, &v, &err), 0);
+		assert_int_equal(str_parse_size(str_of(sizes[i].text), 0, UINT64_MAX, &v, &err), 0);
 		assert_true(v == sizes[i].bytes);
 	}
 	for (size_t i = 0; i < ARRAY_SIZE(bad_sizes); i++)
-		assert_int_equal(
-			str_parse_size(str_of(bad_sizes[i]), 0, UINT64_MAX, &v, &err), -EINVAL);
+		assert_int_equal(str_parse_size(str_of(bad_sizes[i]), 0, UINT64_MAX, &v, &err),
+				 -EINVAL);
 	assert_int_equal(str_parse_size(STR("16384P"), 0, UINT64_MAX, &v, &err), -ERANGE);
 	assert_int_equal(str_parse_size(STR("1M"), 2u << 20, UINT64_MAX, &v, &err), -ERANGE);
 
@@ -171,9 +176,9 @@ static void test_json(void **state)
 		{ { "\0", 1 }, "\"\\u0000\"" },
 		{ { "gr\xc3\xbc\xc3\x9f", 6 }, "\"gr\xc3\xbc\xc3\x9f\"" },
 		{ { "\xf0\x9f\x8f\x9d", 4 }, "\"\xf0\x9f\x8f\x9d\"" },
-		{ { "\xff", 1 }, "\"\\ufffd\"" },		    /* no such byte */
-		{ { "\xc3", 1 }, "\"\\ufffd\"" },		    /* cut short */
-		{ { "\xc0\x80", 2 }, "\"\\ufffd\\ufffd\"" },	    /* too long */
+		{ { "\xff", 1 }, "\"\\ufffd\"" },			/* no such byte */
+		{ { "\xc3", 1 }, "\"\\ufffd\"" },			/* cut short */
+		{ { "\xc0\x80", 2 }, "\"\\ufffd\\ufffd\"" },		/* too long */
 		{ { "\xed\xa0\x80", 3 }, "\"\\ufffd\\ufffd\\ufffd\"" }, /* surrogate */
 		{ { "\xf4\x90\x80\x80", 4 }, "\"\\ufffd\\ufffd\\ufffd\\ufffd\"" }, /* too large */
 	};
