@@ -39,7 +39,7 @@ static bool is_near(struct str a, struct str b)
 {
 	size_t n = MAX(a.n, b.n);
 
-	return str_distance(a, b) <= MAX(n / 3, n > 3 ? (size_t)2 : (size_t)1);
+	return str_distance(a, b) <= MAX(n / 3, n > 2 ? (size_t)2 : (size_t)1);
 }
 
 /* What a word was probably meant to be, of those offered to it one by one. */

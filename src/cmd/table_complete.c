@@ -70,15 +70,15 @@ static void bash_value(const struct opt *opt, struct strbuf *out)
 	if (opt->letter)
 		strbuf_addf(out, "-%c|", opt->letter);
 	strbuf_addf(out, "--%s) ", opt->name);
-	if (opt->type == OPT_PATH)
-		strbuf_adds(out, "COMPREPLY=($(compgen -f -- \"$cur\"))");
-	else if (opt_nr_choices(opt)) {
+	if (opt->type == OPT_PATH) {
+		strbuf_adds(out, "COMPREPLY=($(compgen -f -- \"$cur\")) ; ");
+	} else if (opt_nr_choices(opt)) {
 		strbuf_adds(out, "COMPREPLY=($(compgen -W '");
 		for (size_t i = 0; i < opt_nr_choices(opt); i++)
 			strbuf_addf(out, "%s%s", i ? " " : "", opt->choices[i]);
-		strbuf_adds(out, "' -- \"$cur\"))");
+		strbuf_adds(out, "' -- \"$cur\")) ; ");
 	}
-	strbuf_adds(out, " ; return ;;\n");
+	strbuf_adds(out, "return ;;\n");
 }
 
 /* A case of bash's `case "$command"`. */

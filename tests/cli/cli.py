@@ -1,0 +1,117 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Help, complaints, man pages and completion of the real program ($ATOLL)."""
+
+import os
+import shutil
+import subprocess
+import sys
+
+ATOLL = os.environ.get("ATOLL", "build/atoll")
+BASH_COMPLETE = """
+source /dev/stdin
+shift
+COMP_WORDS=("$@") COMP_CWORD=$(($# - 1))
+_atoll
+printf '%s\\n' "${COMPREPLY[@]}"
+"""
+
+
+def atoll(*args):
+    """(status, standard output, standard error)"""
+    p = subprocess.run([ATOLL, *args], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                       stderr=subprocess.PIPE, timeout=20, check=False)
+    return p.returncode, p.stdout.decode(), p.stderr.decode()
+
+
+def complete(*words):
+    script = atoll("completion", "bash")[1]
+    p = subprocess.run(["bash", "-c", BASH_COMPLETE, "bash", "-", *words], input=script.encode(),
+                       stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
+    return p.stdout.decode().split()
+
+
+def check_help():
+    status, out, err = atoll("--help")
+    assert (status, err) == (0, ""), (status, err)
+    assert "  run " in out and "  help " in out, out
+    assert atoll("help")[1] == out and atoll("-h")[1] == out
+    assert atoll("run", "--help") == atoll("help", "run")
+    assert "--memory SIZE" in atoll("run", "-h")[1]
+
+
+def check_no_command():
+    status, out, err = atoll()
+    assert status == 1 and out == "" and err.startswith("Usage: atoll"), (status, out, err)
+
+
+def check_version():
+    status, out, err = atoll("--version")
+    assert status == 0 and out.startswith("atoll ") and err == "", (status, out, err)
+
+
+def check_complaints():
+    for args, want in (
+            (("rnu",), "atoll: unknown command 'rnu'; did you mean 'run'?\n"),
+            (("run",), "atoll run: --kernel FILE is missing\n"),
+            (("run", "-k", "x", "--memory", "1"),
+             "atoll run: --memory: 1 is not between 2097152 and 1099511627776\n"),
+            (("completion", "tcsh"), "atoll completion: 'tcsh' is none of bash, zsh, fish\n"),
+            (("help", "--men"), "atoll help: unknown option '--men'; did you mean '--man'?\n")):
+        status, out, err = atoll(*args)
+        assert (status, out, err) == (1, "", want), (args, status, out, err)
+
+
+def check_man_pages():
+    if not shutil.which("groff"):
+        return "groff is not installed"
+    for args in ((), ("run",), ("help",), ("completion",)):
+        page = atoll("help", "--man", *args)[1]
+        p = subprocess.run(["groff", "-man", "-Tascii", "-P-cbou", "-ww"], input=page.encode(),
+                           stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False)
+        assert p.returncode == 0 and p.stderr == b"", p.stderr.decode()
+        assert "SYNOPSIS" in p.stdout.decode()
+    return None
+
+
+def check_bash_completion():
+    for words, want in (
+            (("r",), ["run"]),
+            (("run", "--mem"), ["--memory"]),
+            (("run", "--engine", "in"), ["interp"]),
+            (("run", "--append", ""), []),
+            (("completion", ""), ["--help", "bash", "zsh", "fish"]),
+            (("help", "r"), ["run"]),
+            (("run", "--kernel", "/etc/pass"), ["/etc/passwd"])):
+        got = complete("atoll", *words)
+        assert [g for g in got if g != "/etc/passwd-"] == want, (words, got)
+
+
+def check_other_completions():
+    for shell in ("zsh", "fish"):
+        status, out, err = atoll("completion", shell)
+        assert status == 0 and "memory" in out and err == "", (shell, err)
+        if shutil.which(shell):
+            p = subprocess.run([shell, "-n"], input=out.encode(), stderr=subprocess.PIPE,
+                               check=False)
+            assert p.returncode == 0, p.stderr.decode()
+
+
+def main():
+    checks = [(name[6:], fn) for name, fn in sorted(globals().items()) if name.startswith("check_")]
+    print(f"1..{len(checks)}")
+    failed = 0
+    for n, (name, check) in enumerate(checks, 1):
+        try:
+            skipped = check()
+            print(f"ok {n} - {name}" + (f" # SKIP {skipped}" if skipped else ""))
+        except (AssertionError, subprocess.TimeoutExpired) as e:
+            failed += 1
+            print(f"not ok {n} - {name}")
+            for line in str(e).splitlines():
+                print(f"# {line}")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
