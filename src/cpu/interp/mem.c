@@ -13,6 +13,7 @@
 #include "base/checked.h"
 #include "cpu/apic.h"
 #include "cpu/exclusive.h"
+#include "cpu/interp/block.h"
 #include "cpu/interp/sys_priv.h"
 
 /* Where the bytes of one page are. */
@@ -86,11 +87,19 @@ static uint64_t host_ld(const uint8_t *host, unsigned int size)
 	uint64_t v64;
 
 	switch (size) {
-	case 1: return *(const volatile uint8_t *)host;
-	case 2: __builtin_memcpy(&v16, host, sizeof(v16)); return v16;
-	case 4: __builtin_memcpy(&v32, host, sizeof(v32)); return v32;
-	case 8: __builtin_memcpy(&v64, host, sizeof(v64)); return v64;
-	default: return get_le(host, size);
+	case 1:
+		return *(const volatile uint8_t *)host;
+	case 2:
+		__builtin_memcpy(&v16, host, sizeof(v16));
+		return v16;
+	case 4:
+		__builtin_memcpy(&v32, host, sizeof(v32));
+		return v32;
+	case 8:
+		__builtin_memcpy(&v64, host, sizeof(v64));
+		return v64;
+	default:
+		return get_le(host, size);
 	}
 }
 
@@ -100,11 +109,20 @@ static void host_st(uint8_t *host, unsigned int size, uint64_t v)
 	uint32_t v32 = (uint32_t)v;
 
 	switch (size) {
-	case 1: *(volatile uint8_t *)host = (uint8_t)v; return;
-	case 2: __builtin_memcpy(host, &v16, sizeof(v16)); return;
-	case 4: __builtin_memcpy(host, &v32, sizeof(v32)); return;
-	case 8: __builtin_memcpy(host, &v, sizeof(v)); return;
-	default: put_le(host, v, size);
+	case 1:
+		*(volatile uint8_t *)host = (uint8_t)v;
+		return;
+	case 2:
+		__builtin_memcpy(host, &v16, sizeof(v16));
+		return;
+	case 4:
+		__builtin_memcpy(host, &v32, sizeof(v32));
+		return;
+	case 8:
+		__builtin_memcpy(host, &v, sizeof(v));
+		return;
+	default:
+		put_le(host, v, size);
 	}
 }
 
@@ -245,20 +263,31 @@ void mem_st_slow(struct cpu *c, uint64_t lin, unsigned int size, uint64_t v, uns
 uint64_t ld_size(struct cpu *c, uint64_t lin, unsigned int size, unsigned int how)
 {
 	switch (size) {
-	case 1: return ld8(c, lin, how);
-	case 2: return ld16(c, lin, how);
-	case 4: return ld32(c, lin, how);
-	default: return ld64(c, lin, how);
+	case 1:
+		return ld8(c, lin, how);
+	case 2:
+		return ld16(c, lin, how);
+	case 4:
+		return ld32(c, lin, how);
+	default:
+		return ld64(c, lin, how);
 	}
 }
 
 void st_size(struct cpu *c, uint64_t lin, unsigned int size, uint64_t v, unsigned int how)
 {
 	switch (size) {
-	case 1: st8(c, lin, (uint8_t)v, how); return;
-	case 2: st16(c, lin, (uint16_t)v, how); return;
-	case 4: st32(c, lin, (uint32_t)v, how); return;
-	default: st64(c, lin, v, how);
+	case 1:
+		st8(c, lin, (uint8_t)v, how);
+		return;
+	case 2:
+		st16(c, lin, (uint16_t)v, how);
+		return;
+	case 4:
+		st32(c, lin, (uint32_t)v, how);
+		return;
+	default:
+		st64(c, lin, v, how);
 	}
 }
 
@@ -386,10 +415,17 @@ void mem_stored_flagged(struct cpu *c, uint8_t *host, unsigned int size)
 		const struct physmem_region *r = &m->region[k];
 		uint64_t off = (uintptr_t)host - (uintptr_t)r->hva;
 
-		if (off < r->size) {
-			physmem_wrote(m, r, off, size);
-			return;
-		}
+		uint8_t flags;
+
+		if (off >= r->size)
+			continue;
+		flags = atomic_load_explicit(&r->page_flags[off >> GUEST_PAGE_SHIFT],
+					     memory_order_relaxed);
+		if (flags & PAGE_F_CODE)
+			code_written(c, r, off, size);
+		if (flags & ~PAGE_F_CODE)
+			m->written(m->written_arg, r, off, size, flags & ~PAGE_F_CODE);
+		return;
 	}
 }
 

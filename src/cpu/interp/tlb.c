@@ -125,6 +125,7 @@ static void set_flush_page(struct tlb_set *t, uint64_t lin, bool only_global)
 
 void tlb_flush_all(struct cpu *c)
 {
+	interp_leave(c);
 	c->stats.tlb_flushes++;
 	for (unsigned int k = 0; k < TLB_NR_CTX; k++)
 		if (c->sys->all[k])
@@ -133,12 +134,14 @@ void tlb_flush_all(struct cpu *c)
 
 void tlb_flush_nonglobal(struct cpu *c)
 {
+	interp_leave(c);
 	c->stats.tlb_flushes++;
 	ctx_flush(c->sys->ctx, false);
 }
 
 void tlb_flush_nonglobal_all(struct cpu *c)
 {
+	interp_leave(c);
 	c->stats.tlb_flushes++;
 	for (unsigned int k = 0; k < TLB_NR_CTX; k++)
 		if (c->sys->all[k])
@@ -147,6 +150,7 @@ void tlb_flush_nonglobal_all(struct cpu *c)
 
 void tlb_flush_page(struct cpu *c, uint64_t lin)
 {
+	interp_leave(c);
 	c->stats.tlb_flushes_page++;
 	for (unsigned int k = 0; k < TLB_NR_CTX; k++) {
 		struct tlb_ctx *x = c->sys->all[k];
@@ -168,6 +172,7 @@ void tlb_flush_pcid(struct cpu *c, unsigned int pcid, bool has_lin, uint64_t lin
 {
 	struct tlb_ctx *x = ctx_find(c, pcid);
 
+	interp_leave(c);
 	if (!x)
 		return;
 	if (!has_lin) {
@@ -208,6 +213,7 @@ void tlb_load_cr3(struct cpu *c, unsigned int pcid, bool keep)
 	x->last_use = ++s->ctx_clock;
 	s->ctx = x;
 	tlb_select(c);
+	interp_leave(c);
 }
 
 void tlb_insert(struct cpu *c, enum mmu_priv priv, uint64_t lin, const struct mmu_page *page,
