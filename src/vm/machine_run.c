@@ -7,7 +7,7 @@
  * wins, so a guest that writes "power off" and then crashes has powered off. An owner's stop is separate,
  * and stronger.
  *
- *	vCPU:  run guest <-> parked        (machine.pauses, vcpu.is_held, vcpu.is_dead, machine.is_ending)
+ *	vCPU:  run guest <-> parked     (a request, machine.pauses, vcpu.is_held, vcpu.is_dead)
  */
 #include <errno.h>
 #include <poll.h>
@@ -33,9 +33,13 @@ void machine_ask(struct machine *m, enum machine_end what, uint32_t value)
 {
 	uint64_t none = 0;
 
-	if (atomic_compare_exchange_strong(&m->request, &none,
-					   ((uint64_t)what + 1) << 32 | value))
-		wake_main(m);
+	if (!atomic_compare_exchange_strong(&m->request, &none,
+					    ((uint64_t)what + 1) << 32 | value))
+		return;
+	/* A guest that asked to end does not execute another instruction if we can help it. */
+	for (unsigned int i = 0; m->vcpu && i < m->nr_cpus; i++)
+		cpu_kick(m->vcpu[i].cpu);
+	wake_main(m);
 }
 
 void machine_stop(struct machine *m)
@@ -46,7 +50,7 @@ void machine_stop(struct machine *m)
 
 static bool must_park(const struct vcpu *v)
 {
-	return v->m->pauses || v->is_held || v->is_dead;
+	return v->m->pauses || v->is_held || v->is_dead || atomic_load(&v->m->request);
 }
 
 /* The guest ran into a wall; under machine.lock. */
