@@ -241,7 +241,7 @@ static uint32_t lvt_writable(const struct cpu *c, unsigned int reg)
 {
 	switch (reg) {
 	case APIC_REG_LVT_TIMER:
-		return 0x300ff | (c->grp->cpuid.has_tsc_deadline ? 1 << 18 : 0);
+		return 0x300ff | (cpuid_has(&c->grp->cpuid, CPUID_TSC_DEADLINE) ? 1 << 18 : 0);
 	case APIC_REG_LVT_THERMAL:
 	case APIC_REG_LVT_PERF:
 		return 0x107ff;
@@ -545,7 +545,7 @@ static int base_write(struct cpu *c, uint64_t value)
 	uint64_t old = a->base, reserved = 0x2ff | ~UINT64_C(0) << c->grp->cpuid.phys_bits;
 	uint8_t tpr;
 
-	if (!c->grp->cpuid.has_x2apic)
+	if (!cpuid_has(&c->grp->cpuid, CPUID_X2APIC))
 		reserved |= APIC_BASE_X2APIC;
 	if ((value & reserved) || (value & mode) == APIC_BASE_X2APIC)
 		return -EINVAL;
@@ -575,7 +575,7 @@ static int deadline_write(struct cpu *c, uint64_t value)
 {
 	bool wake;
 
-	if (!c->grp->cpuid.has_tsc_deadline)
+	if (!cpuid_has(&c->grp->cpuid, CPUID_TSC_DEADLINE))
 		return -EINVAL;
 	mutex_lock(&c->apic_lock);
 	wake = apic_timer_set_deadline(c, value);
@@ -594,7 +594,7 @@ int apic_msr_read(struct cpu *c, uint32_t msr, uint64_t *ret)
 		return 0;
 	}
 	if (msr == MSR_TSC_DEADLINE) {
-		if (!c->grp->cpuid.has_tsc_deadline)
+		if (!cpuid_has(&c->grp->cpuid, CPUID_TSC_DEADLINE))
 			return -EINVAL;
 		mutex_guard(&c->apic_lock);
 		*ret = a->tsc_deadline;

@@ -1,0 +1,164 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "unit.h"
+
+#include <stdbool.h>
+
+#include "bench.h"
+#include "vm/dev/i8042.h"
+
+struct fixture {
+	struct bench b;
+	struct i8042 kbd;
+};
+
+static int setup(void **state)
+{
+	static struct fixture f;
+	int r = bench_init(&f.b, 0);
+
+	*state = &f;
+	return r ? r : i8042_init(&f.kbd, &f.b.board, NULL);
+}
+
+static int teardown(void **state)
+{
+	struct fixture *f = *state;
+
+	i8042_done(&f->kbd);
+	i8042_done(&f->kbd);
+	bench_done(&f->b);
+	return 0;
+}
+
+static uint8_t ask(struct bench *b, uint8_t cmd)
+{
+	outb(b, 0x64, cmd);
+	assert_int_equal(inb(b, 0x64) & 1, 1);
+	return inb(b, 0x60);
+}
+
+static void test_controller(void **state)
+{
+	struct fixture *f = *state;
+	struct bench *b = &f->b;
+
+	assert_int_equal(inb(b, 0x64), 0x14);
+	assert_int_equal(ask(b, 0xaa), 0x55);
+	assert_int_equal(ask(b, 0xab), 0);
+	assert_int_equal(ask(b, 0xa9), 0);
+	assert_int_equal(ask(b, 0x20), 0x45);
+	outb(b, 0x64, 0x60);
+	outb(b, 0x60, 0x34);
+	assert_int_equal(ask(b, 0x20), 0x34);
+	outb(b, 0x64, 0xad);
+	outb(b, 0x64, 0xa7);
+	assert_int_equal(ask(b, 0x20), 0x34);
+	outb(b, 0x64, 0xae);
+	outb(b, 0x64, 0xa8);
+	assert_int_equal(ask(b, 0x20), 0x04);
+	outb(b, 0x64, 0x65);
+	outb(b, 0x60, 0x99);
+	assert_int_equal(ask(b, 0x25), 0x99);
+	assert_int_equal(ask(b, 0xc0), 0x80);
+	assert_int_equal(ask(b, 0xe0), 0);
+	/* Loops: the byte comes back, marked with its port. */
+	outb(b, 0x64, 0xd3);
+	outb(b, 0x60, 0x5a);
+	assert_int_equal(inb(b, 0x64) & 0x21, 0x21);
+	assert_int_equal(inb(b, 0x60), 0x5a);
+	outb(b, 0x64, 0xd2);
+	outb(b, 0x60, 0xa5);
+	assert_int_equal(inb(b, 0x64) & 0x21, 0x01);
+	assert_int_equal(inb(b, 0x60), 0xa5);
+	assert_int_equal(inb(b, 0x60), 0xa5); /* nothing new */
+	outb(b, 0x64, 0xd4); /* to a mouse that is not there */
+	outb(b, 0x60, 0xff);
+	assert_int_equal(inb(b, 0x64) & 1, 0);
+	assert_int_equal(f->b.nr_requests, 0);
+}
+
+static void test_keyboard(void **state)
+{
+	struct fixture *f = *state;
+	struct bench *b = &f->b;
+
+	outb(b, 0x60, 0xff);
+	assert_true(bench_line(b, 1));
+	assert_int_equal(inb(b, 0x60), 0xfa);
+	assert_int_equal(b->edges[1], 2); /* each byte is an interrupt */
+	assert_int_equal(inb(b, 0x60), 0xaa);
+	assert_false(bench_line(b, 1));
+	outb(b, 0x60, 0xf2);
+	assert_int_equal(inb(b, 0x60), 0xfa);
+	assert_int_equal(inb(b, 0x60), 0xab);
+	assert_int_equal(inb(b, 0x60), 0x41);
+	outb(b, 0x60, 0xed);
+	assert_int_equal(inb(b, 0x60), 0xfa);
+	outb(b, 0x60, 0x07);
+	assert_int_equal(inb(b, 0x60), 0xfa);
+	outb(b, 0x60, 0xf0);
+	outb(b, 0x60, 0x00);
+	assert_int_equal(inb(b, 0x60), 0xfa);
+	assert_int_equal(inb(b, 0x60), 0xfa);
+	assert_int_equal(inb(b, 0x60), 2);
+	outb(b, 0x60, 0xf0);
+	outb(b, 0x60, 0x01);
+	assert_int_equal(f->kbd.scancode_set, 1);
+	outb(b, 0x60, 0xf6);
+	outb(b, 0x60, 0xf5);
+	outb(b, 0x60, 0xf4);
+	outb(b, 0x60, 0xf9);
+	outb(b, 0x60, 0xee);
+	outb(b, 0x60, 0x00); /* no command: please again */
+	for (int k = 0; k < 6; k++)
+		(void)inb(b, 0x60);
+	assert_int_equal(inb(b, 0x60), 0xee);
+	assert_int_equal(inb(b, 0x60), 0xfe);
+	/* A flood loses bytes, nothing more. */
+	for (int k = 0; k < 100; k++)
+		outb(b, 0x60, 0xf2);
+	assert_int_equal(f->kbd.n, I8042_QUEUE);
+	i8042_reset(&f->kbd);
+	assert_int_equal(inb(b, 0x64) & 1, 0);
+	/* No interrupt when it is off. */
+	outb(b, 0x64, 0x60);
+	outb(b, 0x60, 0x00);
+	outb(b, 0x60, 0xee);
+	assert_false(bench_line(b, 1));
+}
+
+static void test_reset_lines(void **state)
+{
+	struct fixture *f = *state;
+	struct bench *b = &f->b;
+
+	outb(b, 0x64, 0xff);
+	assert_int_equal(b->nr_requests, 0);
+	outb(b, 0x64, 0xfe);
+	assert_int_equal(b->nr_requests, 1);
+	assert_int_equal(b->request, MACHINE_RESET);
+	assert_int_equal(ask(b, 0xd0) & 3, 3);
+	outb(b, 0x64, 0xd1);
+	outb(b, 0x60, 0xdd); /* A20 cannot be closed */
+	assert_int_equal(ask(b, 0xd0), 0xdf);
+	assert_int_equal(b->nr_requests, 1);
+	outb(b, 0x64, 0xd1);
+	outb(b, 0x60, 0xde);
+	assert_int_equal(b->nr_requests, 2);
+	assert_int_equal(inb(b, 0x92), 2);
+	outb(b, 0x92, 0);
+	assert_int_equal(b->nr_requests, 2);
+	outb(b, 0x92, 3);
+	assert_int_equal(b->nr_requests, 3);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(test_controller, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_keyboard, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_reset_lines, setup, teardown),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
