@@ -12,7 +12,8 @@ int main(int argc, char **argv)
 {
 	static const struct cmd_program program = {
 		.name = "atoll",
-		.summary = "Turn a Linux machine into a cloud: virtual machines and what belongs to them",
+		.summary =
+			"Turn a Linux machine into a cloud: virtual machines and what belongs to them",
 		.cmds = commands,
 		.nr_cmds = ARRAY_SIZE(commands),
 	};

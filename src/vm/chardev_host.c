@@ -369,8 +369,9 @@ static int open_by_spec(struct stream *s, const char *spec, struct err *err)
 		s->kind = STREAM_STDIO;
 		for (struct stream *o = s->host->streams; o; o = o->next)
 			if (o->kind == STREAM_STDIO)
-				return err_set(err, -EEXIST,
-					       "only one serial port can have standard input and output");
+				return err_set(
+					err, -EEXIST,
+					"only one serial port can have standard input and output");
 		return stream_open_stdio(s, err);
 	}
 	if (str_eq(kind, STR("pty")) && !rest.p) {

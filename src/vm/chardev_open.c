@@ -44,7 +44,8 @@ int stream_open_stdio(struct stream *s, struct err *err)
 
 int stream_open_file(struct stream *s, const char *path, struct err *err)
 {
-	int r = fd_open(path, O_WRONLY | O_CREAT | O_TRUNC | O_NONBLOCK | O_NOCTTY, &s->out_fd, err);
+	int r = fd_open(path, O_WRONLY | O_CREAT | O_TRUNC | O_NONBLOCK | O_NOCTTY, &s->out_fd,
+			err);
 
 	if (r < 0)
 		return r;
@@ -86,7 +87,8 @@ static int remove_stale_socket(const struct sockaddr_un *addr, struct err *err)
 	if (!S_ISSOCK(st.st_mode))
 		return err_set(err, -EEXIST, "'%s' exists and is not a socket", addr->sun_path);
 	if (connect(fd, (const struct sockaddr *)addr, sizeof(*addr)) == 0)
-		return err_set(err, -EADDRINUSE, "somebody listens on '%s' already", addr->sun_path);
+		return err_set(err, -EADDRINUSE, "somebody listens on '%s' already",
+			       addr->sun_path);
 	if (errno == ECONNREFUSED)
 		unlink(addr->sun_path);
 	return 0;
@@ -99,8 +101,8 @@ int stream_open_unix(struct stream *s, const char *path, struct err *err)
 	int r;
 
 	if (strlen(path) >= sizeof(addr.sun_path))
-		return err_set(err, -ENAMETOOLONG, "socket path '%s' is longer than %zu bytes", path,
-			       sizeof(addr.sun_path) - 1);
+		return err_set(err, -ENAMETOOLONG, "socket path '%s' is longer than %zu bytes",
+			       path, sizeof(addr.sun_path) - 1);
 	memcpy(addr.sun_path, path, strlen(path));
 	r = remove_stale_socket(&addr, err);
 	if (r < 0)

@@ -57,7 +57,7 @@ static void handle(int sig, void (*fn)(int), int flags)
 
 int term_raw(int fd, struct err *err)
 {
-	static const int deadly[] = { SIGABRT, SIGBUS, SIGFPE, SIGHUP, SIGILL, SIGINT, SIGQUIT,
+	static const int deadly[] = { SIGABRT, SIGBUS, SIGFPE,	SIGHUP,	 SIGILL,  SIGINT,  SIGQUIT,
 				      SIGSEGV, SIGSYS, SIGTERM, SIGUSR1, SIGUSR2, SIGXCPU, SIGXFSZ };
 	static bool is_registered;
 
@@ -65,7 +65,8 @@ int term_raw(int fd, struct err *err)
 		return err_set_errno(err, "terminal settings");
 	raw = saved;
 	/* Output processing stays on: our own messages on the same terminal need it. */
-	raw.c_iflag &= ~(tcflag_t)(IGNBRK | BRKINT | PARMRK | ISTRIP | INLCR | IGNCR | ICRNL | IXON);
+	raw.c_iflag &=
+		~(tcflag_t)(IGNBRK | BRKINT | PARMRK | ISTRIP | INLCR | IGNCR | ICRNL | IXON);
 	raw.c_lflag &= ~(tcflag_t)(ECHO | ECHONL | ICANON | IEXTEN | ISIG);
 	raw.c_cflag &= ~(tcflag_t)(CSIZE | PARENB);
 	raw.c_cflag |= CS8;

@@ -22,8 +22,8 @@ struct gdb_target {
 	/* All of these are called on the debugger's thread. halt() returns when every vCPU stands. */
 	void (*halt)(void *arg);
 	/* @action: one a vCPU. @breaks: break and watch points, valid during the call. */
-	void (*resume)(void *arg, const enum gdb_action *action, const struct cpu_debug_break *breaks,
-		       unsigned int nr_breaks);
+	void (*resume)(void *arg, const enum gdb_action *action,
+		       const struct cpu_debug_break *breaks, unsigned int nr_breaks);
 	/* The machine is to end. */
 	void (*kill)(void *arg);
 	/* While halted: */

@@ -39,10 +39,10 @@ struct gdb_server {
 
 	/* Session. */
 	bool is_running;
-	bool is_closing; /* detached, killed, or nonsense was received */
-	unsigned int cpu;     /* of g, G, p, P, m, M */
-	int step_cpu;	      /* of c and s; -1: all */
-	unsigned int stopped; /* the vCPU that stopped last */
+	bool is_closing;	/* detached, killed, or nonsense was received */
+	unsigned int cpu;	/* of g, G, p, P, m, M */
+	int step_cpu;		/* of c and s; -1: all */
+	unsigned int stopped;	/* the vCPU that stopped last */
 	unsigned int next_info; /* for qsThreadInfo */
 	enum gdb_action last[GDB_MAX_CPUS];
 	struct gdb_break breaks[CPU_DEBUG_MAX_BREAKS];

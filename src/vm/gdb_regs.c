@@ -36,41 +36,116 @@ struct reg {
 	const char *feature; /* set on the first register of one */
 };
 
-#define GPR(name, index) { name, "int64", 8, K_GPR, index, NULL }
-#define SEG(name, index) { name, "int32", 4, K_SEG, index, NULL }
-#define ST(n) { "st" #n, "i387_ext", 10, K_ST, n, NULL }
-#define FPU(name, index) { name, "int", 4, K_FPU, index, NULL }
-#define XMM(n) { "xmm" #n, "vec128", 16, K_XMM, n, NULL }
-#define YMMH(n) { "ymm" #n "h", "uint128", 16, K_YMMH, n, NULL }
-#define CTL(name, index) { name, "int64", 8, K_CONTROL, index, NULL }
+#define GPR(name, index)                                                                           \
+	{                                                                                          \
+		name, "int64", 8, K_GPR, index, NULL                                               \
+	}
+#define SEG(name, index)                                                                           \
+	{                                                                                          \
+		name, "int32", 4, K_SEG, index, NULL                                               \
+	}
+#define ST(n)                                                                                      \
+	{                                                                                          \
+		"st" #n, "i387_ext", 10, K_ST, n, NULL                                             \
+	}
+#define FPU(name, index)                                                                           \
+	{                                                                                          \
+		name, "int", 4, K_FPU, index, NULL                                                 \
+	}
+#define XMM(n)                                                                                     \
+	{                                                                                          \
+		"xmm" #n, "vec128", 16, K_XMM, n, NULL                                             \
+	}
+#define YMMH(n)                                                                                    \
+	{                                                                                          \
+		"ymm" #n "h", "uint128", 16, K_YMMH, n, NULL                                       \
+	}
+#define CTL(name, index)                                                                           \
+	{                                                                                          \
+		name, "int64", 8, K_CONTROL, index, NULL                                           \
+	}
 
 static const struct reg regs[] = {
 	{ "rax", "int64", 8, K_GPR, CPU_RAX, "org.gnu.gdb.i386.core" },
-	GPR("rbx", CPU_RBX), GPR("rcx", CPU_RCX), GPR("rdx", CPU_RDX), GPR("rsi", CPU_RSI),
+	GPR("rbx", CPU_RBX),
+	GPR("rcx", CPU_RCX),
+	GPR("rdx", CPU_RDX),
+	GPR("rsi", CPU_RSI),
 	GPR("rdi", CPU_RDI),
 	{ "rbp", "data_ptr", 8, K_GPR, CPU_RBP, NULL },
 	{ "rsp", "data_ptr", 8, K_GPR, CPU_RSP, NULL },
-	GPR("r8", CPU_R8), GPR("r9", CPU_R9), GPR("r10", CPU_R10), GPR("r11", CPU_R11),
-	GPR("r12", CPU_R12), GPR("r13", CPU_R13), GPR("r14", CPU_R14), GPR("r15", CPU_R15),
+	GPR("r8", CPU_R8),
+	GPR("r9", CPU_R9),
+	GPR("r10", CPU_R10),
+	GPR("r11", CPU_R11),
+	GPR("r12", CPU_R12),
+	GPR("r13", CPU_R13),
+	GPR("r14", CPU_R14),
+	GPR("r15", CPU_R15),
 	{ "rip", "code_ptr", 8, K_RIP, 0, NULL },
 	{ "eflags", "i386_eflags", 4, K_FLAGS, 0, NULL },
-	SEG("cs", CPU_CS), SEG("ss", CPU_SS), SEG("ds", CPU_DS), SEG("es", CPU_ES),
-	SEG("fs", CPU_FS), SEG("gs", CPU_GS),
-	ST(0), ST(1), ST(2), ST(3), ST(4), ST(5), ST(6), ST(7),
-	FPU("fctrl", FPU_FCTRL), FPU("fstat", FPU_FSTAT), FPU("ftag", FPU_FTAG),
-	FPU("fiseg", FPU_FISEG), FPU("fioff", FPU_FIOFF), FPU("foseg", FPU_FOSEG),
-	FPU("fooff", FPU_FOOFF), FPU("fop", FPU_FOP),
+	SEG("cs", CPU_CS),
+	SEG("ss", CPU_SS),
+	SEG("ds", CPU_DS),
+	SEG("es", CPU_ES),
+	SEG("fs", CPU_FS),
+	SEG("gs", CPU_GS),
+	ST(0),
+	ST(1),
+	ST(2),
+	ST(3),
+	ST(4),
+	ST(5),
+	ST(6),
+	ST(7),
+	FPU("fctrl", FPU_FCTRL),
+	FPU("fstat", FPU_FSTAT),
+	FPU("ftag", FPU_FTAG),
+	FPU("fiseg", FPU_FISEG),
+	FPU("fioff", FPU_FIOFF),
+	FPU("foseg", FPU_FOSEG),
+	FPU("fooff", FPU_FOOFF),
+	FPU("fop", FPU_FOP),
 	{ "xmm0", "vec128", 16, K_XMM, 0, "org.gnu.gdb.i386.sse" },
-	XMM(1), XMM(2), XMM(3), XMM(4), XMM(5), XMM(6), XMM(7), XMM(8), XMM(9), XMM(10), XMM(11),
-	XMM(12), XMM(13), XMM(14), XMM(15),
+	XMM(1),
+	XMM(2),
+	XMM(3),
+	XMM(4),
+	XMM(5),
+	XMM(6),
+	XMM(7),
+	XMM(8),
+	XMM(9),
+	XMM(10),
+	XMM(11),
+	XMM(12),
+	XMM(13),
+	XMM(14),
+	XMM(15),
 	{ "mxcsr", "int32", 4, K_MXCSR, 0, NULL },
 	{ "fs_base", "int64", 8, K_SEG_BASE, CPU_FS, "org.gnu.gdb.i386.segments" },
 	{ "gs_base", "int64", 8, K_SEG_BASE, CPU_GS, NULL },
 	{ "ymm0h", "uint128", 16, K_YMMH, 0, "org.gnu.gdb.i386.avx" },
-	YMMH(1), YMMH(2), YMMH(3), YMMH(4), YMMH(5), YMMH(6), YMMH(7), YMMH(8), YMMH(9), YMMH(10),
-	YMMH(11), YMMH(12), YMMH(13), YMMH(14), YMMH(15),
+	YMMH(1),
+	YMMH(2),
+	YMMH(3),
+	YMMH(4),
+	YMMH(5),
+	YMMH(6),
+	YMMH(7),
+	YMMH(8),
+	YMMH(9),
+	YMMH(10),
+	YMMH(11),
+	YMMH(12),
+	YMMH(13),
+	YMMH(14),
+	YMMH(15),
 	{ "cr0", "int64", 8, K_CONTROL, CTL_CR0, "org.atoll.control" },
-	CTL("cr2", CTL_CR2), CTL("cr3", CTL_CR3), CTL("cr4", CTL_CR4), CTL("cr8", CTL_CR8),
+	CTL("cr2", CTL_CR2),
+	CTL("cr3", CTL_CR3),
+	CTL("cr4", CTL_CR4),
+	CTL("cr8", CTL_CR8),
 	CTL("efer", CTL_EFER),
 };
 

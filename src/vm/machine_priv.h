@@ -44,8 +44,8 @@ struct vcpu {
 	struct thread thread;
 	char name[16];
 	bool is_parked;
-	bool is_held;	/* by the debugger: parked until it says so */
-	bool is_dead;	/* triple fault: parked until the machine is reset */
+	bool is_held; /* by the debugger: parked until it says so */
+	bool is_dead; /* triple fault: parked until the machine is reset */
 };
 
 /* Which parts of the board are there, in the order of making; the end goes backwards. */
@@ -113,10 +113,11 @@ struct machine {
 	unsigned int pauses; /* > 0: every vCPU is to park */
 	bool is_ending;
 	pthread_mutex_t control; /* a reset, and a debugger's accesses, one at a time; before @lock */
-	struct err failure; /* the first CPU_EXIT_ERROR or triple fault; under lock */
+	struct err failure;	 /* the first CPU_EXIT_ERROR or triple fault; under lock */
 
 	/* The main loop: a wish of the guest or of the owner, and an eventfd that wakes it. */
-	_Atomic uint64_t request; /* 0: none; else enum machine_end + 1 in the high half, value below */
+	_Atomic uint64_t
+		request; /* 0: none; else enum machine_end + 1 in the high half, value below */
 	_Atomic bool stop;
 	int wake_fd;
 	uint64_t started_ns, ended_ns; /* host time of machine_run() */

@@ -33,8 +33,7 @@ void machine_ask(struct machine *m, enum machine_end what, uint32_t value)
 {
 	uint64_t none = 0;
 
-	if (!atomic_compare_exchange_strong(&m->request, &none,
-					    ((uint64_t)what + 1) << 32 | value))
+	if (!atomic_compare_exchange_strong(&m->request, &none, ((uint64_t)what + 1) << 32 | value))
 		return;
 	/* A guest that asked to end does not execute another instruction if we can help it. */
 	for (unsigned int i = 0; m->vcpu && i < m->nr_cpus; i++)
@@ -228,7 +227,8 @@ static enum machine_end main_loop(struct machine *m, int *ret_status, struct err
 			tell_failure(m, "the CPU engine cannot go on", err);
 			return what;
 		case MACHINE_TRIPLE_FAULT:
-			faults = clock_now(m->clock) - last_start_ns < FAULT_SOON_NS ? faults + 1 : 1;
+			faults = clock_now(m->clock) - last_start_ns < FAULT_SOON_NS ? faults + 1
+										     : 1;
 			if (m->no_reboot || faults >= FAULT_LOOP) {
 				tell_failure(m, "triple fault in the guest", err);
 				return what;

@@ -83,7 +83,8 @@ static void add_range_text(const struct bus_range *r, void *arg)
 
 static void add_text(struct machine *m, const struct totals *t, struct strbuf *b)
 {
-	strbuf_addf(b, "\natoll: %.3f s, of which %.3f s of processor time; %.1f million instructions a second\n",
+	strbuf_addf(b,
+		    "\natoll: %.3f s, of which %.3f s of processor time; %.1f million instructions a second\n",
 		    (double)t->host_ns / 1e9, (double)t->cpu_ns / 1e9, t->mips);
 	strbuf_addf(b, "vCPUs %u, resets %llu\n\ninstructions by class\n", m->nr_cpus,
 		    (unsigned long long)m->nr_resets);
@@ -125,8 +126,8 @@ static void add_json(struct machine *m, const struct totals *t, struct strbuf *b
 	strbuf_addf(b, "{\"host_ns\":%llu,\"guest_ns\":%llu,\"cpu_ns\":%llu,\"mips\":%.3f,",
 		    (unsigned long long)t->host_ns, (unsigned long long)t->guest_ns,
 		    (unsigned long long)t->cpu_ns, t->mips);
-	strbuf_addf(b, "\"vcpus\":%u,\"resets\":%llu,\"insns_innocuous\":%llu,\"cpu\":{", m->nr_cpus,
-		    (unsigned long long)m->nr_resets,
+	strbuf_addf(b, "\"vcpus\":%u,\"resets\":%llu,\"insns_innocuous\":%llu,\"cpu\":{",
+		    m->nr_cpus, (unsigned long long)m->nr_resets,
 		    (unsigned long long)(t->insns - t->sensitive - t->privileged));
 	for (size_t i = 0; i < ARRAY_SIZE(counters); i++)
 		strbuf_addf(b, "%s\"%s\":%llu", i ? "," : "", counters[i].name,

@@ -96,7 +96,8 @@ static void test_aml_lengths(void **state)
 		aml_close(&a);
 		p = (const uint8_t *)a.out.p + 1;
 		bytes = p[0] >> 6;
-		len = bytes ? (p[0] & 0xfu) | (size_t)get_le(p + 1, (unsigned int)bytes) << 4 : p[0];
+		len = bytes ? (p[0] & 0xfu) | (size_t)get_le(p + 1, (unsigned int)bytes) << 4
+			    : p[0];
 		assert_int_equal(len, a.out.n - 1);
 		assert_int_equal(bytes, len <= 63 ? 0 : len <= 4095 ? 1 : 2);
 		aml_done(&a);
@@ -105,9 +106,9 @@ static void test_aml_lengths(void **state)
 
 static void test_aml_terms(void **state)
 {
-	static const uint8_t want[] = { 0x08, '_', 'H', 'I', 'D', 0x0c, 0x41, 0xd0, 0x0a, 0x08,
-					0x08, '\\', 0x2e, '_', 'S', 'B', '_', 'X', '_', '_', '_',
-					0x0e, 0, 0, 0, 0, 1, 0, 0, 0 };
+	static const uint8_t want[] = { 0x08, '_',  'H',  'I', 'D', 0x0c, 0x41, 0xd0, 0x0a, 0x08,
+					0x08, '\\', 0x2e, '_', 'S', 'B',  '_',	'X',  '_',  '_',
+					'_',  0x0e, 0,	  0,   0,   0,	  1,	0,    0,    0 };
 	struct aml a = { 0 };
 
 	aml_name_eisaid(&a, "_HID", "PNP0A08");
@@ -162,7 +163,8 @@ static void test_reference_compiler(void **state)
 		write_file(path, t.blob.p + t.off[i], t.len[i]);
 		snprintf(cmd, sizeof(cmd), "iasl -d %s.dat >log 2>&1", names[i]);
 		shell(dir, names[i], cmd);
-		snprintf(cmd, sizeof(cmd), "! grep -iE 'error|invalid|unknown|checksum.*incorrect' log");
+		snprintf(cmd, sizeof(cmd),
+			 "! grep -iE 'error|invalid|unknown|checksum.*incorrect' log");
 		shell(dir, names[i], cmd);
 		snprintf(cmd, sizeof(cmd),
 			 "iasl -p again-%s %s.dsl >log 2>&1 && ! grep -E '[1-9][0-9]* (Errors|Warnings)' log",

@@ -395,12 +395,9 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_terminal), /* forks: before the first thread */
-		cmocka_unit_test(test_pipes),
-		cmocka_unit_test(test_specs),
-		cmocka_unit_test(test_file),
-		cmocka_unit_test(test_pty),
-		cmocka_unit_test(test_unix),
-		cmocka_unit_test(test_escape),
+		cmocka_unit_test(test_pipes),	 cmocka_unit_test(test_specs),
+		cmocka_unit_test(test_file),	 cmocka_unit_test(test_pty),
+		cmocka_unit_test(test_unix),	 cmocka_unit_test(test_escape),
 	};
 
 	signal(SIGPIPE, SIG_IGN);

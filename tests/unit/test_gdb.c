@@ -204,8 +204,15 @@ static void test_registers(void **state)
 		digits += 2 * gdb_reg_size(i);
 	g = ask("g");
 	assert_int_equal(strlen(g), digits);
-	assert_memory_equal(g, "8877665544332211" "0b00000000000000", 32);
-	assert_memory_equal(g + rip_at, "00000081ffffffff" "46020000" "10000000", 32);
+	assert_memory_equal(g,
+			    "8877665544332211"
+			    "0b00000000000000",
+			    32);
+	assert_memory_equal(g + rip_at,
+			    "00000081ffffffff"
+			    "46020000"
+			    "10000000",
+			    32);
 
 	back = malloc(digits + 2);
 	back[0] = 'G';
@@ -283,7 +290,8 @@ static void test_break_and_continue(void **state)
 	assert_null(ask("c"));
 	assert_true(server.is_running);
 	assert_int_equal(fake.nr_breaks, 2);
-	assert_true(fake.breaks[0].exec && fake.breaks[0].addr == 0x1234 && fake.breaks[0].len == 1);
+	assert_true(fake.breaks[0].exec && fake.breaks[0].addr == 0x1234 &&
+		    fake.breaks[0].len == 1);
 	assert_true(fake.breaks[1].write && !fake.breaks[1].read && fake.breaks[1].len == 4);
 	assert_int_equal(fake.action[0], GDB_CONTINUE);
 	assert_int_equal(fake.action[1], GDB_CONTINUE);
@@ -349,7 +357,8 @@ static void test_steps_and_threads(void **state)
 	assert_string_equal(ask("T3"), "E16");
 	assert_string_equal(ask("qfThreadInfo"), "m1,2");
 	assert_string_equal(ask("qsThreadInfo"), "l");
-	assert_string_equal(ask("qThreadExtraInfo,1"), "43505523302" "05b72756e6e696e675d");
+	assert_string_equal(ask("qThreadExtraInfo,1"), "43505523302"
+						       "05b72756e6e696e675d");
 	assert_string_equal(ask("vCont;x"), "E16");
 	assert_string_equal(ask("vCont;c:9"), "E16");
 	assert_string_equal(ask("vCont;"), "E16");

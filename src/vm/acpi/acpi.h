@@ -13,9 +13,9 @@
  * not to use ACPI. Pure functions of a description; the machine copies the bytes into the BIOS area.
  */
 struct acpi_config {
-	unsigned int nr_cpus; /* 1 to 64; APIC ids count from 0 */
+	unsigned int nr_cpus;	  /* 1 to 64; APIC ids count from 0 */
 	unsigned int serial_mask; /* bit n: COMn+1 exists */
-	uint32_t base;	      /* guest-physical address of the first byte of the tables; 64-byte aligned */
+	uint32_t base; /* guest-physical address of the first byte of the tables; 64-byte aligned */
 };
 
 /* The tables, one after the other in one block. */

@@ -26,7 +26,6 @@ enum {
 	OP_SCOPE = 0x10,
 	OP_BUFFER = 0x11,
 	OP_PACKAGE = 0x12,
-	OP_METHOD = 0x14,
 	OP_EXT = 0x5b,
 	OP_EXT_DEVICE = 0x82,
 	PREFIX_DUAL = 0x2e,
@@ -123,14 +122,6 @@ void aml_device(struct aml *a, const char *path)
 	add_path(a, path);
 }
 
-void aml_method(struct aml *a, const char *path, uint8_t flags)
-{
-	strbuf_addc(&a->out, OP_METHOD);
-	open_term(a);
-	add_path(a, path);
-	strbuf_addc(&a->out, (char)flags);
-}
-
 void aml_package(struct aml *a, unsigned int n)
 {
 	assert(n < 256);
@@ -214,7 +205,7 @@ enum {
 	SPACE_MEMORY = 0,
 	SPACE_IO = 1,
 	SPACE_BUS = 2,
-	FIXED_MIN_MAX = 0x0c,	/* neither end can move; positive decode; this device produces it */
+	FIXED_MIN_MAX = 0x0c, /* neither end can move; positive decode; this device produces it */
 	IO_ENTIRE_RANGE = 3,
 	MEM_READ_WRITE = 1,
 };
@@ -245,8 +236,8 @@ void crs_mem32_fixed(struct strbuf *b, uint32_t base, uint32_t len)
 	add_le(b, len, 4);
 }
 
-static void word_space(struct strbuf *b, unsigned int type, unsigned int type_flags,
-		       uint16_t first, uint16_t last)
+static void word_space(struct strbuf *b, unsigned int type, unsigned int type_flags, uint16_t first,
+		       uint16_t last)
 {
 	add_le(b, 0x88, 1);
 	add_le(b, 13, 2);

@@ -24,11 +24,10 @@ struct aml {
 /* aml_done - free. Thread: owner. */
 void aml_done(struct aml *a);
 
-/* aml_scope, aml_device, aml_method - open a named term; @path as in ASL ("\\_SB", "PCI0"), segments of up
- * to four characters. @flags: AML's method flags (number of arguments, serialized). Thread: owner. */
+/* aml_scope, aml_device - open a named term; @path as in ASL ("\\_SB", "PCI0"), segments of up to four
+ * characters. Thread: owner. */
 void aml_scope(struct aml *a, const char *path);
 void aml_device(struct aml *a, const char *path);
-void aml_method(struct aml *a, const char *path, uint8_t flags);
 
 /* aml_package - open a package of @n elements (below 256). Thread: owner. */
 void aml_package(struct aml *a, unsigned int n);

@@ -65,7 +65,9 @@ static void add_isa_devices(struct aml *a, unsigned int serial_mask, struct strb
 		const char *name;
 		uint16_t port;
 		unsigned int irq;
-	} com[] = { { "COM1", 0x3f8, 4 }, { "COM2", 0x2f8, 3 }, { "COM3", 0x3e8, 4 },
+	} com[] = { { "COM1", 0x3f8, 4 },
+		    { "COM2", 0x2f8, 3 },
+		    { "COM3", 0x3e8, 4 },
 		    { "COM4", 0x2e8, 3 } };
 
 	for (unsigned int i = 0; i < ARRAY_SIZE(com); i++) {

@@ -40,7 +40,7 @@ static void add_cpu(struct strbuf *b, unsigned int i)
 	uint8_t e[20] = { ENTRY_CPU, (uint8_t)i, APIC_VERSION,
 			  i ? CPU_ENABLED : CPU_ENABLED | CPU_BSP };
 
-	put_le32(e + 4, 0x600);	 /* family 6; kernels look at CPUID instead */
+	put_le32(e + 4, 0x600); /* family 6; kernels look at CPUID instead */
 	put_le32(e + 8, 0x201); /* FPU, APIC */
 	strbuf_add(b, e, sizeof(e));
 }

@@ -60,7 +60,8 @@ static int refuse_unknown(const struct boot_input *in, struct err *err)
 
 	if (tool)
 		return err_set(err, -ENOEXEC,
-			       "the file is compressed; give a bzImage, or unpack it first (%s)", tool);
+			       "the file is compressed; give a bzImage, or unpack it first (%s)",
+			       tool);
 	if (!in->kernel_len)
 		return err_set(err, -ENOEXEC, "the file is empty");
 	for (unsigned int i = 0; i < 8 && i < in->kernel_len; i++)
@@ -105,9 +106,9 @@ int boot_plan_place(const struct boot_plan *plan, const struct physmem *mem, str
 		const struct boot_segment *s = &plan->segment[i];
 
 		if (s->file_len && physmem_write(mem, s->gpa, s->data, s->file_len) < 0)
-			return err_set(err, -EFAULT, "no RAM at 0x%llx for %llu bytes of the kernel",
-				       (unsigned long long)s->gpa,
-				       (unsigned long long)s->file_len);
+			return err_set(err, -EFAULT,
+				       "no RAM at 0x%llx for %llu bytes of the kernel",
+				       (unsigned long long)s->gpa, (unsigned long long)s->file_len);
 	}
 	return 0;
 }
@@ -121,7 +122,8 @@ void boot_plan_cpu(const struct boot_plan *plan, struct cpu_state *s)
 {
 	const struct boot_entry *e = &plan->entry;
 	const uint16_t data = SEG_TYPE_WR | SEG_TYPE_ACCESSED | SEG_S | SEG_P | SEG_DB | SEG_G;
-	const uint16_t code = SEG_TYPE_CODE | SEG_TYPE_WR | SEG_TYPE_ACCESSED | SEG_S | SEG_P | SEG_G;
+	const uint16_t code = SEG_TYPE_CODE | SEG_TYPE_WR | SEG_TYPE_ACCESSED | SEG_S | SEG_P |
+			      SEG_G;
 
 	memset(s->gpr, 0, sizeof(s->gpr));
 	s->rip = e->rip;

@@ -44,9 +44,10 @@ struct boot_input {
 	const uint8_t *initrd; /* NULL: none */
 	uint64_t initrd_len;
 	const char *cmdline; /* not NULL */
-	const struct boot_mem *mem; /* sorted, not overlapping; the RAM the guest may use, and the rest */
-	unsigned int nr_mem;	    /* at most BOOT_MAX_MEM */
-	uint64_t rsdp_gpa;	    /* 0: no ACPI */
+	const struct boot_mem
+		*mem;	     /* sorted, not overlapping; the RAM the guest may use, and the rest */
+	unsigned int nr_mem; /* at most BOOT_MAX_MEM */
+	uint64_t rsdp_gpa;   /* 0: no ACPI */
 };
 
 /* A piece of guest RAM. Bytes between file_len and mem_len are left as they are: RAM starts as zeros. */
@@ -59,9 +60,9 @@ struct boot_segment {
 /* How the first CPU starts. */
 struct boot_entry {
 	uint64_t rip;
-	bool is_long;	    /* long mode with identity paging; else 32-bit protected mode, paging off */
-	uint64_t gdt_gpa;   /* BOOT_GDT_SIZE bytes */
-	uint64_t pgd_gpa;   /* page tables when is_long */
+	bool is_long; /* long mode with identity paging; else 32-bit protected mode, paging off */
+	uint64_t gdt_gpa; /* BOOT_GDT_SIZE bytes */
+	uint64_t pgd_gpa; /* page tables when is_long */
 	uint64_t rax, rbx, rsi;
 };
 

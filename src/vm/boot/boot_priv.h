@@ -12,7 +12,7 @@
 
 enum { BOOT_GDT_SIZE = 40, BOOT_CS = 0x10, BOOT_DS = 0x18, BOOT_TSS = 0x20 };
 
-#define BOOT_MIB (UINT64_C(1) << 20)
+#define BOOT_MIB  (UINT64_C(1) << 20)
 #define BOOT_4GIB (UINT64_C(1) << 32)
 
 /* Where loaders put their own small tables, in preference: low memory between the BIOS data area and the

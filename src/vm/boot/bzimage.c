@@ -100,11 +100,13 @@ static int read_setup(const uint8_t *p, uint64_t len, struct setup *s, struct er
 		return err_set(err, -ENOEXEC,
 			       "bzImage cut off: the setup part alone has %llu bytes, the file %llu",
 			       (unsigned long long)s->payload_off, (unsigned long long)len);
-	if (s->version >= 0x204 && (uint64_t)get_le32(p + HDR_SYSSIZE) * 16 > len - s->payload_off + 15)
-		return err_set(err, -ENOEXEC,
-			       "bzImage cut off: the kernel has %llu bytes by its header, the file holds %llu",
-			       (unsigned long long)get_le32(p + HDR_SYSSIZE) * 16,
-			       (unsigned long long)(len - s->payload_off));
+	if (s->version >= 0x204 &&
+	    (uint64_t)get_le32(p + HDR_SYSSIZE) * 16 > len - s->payload_off + 15)
+		return err_set(
+			err, -ENOEXEC,
+			"bzImage cut off: the kernel has %llu bytes by its header, the file holds %llu",
+			(unsigned long long)get_le32(p + HDR_SYSSIZE) * 16,
+			(unsigned long long)(len - s->payload_off));
 	s->hdr_end = MIN(0x202 + (uint64_t)p[HDR_JUMP + 1], (uint64_t)HDR_END_MAX);
 
 	s->initrd_max = 0x38000000;

@@ -78,8 +78,9 @@ int elf_open(const uint8_t *p, uint64_t len, struct elf *ret, struct err *err)
 	if (!elf.phnum)
 		return err_set(err, -ENOEXEC, "ELF file has no program headers");
 	if (elf.phnum > MAX_PHNUM)
-		return err_set(err, -ENOEXEC, "ELF file has %u program headers; at most %d make sense",
-			       elf.phnum, MAX_PHNUM);
+		return err_set(err, -ENOEXEC,
+			       "ELF file has %u program headers; at most %d make sense", elf.phnum,
+			       MAX_PHNUM);
 	if (elf.phentsize < min_phdr)
 		return err_set(err, -ENOEXEC, "ELF program headers have %u bytes instead of %u",
 			       elf.phentsize, min_phdr);
@@ -118,10 +119,11 @@ int elf_phdr_at(const struct elf *elf, unsigned int i, struct elf_phdr *ret, str
 		};
 	if ((h.type == ELF_PT_LOAD || h.type == ELF_PT_NOTE) &&
 	    !range_ok(h.offset, h.filesz, elf->len))
-		return err_set(err, -ENOEXEC,
-			       "ELF segment %u: 0x%llx bytes at 0x%llx lie past the end of the file (0x%llx); is it cut off?",
-			       i, (unsigned long long)h.filesz, (unsigned long long)h.offset,
-			       (unsigned long long)elf->len);
+		return err_set(
+			err, -ENOEXEC,
+			"ELF segment %u: 0x%llx bytes at 0x%llx lie past the end of the file (0x%llx); is it cut off?",
+			i, (unsigned long long)h.filesz, (unsigned long long)h.offset,
+			(unsigned long long)elf->len);
 	*ret = h;
 	return 0;
 }

@@ -17,7 +17,8 @@ enum {
 	SEARCH_BYTES = 8192,
 	HEADER_MIN = 12,
 	HEADER_ADDRESSES = 32,
-	FLAG_UNKNOWN = 0xfff8, /* demands we know nothing of; bits 0 to 2 are alignment, memory, video */
+	FLAG_UNKNOWN =
+		0xfff8, /* demands we know nothing of; bits 0 to 2 are alignment, memory, video */
 	FLAG_ADDRESSES = 1 << 16,
 };
 
@@ -89,10 +90,11 @@ static int plan_by_addresses(const struct boot_input *in, uint64_t hdr_off, stru
 
 	skip = header_addr - load; /* bytes of the image before its header */
 	if (header_addr < load || skip > hdr_off)
-		return err_set(err, -ENOEXEC,
-			       "multiboot header at 0x%llx cannot be at address 0x%llx of an image loaded at 0x%llx",
-			       (unsigned long long)hdr_off, (unsigned long long)header_addr,
-			       (unsigned long long)load);
+		return err_set(
+			err, -ENOEXEC,
+			"multiboot header at 0x%llx cannot be at address 0x%llx of an image loaded at 0x%llx",
+			(unsigned long long)hdr_off, (unsigned long long)header_addr,
+			(unsigned long long)load);
 	seg = (struct boot_segment){ .gpa = load,
 				     .data = in->kernel + (hdr_off - skip),
 				     .file_len = in->kernel_len - (hdr_off - skip) };

@@ -85,17 +85,18 @@ int plan_add(struct boot_plan *plan, const struct boot_input *in, const struct b
 		uint64_t top = plan_top_of_ram(in, UINT64_MAX);
 
 		if (end > top && end <= (UINT64_C(0xb0000000)))
-			return err_set(err, -ENOMEM,
-				       "%s needs RAM up to %llu MiB, and the guest has %llu MiB; give at least --memory %lluM",
-				       what, (unsigned long long)(align_up(end, BOOT_MIB) / BOOT_MIB),
-				       (unsigned long long)(top / BOOT_MIB), suggest_mib(end));
+			return err_set(
+				err, -ENOMEM,
+				"%s needs RAM up to %llu MiB, and the guest has %llu MiB; give at least --memory %lluM",
+				what, (unsigned long long)(align_up(end, BOOT_MIB) / BOOT_MIB),
+				(unsigned long long)(top / BOOT_MIB), suggest_mib(end));
 		return err_set(err, -ENOEXEC, "%s wants 0x%llx to 0x%llx, which is not RAM", what,
 			       (unsigned long long)seg->gpa, (unsigned long long)end);
 	}
 	other = overlapping(plan, seg->gpa, seg->mem_len);
 	if (other)
-		return err_set(err, -ENOEXEC, "%s at 0x%llx overlaps what is loaded at 0x%llx", what,
-			       (unsigned long long)seg->gpa, (unsigned long long)other->gpa);
+		return err_set(err, -ENOEXEC, "%s at 0x%llx overlaps what is loaded at 0x%llx",
+			       what, (unsigned long long)seg->gpa, (unsigned long long)other->gpa);
 	plan->segment[plan->nr_segments++] = *seg;
 	return 0;
 }
@@ -151,8 +152,9 @@ int plan_block(struct boot_plan *plan, const struct boot_input *in, uint64_t len
 	if (!plan_find(plan, in, len, GUEST_PAGE_SIZE, BOOT_LOW_MIN, BOOT_LOW_MAX, false,
 		       &seg.gpa) &&
 	    !plan_find(plan, in, len, GUEST_PAGE_SIZE, BOOT_MIB, BOOT_4GIB, true, &seg.gpa))
-		return err_set(err, -ENOMEM, "no room in guest RAM for %s (%llu KiB); give more --memory",
-			       what, (unsigned long long)(len / 1024));
+		return err_set(err, -ENOMEM,
+			       "no room in guest RAM for %s (%llu KiB); give more --memory", what,
+			       (unsigned long long)(len / 1024));
 	r = mem_try(&p, len, BOOT_MIB);
 	if (r < 0)
 		return err_set(err, r, "%s", what);
@@ -203,9 +205,10 @@ int plan_initrd(struct boot_plan *plan, const struct boot_input *in, uint64_t ma
 			       (unsigned long long)(in->initrd_len / BOOT_MIB),
 			       (unsigned long long)((max > kernel_end ? max - kernel_end : 0) /
 						    BOOT_MIB));
-	return err_set(err, -ENOMEM,
-		       "the initrd (%llu MiB) does not fit into %llu MiB of guest RAM beside the kernel; give at least --memory %lluM",
-		       (unsigned long long)(in->initrd_len / BOOT_MIB),
-		       (unsigned long long)(plan_top_of_ram(in, UINT64_MAX) / BOOT_MIB),
-		       suggest_mib(need + 32 * BOOT_MIB));
+	return err_set(
+		err, -ENOMEM,
+		"the initrd (%llu MiB) does not fit into %llu MiB of guest RAM beside the kernel; give at least --memory %lluM",
+		(unsigned long long)(in->initrd_len / BOOT_MIB),
+		(unsigned long long)(plan_top_of_ram(in, UINT64_MAX) / BOOT_MIB),
+		suggest_mib(need + 32 * BOOT_MIB));
 }

@@ -41,8 +41,9 @@ static int find_entry(const struct elf *elf, uint64_t *ret, struct err *err)
 	if (r < 0)
 		return r;
 	if (!r)
-		return err_set(err, -ENOEXEC,
-			       "the ELF file has no PVH entry note (Linux: CONFIG_PVH) and no multiboot header; give the bzImage instead");
+		return err_set(
+			err, -ENOEXEC,
+			"the ELF file has no PVH entry note (Linux: CONFIG_PVH) and no multiboot header; give the bzImage instead");
 	if (len != 4 && len != 8)
 		return err_set(err, -ENOEXEC, "the PVH entry note has %u bytes instead of 4 or 8",
 			       len);
