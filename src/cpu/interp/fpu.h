@@ -42,6 +42,9 @@ uint16_t fpu_tag_word(const struct cpu_fpu *f);
 /* fpu_update_es - ES and B as the flags and the masks say. */
 void fpu_update_es(struct cpu_fpu *f);
 
+/* fpu_set_top - the physical registers stay, so that st[], which begins at the top, is rotated. */
+void fpu_set_top(struct cpu_fpu *f, unsigned int top);
+
 /* fpu_init - FNINIT: control, status, tags and pointers; the registers keep their contents. */
 void fpu_init(struct cpu_fpu *f);
 

@@ -66,7 +66,9 @@ static void x87_load(struct cpu_fpu *f, bool wide, const uint8_t *image)
 		f->fds = (uint16_t)(f->fdp >> 32);
 		f->fip = (uint32_t)f->fip;
 		f->fdp = (uint32_t)f->fdp;
-	} else {
+	} else { /* the hardware has 48 bits */
+		f->fip = (uint64_t)((int64_t)(f->fip << 16) >> 16);
+		f->fdp = (uint64_t)((int64_t)(f->fdp << 16) >> 16);
 		f->fcs = f->fds = 0;
 	}
 	for (unsigned int k = 0; k < 8; k++) {
@@ -179,6 +181,8 @@ static void save(struct cpu *c, const struct insn *i, enum save_kind kind)
 		used |= SSE;
 	write = kind == SAVE_ALL ? mask : used;
 
+	/* The header is looked at first: it decides which of two missing pages is told. */
+	mem_probe(c, lin + OFF_YMM - 1, 1, how | MEM_RMW);
 	mem_probe(c, lin, OFF_YMM, how | MEM_RMW);
 	if (write & AVX)
 		mem_probe(c, lin + OFF_YMM, 16 * nvec, how | MEM_RMW);

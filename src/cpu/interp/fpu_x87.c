@@ -19,8 +19,22 @@ void fpu_update_es(struct cpu_fpu *f)
 		f->fsw |= FSW_ES | FSW_B;
 }
 
+void fpu_set_top(struct cpu_fpu *f, unsigned int top)
+{
+	unsigned int old = f->fsw >> FSW_TOP_SHIFT & 7;
+	uint8_t st[8][16];
+
+	if (top == old)
+		return;
+	memcpy(st, f->st, sizeof(st));
+	for (unsigned int k = 0; k < 8; k++)
+		memcpy(f->st[(k + old - top) & 7], st[k], 16);
+	f->fsw = (uint16_t)((f->fsw & ~FSW_TOP) | top << FSW_TOP_SHIFT);
+}
+
 void fpu_init(struct cpu_fpu *f)
 {
+	fpu_set_top(f, 0);
 	f->fcw = FCW_INIT;
 	f->fsw = 0;
 	f->ftw = 0;
@@ -243,6 +257,7 @@ static void env_load(struct cpu *c, unsigned int opsize, const uint8_t *b)
 	uint32_t cs = (uint32_t)get_le(b + 4 * w, w), ds = (uint32_t)get_le(b + 6 * w, w);
 
 	f->fcw = (get_le16(b) & 0x1f7f) | 0x40;
+	fpu_set_top(f, get_le16(b + w) >> FSW_TOP_SHIFT & 7);
 	f->fsw = get_le16(b + w);
 	set_tags(f, get_le16(b + 2 * w));
 	fpu_update_es(f);

@@ -52,15 +52,7 @@ void hostop_check_x87(struct cpu *c)
 
 void hostop_mmx_enter(struct cpu_fpu *f)
 {
-	unsigned int top = f->fsw >> FSW_TOP_SHIFT & 7;
-	uint8_t st[8][16];
-
-	if (top) {
-		memcpy(st, f->st, sizeof(st));
-		for (unsigned int k = 0; k < 8; k++)
-			memcpy(f->st[(k + top) & 7], st[k], 16);
-	}
-	f->fsw &= (uint16_t)~FSW_TOP;
+	fpu_set_top(f, 0);
 	f->ftw = 0xff;
 }
 
@@ -104,18 +96,11 @@ static inline __attribute__((always_inline)) void call(struct cpu *c, const stru
 	uint64_t r;
 
 	if (unit == HOSTOP_MMX) {
-		uint16_t fsw = f->fsw;
-		uint8_t ftw = f->ftw, st[8][16];
-
-		memcpy(st, f->st, sizeof(st));
 		hostop_mmx_enter(f);
 		r = h->entry(&c->st, mem, i);
-		if (unlikely(r == HOSTOP_ABORTED)) {
-			f->fsw = fsw;
-			f->ftw = ftw;
-			memcpy(f->st, st, sizeof(st));
+		/* The conversions, which alone may raise, have left x87 state by then. */
+		if (unlikely(r == HOSTOP_ABORTED))
 			simd_exception(c);
-		}
 		if (h->plan.writes_mm)
 			fpu_mmx_written(f, i->imm, h);
 	} else {
@@ -123,7 +108,7 @@ static inline __attribute__((always_inline)) void call(struct cpu *c, const stru
 		if (unlikely(r == HOSTOP_ABORTED))
 			simd_exception(c);
 	}
-	if (unit != HOSTOP_AVX && h->plan.flags_out)
+	if (h->plan.flags_out)
 		c->st.rflags = (c->st.rflags & ~(uint64_t)RFLAGS_STATUS) | (r & RFLAGS_STATUS);
 }
 
@@ -153,6 +138,8 @@ static inline __attribute__((always_inline)) void exec(struct cpu *c, const stru
 	void *host;
 
 	check_unit(c, p, unit);
+	if (unit == HOSTOP_MMX && p->uses_mxcsr)
+		hostop_mmx_enter(&c->st.fpu); /* before a fault of the memory operand */
 	if (!has_mem) {
 		call(c, i, h, unit, NULL);
 		return;

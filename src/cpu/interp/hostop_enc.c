@@ -18,6 +18,7 @@
  *	imm8[7:4]	-	4
  *	implicit	rax, rcx, rdx	0
  */
+#include <cpuid.h>
 #include <errno.h>
 #include <pthread.h>
 #include <string.h>
@@ -27,11 +28,17 @@
 enum { SLOT_REG, SLOT_RM, SLOT_VVVV, SLOT_IS4 };
 
 static ZydisDecoder decoder64;
+static bool sha_unaligned; /* the host's SHA instructions take unaligned operands */
 static pthread_once_t decoder_once = PTHREAD_ONCE_INIT;
 
 static void decoder_start(void)
 {
+	unsigned int a, b = 0, c = 0, d = 0;
+
 	ZydisDecoderInit(&decoder64, ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_STACK_WIDTH_64);
+	/* "AuthenticAMD" and its offspring; found by the differential tests */
+	__get_cpuid(0, &a, &b, &c, &d);
+	sha_unaligned = c == 0x444d4163 || c == 0x656e6975;
 }
 
 /* Instruction sets that consist of computation only. */
@@ -287,10 +294,6 @@ static int add_register(const ZydisDecodedOperand *op, const ZydisDecodedOperand
 	struct hostop_use *u = &p->use[p->nr_uses];
 	unsigned int n;
 
-	if (reg == ZYDIS_REGISTER_MXCSR) {
-		p->uses_mxcsr = true;
-		return 0;
-	}
 	if (ZydisRegisterGetClass(reg) == ZYDIS_REGCLASS_FLAGS)
 		return 0;
 	if (p->unit == HOSTOP_X87) /* everything is loaded and stored */
@@ -342,6 +345,29 @@ static int add_register(const ZydisDecodedOperand *op, const ZydisDecodedOperand
 	return 0;
 }
 
+/* Legacy encodings align what is 16 bytes long but for a few instructions, VEX ones only what is called so. */
+static uint8_t required_alignment(const ZydisDecodedInstruction *zi, unsigned int size)
+{
+	switch (zi->mnemonic) {
+	case ZYDIS_MNEMONIC_MOVUPS:
+	case ZYDIS_MNEMONIC_MOVUPD:
+	case ZYDIS_MNEMONIC_MOVDQU:
+	case ZYDIS_MNEMONIC_LDDQU:
+	case ZYDIS_MNEMONIC_PCMPESTRI:
+	case ZYDIS_MNEMONIC_PCMPESTRM:
+	case ZYDIS_MNEMONIC_PCMPISTRI:
+	case ZYDIS_MNEMONIC_PCMPISTRM:
+		return 0;
+	default:
+		if (zi->meta.isa_set == ZYDIS_ISA_SET_SHA && sha_unaligned)
+			return 0;
+		if (size < 16 || (zi->encoding == ZYDIS_INSTRUCTION_ENCODING_VEX &&
+				  zi->meta.exception_class != ZYDIS_EXCEPTION_CLASS_AVX1))
+			return 0;
+		return (uint8_t)size;
+	}
+}
+
 static int add_memory(const ZydisDecodedInstruction *zi, const ZydisDecodedOperand *op,
 		      struct hostop_plan *p)
 {
@@ -354,23 +380,44 @@ static int add_memory(const ZydisDecodedInstruction *zi, const ZydisDecodedOpera
 	p->mem_size = op->size / 8;
 	p->mem_read = op->actions & ZYDIS_OPERAND_ACTION_MASK_READ;
 	p->mem_write = op->actions & ZYDIS_OPERAND_ACTION_MASK_WRITE;
-	switch (zi->meta.exception_class) {
-	case ZYDIS_EXCEPTION_CLASS_SSE1:
-	case ZYDIS_EXCEPTION_CLASS_SSE2:
-	case ZYDIS_EXCEPTION_CLASS_AVX1:
-		if (p->mem_size >= 16)
-			p->align = (uint8_t)p->mem_size;
-		break;
-	default:
-		break;
-	}
+	p->align = required_alignment(zi, p->mem_size);
 	return 0;
+}
+
+/* They have no exception class, and need SSE also when no XMM register is named. */
+static bool is_mmx_conversion(ZydisMnemonic m)
+{
+	return m == ZYDIS_MNEMONIC_CVTPI2PS || m == ZYDIS_MNEMONIC_CVTPS2PI ||
+	       m == ZYDIS_MNEMONIC_CVTTPS2PI || m == ZYDIS_MNEMONIC_CVTPI2PD ||
+	       m == ZYDIS_MNEMONIC_CVTPD2PI || m == ZYDIS_MNEMONIC_CVTTPD2PI;
+}
+
+/* Zydis 4.0 does not list MXCSR; the exception classes tell what raises SIMD exceptions, and nothing else
+ * depends on rounding and denormal modes. */
+static bool uses_mxcsr(const ZydisDecodedInstruction *zi)
+{
+	switch (zi->meta.exception_class) {
+	case ZYDIS_EXCEPTION_CLASS_SSE2:
+	case ZYDIS_EXCEPTION_CLASS_SSE3:
+	case ZYDIS_EXCEPTION_CLASS_AVX2:
+	case ZYDIS_EXCEPTION_CLASS_AVX3:
+	case ZYDIS_EXCEPTION_CLASS_AVX11:
+		return true;
+	default:
+		return is_mmx_conversion(zi->mnemonic);
+	}
 }
 
 int hostop_encode(const struct dec *d, struct hostop_plan *p, uint16_t slots[HOSTOP_SLOTS])
 {
+	uint32_t defined;
 	struct dec n;
 
+	/* W is not ignored where the wide form does not exist. */
+	if (d->mode != CPU_MODE_64 && d->zi.encoding == ZYDIS_INSTRUCTION_ENCODING_VEX &&
+	    d->zi.raw.vex.W &&
+	    (d->zi.mnemonic == ZYDIS_MNEMONIC_VPINSRD || d->zi.mnemonic == ZYDIS_MNEMONIC_VPEXTRD))
+		return -EINVAL;
 	if ((d->zi.encoding != ZYDIS_INSTRUCTION_ENCODING_LEGACY &&
 	     d->zi.encoding != ZYDIS_INSTRUCTION_ENCODING_VEX) ||
 	    !isa_may_run(d->zi.meta.isa_set) || (d->zi.meta.isa_set == ZYDIS_ISA_SET_PPRO && !is_x87(&d->zi)))
@@ -397,13 +444,15 @@ int hostop_encode(const struct dec *d, struct hostop_plan *p, uint16_t slots[HOS
 		if (r < 0)
 			return r;
 	}
+	p->uses_mxcsr = uses_mxcsr(&n.zi);
+	p->uses_xmm |= is_mmx_conversion(n.zi.mnemonic);
 	if (n.zi.cpu_flags) {
 		p->flags_in = n.zi.cpu_flags->tested & RFLAGS_STATUS;
-		p->flags_out = (n.zi.cpu_flags->modified | n.zi.cpu_flags->set_0 |
-				n.zi.cpu_flags->set_1 | n.zi.cpu_flags->undefined) &
-			       RFLAGS_STATUS;
-		/* The stub returns all of them: those that stay must have been there before. */
-		if (p->flags_out && p->flags_out != RFLAGS_STATUS)
+		defined = (n.zi.cpu_flags->modified | n.zi.cpu_flags->set_0 | n.zi.cpu_flags->set_1) &
+			  RFLAGS_STATUS;
+		p->flags_out = defined | (n.zi.cpu_flags->undefined & RFLAGS_STATUS);
+		/* The stub returns all of them: those that stay, or may stay, must have been there before. */
+		if (p->flags_out && defined != RFLAGS_STATUS)
 			p->flags_in |= RFLAGS_STATUS;
 	}
 	return 0;

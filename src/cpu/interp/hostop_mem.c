@@ -106,11 +106,9 @@ static void do_vmaskmovdqu(struct cpu *c, const struct insn *i)
 
 static void do_maskmovq(struct cpu *c, const struct insn *i)
 {
-	unsigned int top = c->st.fpu.fsw >> FSW_TOP_SHIFT & 7;
-
 	hostop_check_mmx(c);
-	masked_bytes(c, i, c->st.fpu.st[(i->dst - top) & 7], c->st.fpu.st[(i->src - top) & 7], 8);
-	hostop_mmx_enter(&c->st.fpu);
+	hostop_mmx_enter(&c->st.fpu); /* also when memory faults, as AMD's processors do */
+	masked_bytes(c, i, c->st.fpu.st[i->dst & 7], c->st.fpu.st[i->src & 7], 8);
 }
 
 /* --- VMASKMOV, VPMASKMOV: dst = data, src = mask, opsize = vector bytes, imm = element bytes ---------- */

@@ -318,6 +318,14 @@ static unsigned int hash_of(const struct hostop_plan *p)
 	return (h ^ h >> HASH_BITS) & ((1u << HASH_BITS) - 1);
 }
 
+int hostop_start(struct err *err)
+{
+	pthread_once(&area_once, area_start);
+	if (area.error < 0)
+		return err_set(err, area.error, "memory for host instructions: %s", strerror(-area.error));
+	return 0;
+}
+
 int hostop_stub(const struct hostop_plan *p, const struct hostop **ret)
 {
 	struct hostop **head, *h;

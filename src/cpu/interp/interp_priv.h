@@ -72,12 +72,18 @@ struct interp_op {
 	int (*bind)(const struct dec *d, struct insn *i);
 };
 extern const struct interp_op interp_ops_alu[], interp_ops_mov[], interp_ops_flow[], interp_ops_string[],
-	interp_ops_bit[], interp_ops_atomic[], interp_ops_bcd[]; /* end with mnemonic 0 */
+	interp_ops_bit[], interp_ops_atomic[], interp_ops_bcd[], interp_ops_stack[], interp_ops_shift[],
+	interp_ops_muldiv[]; /* end with mnemonic 0 */
+/* Segment of a memory operand as decoded: FS and GS, in legacy modes all; else SEG_FLAT. */
+uint8_t dec_segment(const struct dec *d, ZydisRegister reg);
 extern const struct interp_op interp_ops_seg[], interp_ops_far[], interp_ops_syscall[], interp_ops_cr[],
 	interp_ops_msr[], interp_ops_io[], interp_ops_sysmisc[];
 extern const struct interp_op interp_ops_fpu[]; /* x87 and vector special cases */
 /* Every other x87, MMX, SSE, AVX, AES, SHA, PCLMUL, BMI, ADX instruction: run on the host's own unit. */
 int hostop_bind(const struct dec *d, struct insn *i);
+/* Map the stubs' memory and take SIGFPE; once a process, before a vCPU thread loses its rights. Returns 0 or
+ * what failed. */
+int hostop_start(struct err *err);
 
 /* --- faults ------------------------------------------------------------------------------------- */
 

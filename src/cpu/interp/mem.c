@@ -37,7 +37,7 @@ static void check_canonical(struct cpu *c, uint64_t lin, unsigned int len, unsig
 
 static void check_align(struct cpu *c, uint64_t lin, unsigned int size, enum mmu_priv priv)
 {
-	if (unlikely(c->sys->align_check) && priv == MMU_USER && is_pow2(size) && size <= 8 &&
+	if (unlikely(c->sys->align_check) && priv == MMU_USER && is_pow2(size) && size <= 32 &&
 	    (lin & (size - 1)))
 		cpu_raise_err(c, VEC_AC, 0);
 }
@@ -208,13 +208,12 @@ uint64_t mem_ld(struct cpu *c, uint64_t lin, unsigned int size, unsigned int how
 
 	lin = lin_wrap(c, lin);
 	check_canonical(c, lin, size, how);
+	check_align(c, lin, size, priv);
 	a = find(c, lin, access, priv);
 	if (likely(n == size)) {
-		check_align(c, lin, size, priv);
 		v = ref_ld(c, &a, size);
 	} else {
 		b = find(c, lin_wrap(c, lin + n), access, priv);
-		check_align(c, lin, size, priv);
 		v = ref_ld(c, &a, n);
 		v |= ref_ld(c, &b, size - n) << (n * 8);
 	}
@@ -231,13 +230,12 @@ void mem_st(struct cpu *c, uint64_t lin, unsigned int size, uint64_t v, unsigned
 
 	lin = lin_wrap(c, lin);
 	check_canonical(c, lin, size, how);
+	check_align(c, lin, size, priv);
 	a = find(c, lin, MMU_WRITE, priv);
 	if (likely(n == size)) {
-		check_align(c, lin, size, priv);
 		ref_st(c, &a, size, v);
 	} else {
 		b = find(c, lin_wrap(c, lin + n), MMU_WRITE, priv);
-		check_align(c, lin, size, priv);
 		ref_st(c, &a, n, v);
 		ref_st(c, &b, size - n, v >> (n * 8));
 	}
@@ -298,10 +296,10 @@ static unsigned int find_range(struct cpu *c, uint64_t lin, unsigned int len, un
 	unsigned int n = first_part(lin, len);
 
 	check_canonical(c, lin, len, how);
+	check_align(c, lin, len, priv);
 	ref[0] = find(c, lin, access, priv);
 	if (n < len)
 		ref[1] = find(c, lin_wrap(c, lin + n), access, priv);
-	check_align(c, lin, len, priv);
 	return n;
 }
 

@@ -1,0 +1,166 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Everything visible must be equal. The exceptions, each with its reason:
+ *
+ * - The present bit of a page fault in the kernel's half: Linux reports it always set.
+ * - x87 pointers in FXSAVE images: AMD writes them only while an exception is pending.
+ * - MXCSR_MASK in memory: the host has the misaligned-SSE mode, which is not offered.
+ */
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/bytes.h"
+#include "diff.h"
+
+struct text {
+	char *p;
+	size_t n, cap;
+};
+
+static void say(struct text *t, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+static void say(struct text *t, const char *fmt, ...)
+{
+	va_list ap;
+	int r;
+
+	if (t->n >= t->cap)
+		return;
+	va_start(ap, fmt);
+	r = vsnprintf(t->p + t->n, t->cap - t->n, fmt, ap);
+	va_end(ap);
+	if (r > 0)
+		t->n += (size_t)r;
+}
+
+static const char *const gpr_names[16] = { "rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi",
+					   "r8",  "r9",	 "r10", "r11", "r12", "r13", "r14", "r15" };
+
+static void say_bytes(struct text *t, const uint8_t *p, unsigned int n)
+{
+	while (n-- > 0)
+		say(t, "%02x", p[n]);
+}
+
+static void diff_u64(struct text *t, const char *name, uint64_t in, uint64_t host, uint64_t guest)
+{
+	if (host != guest)
+		say(t, "#   %-8s in %016llx host %016llx engine %016llx\n", name, (unsigned long long)in,
+		    (unsigned long long)host, (unsigned long long)guest);
+}
+
+static void diff_vec(struct text *t, const char *name, unsigned int n, const uint8_t *in,
+		     const uint8_t *host, const uint8_t *guest, unsigned int len)
+{
+	if (!memcmp(host, guest, len))
+		return;
+	say(t, "#   %s%u in ", name, n);
+	say_bytes(t, in, len);
+	say(t, " host ");
+	say_bytes(t, host, len);
+	say(t, " engine ");
+	say_bytes(t, guest, len);
+	say(t, "\n");
+}
+
+static void diff_fpu(struct text *t, const struct cpu_fpu *in, const struct cpu_fpu *h,
+		     const struct cpu_fpu *g)
+{
+	diff_u64(t, "fcw", in->fcw, h->fcw, g->fcw);
+	diff_u64(t, "fsw", in->fsw, h->fsw, g->fsw);
+	diff_u64(t, "ftw", in->ftw, h->ftw, g->ftw);
+	diff_u64(t, "mxcsr", in->mxcsr, h->mxcsr, g->mxcsr);
+	if (h->fsw & g->fsw & 0x80) {
+		diff_u64(t, "fop", in->fop, h->fop, g->fop);
+		diff_u64(t, "fip", in->fip, h->fip, g->fip);
+		diff_u64(t, "fdp", in->fdp, h->fdp, g->fdp);
+	}
+	for (unsigned int k = 0; k < 8; k++)
+		diff_vec(t, "st", k, in->st[k], h->st[k], g->st[k], 10);
+	for (unsigned int k = 0; k < 16; k++) {
+		diff_vec(t, "xmm", k, in->xmm[k], h->xmm[k], g->xmm[k], 16);
+		diff_vec(t, "ymm_hi", k, in->ymm_hi[k], h->ymm_hi[k], g->ymm_hi[k], 16);
+	}
+}
+
+static void diff_memory(struct text *t, const uint8_t *h, const uint8_t *g)
+{
+	unsigned int shown = 0;
+
+	if (!memcmp(h, g, DIFF_DATA_SIZE))
+		return;
+	for (unsigned int off = 0; off < DIFF_DATA_SIZE; off += 4) {
+		uint32_t a = get_le32(h + off), b = get_le32(g + off);
+
+		if (a == b || (a == 0x2ffff && b == 0xffff))
+			continue;
+		if (shown++ < 12)
+			say(t, "#   memory %x host %08x engine %08x\n",
+			    off < DIFF_HOLE - DIFF_DATA ? DIFF_DATA + off : DIFF_DATA + off + 0x1000, a, b);
+	}
+	if (shown > 12)
+		say(t, "#   ... and %u words more\n", shown - 12);
+}
+
+static bool has_error(unsigned int v)
+{
+	return (v >= 10 && v <= 14) || v == 17;
+}
+
+bool compare(const struct diff_case *k, const struct diff_result *h, const struct diff_result *g,
+	     const uint8_t *host_data, const uint8_t *guest_data, char *text, size_t size)
+{
+	struct text t = { text, 0, size };
+	uint32_t error_mask = h->vector == 14 && h->cr2 >> 63 ? ~1u : ~0u;
+
+	text[0] = 0;
+	diff_u64(&t, "vector", 0, h->vector, g->vector);
+	if (h->vector == g->vector && has_error(h->vector)) {
+		diff_u64(&t, "error", 0, h->error & error_mask, g->error & error_mask);
+		if (h->vector == 14)
+			diff_u64(&t, "cr2", 0, h->cr2, g->cr2);
+	}
+	diff_u64(&t, "rip", k->rip, h->rip, g->rip);
+	diff_u64(&t, "rflags", k->rflags, h->rflags, g->rflags);
+	diff_u64(&t, "cs", 0, h->cs, g->cs);
+	diff_u64(&t, "ss", DIFF_DS, h->ss, g->ss);
+	diff_u64(&t, "fs_base", k->fs_base, h->fs_base, g->fs_base);
+	diff_u64(&t, "gs_base", k->gs_base, h->gs_base, g->gs_base);
+	for (unsigned int n = 0; n < 16; n++)
+		diff_u64(&t, gpr_names[n], k->gpr[n], h->gpr[n], g->gpr[n]);
+	diff_fpu(&t, &k->fpu, &h->fpu, &g->fpu);
+	diff_memory(&t, host_data, guest_data);
+	return t.n == 0;
+}
+
+void describe(const struct diff_case *k, char *text, size_t size)
+{
+	struct text t = { text, 0, size };
+	ZydisDecoder decoder;
+	ZydisFormatter formatter;
+	unsigned int off = 0;
+
+	ZydisDecoderInit(&decoder,
+			 k->is32 ? ZYDIS_MACHINE_MODE_LONG_COMPAT_32 : ZYDIS_MACHINE_MODE_LONG_64,
+			 k->is32 ? ZYDIS_STACK_WIDTH_32 : ZYDIS_STACK_WIDTH_64);
+	ZydisFormatterInit(&formatter, ZYDIS_FORMATTER_STYLE_INTEL);
+	say(&t, "# seed %#llx case %llu, %d-bit, at %llx:", (unsigned long long)k->seed,
+	    (unsigned long long)k->number, k->is32 ? 32 : 64, (unsigned long long)k->rip);
+	for (unsigned int n = 0; n < k->len; n++)
+		say(&t, " %02x", k->code[n]);
+	say(&t, "\n");
+	while (off < k->len) {
+		ZydisDecodedInstruction zi;
+		ZydisDecodedOperand op[ZYDIS_MAX_OPERAND_COUNT];
+		char line[128];
+
+		if (!ZYAN_SUCCESS(ZydisDecoderDecodeFull(&decoder, k->code + off, k->len - off, &zi, op))) {
+			say(&t, "#   (bad)\n");
+			break;
+		}
+		ZydisFormatterFormatInstruction(&formatter, &zi, op, zi.operand_count_visible, line,
+						sizeof(line), k->rip + off, NULL);
+		say(&t, "#   %s\n", line);
+		off += zi.length;
+	}
+}

@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef TESTS_DIFF_H
+#define TESTS_DIFF_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <Zydis/Zydis.h>
+
+#include "cpu/state.h"
+
+/*
+ * The differential tester: one instruction (or a few) is run on the host CPU and by an engine, from the same
+ * state, on the same memory at the same addresses; whatever is visible afterwards must be equal.
+ *
+ *	gen.c		what to run: bytes, registers, memory, all from (seed, number of the case)
+ *	native.c	runs it on the host, in this process, between two jumps; signals tell the exception
+ *	guest.c		runs it in a flat long-mode guest at CPL 3, through cpu.h only
+ *	compare.c	looks for differences; knows what may differ and why
+ *	skip.c		instructions that are not compared, and why
+ *
+ * Memory, at the same linear addresses on both sides (all below 2 GiB, for 32-bit code):
+ */
+enum {
+	DIFF_CODE = 0x10000000,	 /* readable and executable; around it nothing */
+	DIFF_CODE_SIZE = 0x2000,
+	DIFF_DATA = 0x20000000,	 /* writable, not executable */
+	DIFF_RW_SIZE = 0x2000,
+	DIFF_RO = DIFF_DATA + DIFF_RW_SIZE, /* a read-only page, then a hole, then a writable page */
+	DIFF_HOLE = DIFF_RO + 0x1000,
+	DIFF_RW2 = DIFF_HOLE + 0x1000,
+	DIFF_DATA_SIZE = 0x4000, /* of content: RW, RW, RO, RW2 */
+	DIFF_CS64 = 0x33, DIFF_CS32 = 0x23, DIFF_DS = 0x2b,
+	DIFF_MAX_CODE = 48,
+	DIFF_MAX_PATCHES = 4,
+};
+
+struct diff_patch {
+	uint32_t off; /* into the data content */
+	uint32_t len;
+	uint8_t bytes[80];
+};
+
+struct diff_case {
+	uint64_t seed, number;
+	bool is32;
+	uint8_t code[DIFF_MAX_CODE];
+	unsigned int len;
+	uint64_t rip;
+	uint64_t gpr[16];
+	uint64_t rflags;
+	uint64_t fs_base, gs_base;
+	struct cpu_fpu fpu;
+	unsigned int nr_patches;
+	struct diff_patch patch[DIFF_MAX_PATCHES];
+	/* What the generator thinks the first instruction is; 0 when it does not decode. */
+	ZydisDecodedInstruction zi;
+	bool decoded;
+	unsigned int nr_insns;
+	uint16_t mnemonics[4];
+};
+
+enum { DIFF_VEC_TIMEOUT = 0x100, DIFF_VEC_OTHER = 0x101 };
+
+struct diff_result {
+	unsigned int vector;
+	uint32_t error;
+	uint64_t cr2;
+	uint64_t gpr[16];
+	uint64_t rip, rflags;
+	uint16_t cs, ss;
+	uint64_t fs_base, gs_base;
+	struct cpu_fpu fpu;
+};
+
+/* Generator. */
+void gen_start(void);		     /* makes the table of encodings; once */
+unsigned int gen_encodings(void);    /* how many */
+bool gen_covers(bool is32, unsigned int mnemonic, unsigned int *isa);
+void gen_data(uint64_t seed, uint64_t block, uint8_t data[DIFF_DATA_SIZE]); /* initial memory content */
+void gen_case(uint64_t seed, uint64_t number, int mode, const char *only, bool single,
+	      struct diff_case *ret);
+enum { DIFF_DATA_EVERY = 4096 }; /* cases that share initial memory */
+
+/* Host. The aliases are writable views of what the instruction sees. */
+struct native {
+	uint8_t *code, *data;
+};
+int native_start(struct native *n);
+extern void (*native_alarm)(void); /* called every half second outside of native_run() */
+void native_run(const struct diff_case *k, struct diff_result *ret);
+
+/* Engine. */
+struct guest;
+struct guest *guest_new(const char **why);
+uint8_t *guest_code(struct guest *g); /* alias of the code pages */
+uint8_t *guest_data(struct guest *g);
+void guest_code_changed(struct guest *g);
+void guest_run(struct guest *g, const struct diff_case *k, struct diff_result *ret);
+bool guest_offers(struct guest *g, unsigned int isa);
+
+/* Comparison: writes what differs into @text; false when there is a difference. */
+bool compare(const struct diff_case *k, const struct diff_result *host, const struct diff_result *guest,
+	     const uint8_t *host_data, const uint8_t *guest_data, char *text, size_t size);
+void describe(const struct diff_case *k, char *text, size_t size);
+
+/* Why an instruction is not compared, or NULL. */
+const char *skip_reason(const ZydisDecodedInstruction *zi, const ZydisDecodedOperand *op, bool is32);
+const char *skip_mnemonic_reason(unsigned int mnemonic);
+
+#endif
