@@ -40,6 +40,7 @@ enum cpu_mode { CPU_MODE_16, CPU_MODE_32, CPU_MODE_64 }; /* default operand and 
 struct tlb_entry;
 struct insn;
 struct interp_sys;
+struct code_map;
 
 struct cpu {
 	struct cpu_state st; /* first: handlers address it with small displacements */
@@ -85,6 +86,7 @@ struct cpu_group {
 	uint64_t start_tsc;	 /* host TSC at that moment */
 	bool trace;
 	struct exclusive *exclusive; /* stop-the-world for page-crossing locked accesses */
+	struct code_map *code;	     /* interpreter: which guest pages have been decoded (interp/block.h) */
 };
 
 /*
