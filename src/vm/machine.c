@@ -322,7 +322,10 @@ static int build(struct machine *m, const struct machine_config *cfg, struct err
 	r = make_cpus(m, cfg, err);
 	if (r < 0)
 		return r;
-	return machine_boot(m, err);
+	r = machine_boot(m, err);
+	if (r < 0)
+		return r;
+	return m->gdb_port ? machine_gdb_start(m, err) : 0;
 }
 
 int machine_new(const struct machine_config *cfg, struct machine **ret, struct err *err)
@@ -363,7 +366,7 @@ void machine_free(struct machine *m)
 {
 	if (!m)
 		return;
-	/* Timers may fire into devices and CPUs: they stop first. */
+	gdb_free(m->gdb);
 	for (unsigned int i = 0; i < MACHINE_SERIALS; i++)
 		if (m->has_serial[i])
 			serial16550_done(&m->serial[i]);

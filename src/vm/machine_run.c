@@ -264,8 +264,6 @@ enum machine_end machine_run(struct machine *m, int *ret_status, struct err *err
 
 	*ret_status = 1;
 	m->started_ns = clock_now(m->clock);
-	if (m->gdb_port && machine_gdb_start(m, err) < 0)
-		return MACHINE_FAILED;
 	if (start_threads(m, err) == 0)
 		end = main_loop(m, ret_status, err);
 	stop_threads(m);
