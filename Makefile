@@ -74,4 +74,4 @@ install: all
 	@ninja -C $(BUILD) install
 
 clean:
-	@rm -rf build build-asan build-clang build-cover build-tsan
+	@rm -rf build build-asan build-clang build-cover build-fuzzcover build-tsan

@@ -119,7 +119,9 @@ def machine_paths(tree):
 def registered(tree):
     """Each unit test, component test and fuzz target is in the list of its folder.
 
-    A test that is not built cannot fail. A fuzz target has a corpus, too."""
+    A test that is not built cannot fail. A fuzz target has a corpus, too, and says what it
+    covers."""
+    covered = {key[0] for _, key, _ in tree.table("tests/fuzz/covers.txt")}
     kinds = (("unit", "test_"), ("component", "test_"), ("fuzz", "fuzz_"))
     for kind, prefix in kinds:
         build = f"tests/{kind}/meson.build"
@@ -132,6 +134,8 @@ def registered(tree):
                 yield path, 1, f"'{name}' is not in {build}"
             if kind == "fuzz" and not tree.match(f"tests/fuzz/corpus/{name}/*"):
                 yield path, 1, f"no corpus in tests/fuzz/corpus/{name}"
+            if kind == "fuzz" and name not in covered:
+                yield path, 1, f"'{name}' is not in tests/fuzz/covers.txt"
 
 
 def expected_skips(tree):

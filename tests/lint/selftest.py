@@ -83,6 +83,7 @@ PLANTED = [
     ("machine-paths", a_body('char *p = "/ho' 'me/joe/x";'), "path of a machine"),
     ("registered", {"tests/unit/test_b.c": "\n"}, "'b' is not in tests/unit/meson.build"),
     ("registered", {"tests/fuzz/fuzz_x.c": "\n"}, "no corpus"),
+    ("registered", {"tests/fuzz/fuzz_x.c": "\n"}, "not in tests/fuzz/covers.txt"),
     ("expected-skips", {"tests/expected-skips.txt": "boot: why\n"}, "not of the form"),
     ("expected-skips", {"tests/expected-skips.txt": "boot/all\n"}, "not of the form"),
     ("readme", {"src/a/README.md": None}, "is missing"),
