@@ -1,20 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/*
- * Local APICs without an engine: this file stands in for the rest of a CPU. Guest time is the fake
- * clock's, and the TSC runs at 1 GHz from it.
- */
 #include "unit.h"
 
 #include <errno.h>
-#include <stdbool.h>
-#include <stdlib.h>
 
-#include "base/clock.h"
-#include "base/mem.h"
-#include "cpu/apic.h"
-#include "sys/timerq.h"
-
-enum { NR_CPUS = 4 };
+#include "fake_cpu.h"
 
 enum {
 	ID = 0x20, VERSION = 0x30, TPR = 0x80, APR = 0x90, PPR = 0xa0, EOI = 0xb0, LDR = 0xd0,
@@ -25,97 +14,17 @@ enum {
 	MSR_BASE = 0x1b, MSR_DEADLINE = 0x6e0,
 };
 
-struct fixture {
-	struct clock_fake clock;
-	struct timerq timers;
-	struct cpu_group grp;
-	struct cpu *cpu[NR_CPUS];
-	unsigned int nr_eoi, nr_acks;
-	uint8_t last_eoi;
-};
-
-void cpu_wake(struct cpu *c, uint32_t pending_bits)
-{
-	atomic_fetch_or(&c->pending, pending_bits);
-}
-
-uint64_t cpu_group_now(const struct cpu_group *grp)
-{
-	return clock_now(grp->clock) - grp->start_ns;
-}
-
-uint64_t cpu_read_tsc(const struct cpu *c)
-{
-	return cpu_group_now(c->grp) + c->st.tsc_offset;
-}
-
-static uint8_t extint_ack(void *arg)
-{
-	struct fixture *f = arg;
-
-	f->nr_acks++;
-	return 0x33;
-}
-
-static void machine_eoi(void *arg, uint8_t vector)
-{
-	struct fixture *f = arg;
-
-	f->nr_eoi++;
-	f->last_eoi = vector;
-}
-
-static const struct cpu_machine_ops ops = { .extint_ack = extint_ack, .eoi = machine_eoi };
-
-static void give_features(struct cpu_cpuid *id)
-{
-	memset(id, 0xff, sizeof(*id));
-	id->phys_bits = 40;
-}
-
 static int setup(void **state)
 {
-	static struct fixture f;
+	static struct apics f;
 
-	memset(&f, 0, sizeof(f));
-	clock_fake_init(&f.clock, NS_PER_S, 0);
-	timerq_init(&f.timers, &f.clock.clock);
-	f.grp.nr = NR_CPUS;
-	f.grp.cpu = f.cpu;
-	f.grp.timers = &f.timers;
-	f.grp.clock = &f.clock.clock;
-	f.grp.start_ns = NS_PER_S / 2;
-	f.grp.tsc_khz = 1000000;
-	f.grp.ops = &ops;
-	f.grp.arg = &f;
-	give_features(&f.grp.cpuid);
-	for (unsigned int k = 0; k < NR_CPUS; k++) {
-		struct cpu *c = aligned_alloc(64, (sizeof(*c) + 63) & ~(size_t)63);
-
-		if (!c)
-			return -1;
-		memset(c, 0, sizeof(*c));
-		c->grp = &f.grp;
-		c->index = k;
-		mutex_init(&c->apic_lock);
-		f.cpu[k] = c;
-		apic_init(c);
-		apic_reset(c, false);
-		c->st.ev.mp_state = k ? CPU_MP_WAIT_SIPI : CPU_MP_RUNNING;
-	}
 	*state = &f;
-	return 0;
+	return apics_init(&f);
 }
 
 static int teardown(void **state)
 {
-	struct fixture *f = *state;
-
-	for (unsigned int k = 0; k < NR_CPUS; k++) {
-		apic_done(f->cpu[k]);
-		free(f->cpu[k]);
-	}
-	timerq_done(&f->timers);
+	apics_done(*state);
 	return 0;
 }
 
@@ -134,7 +43,7 @@ static bool bit(struct cpu *c, uint32_t reg, unsigned int vector)
 	return rd(c, reg + vector / 32 * 16) >> (vector & 31) & 1;
 }
 
-static void enable_all(struct fixture *f)
+static void enable_all(struct apics *f)
 {
 	for (unsigned int k = 0; k < NR_CPUS; k++)
 		wr(f->cpu[k], SVR, 0x1ff);
@@ -153,7 +62,7 @@ static int msr(struct cpu *c, uint32_t off, uint64_t value)
 	return apic_msr_write(c, 0x800 + (off >> 4), value);
 }
 
-static void pass(struct fixture *f, uint64_t ns)
+static void pass(struct apics *f, uint64_t ns)
 {
 	uint64_t end = clock_now(&f->clock.clock) + ns, next;
 
@@ -165,7 +74,7 @@ static void pass(struct fixture *f, uint64_t ns)
 
 static void test_reset(void **state)
 {
-	struct fixture *f = *state;
+	struct apics *f = *state;
 	struct cpu *c = f->cpu[0];
 
 	assert_true(c->st.apic.base == 0xfee00900);
@@ -192,7 +101,7 @@ static void test_reset(void **state)
 
 static void test_priorities(void **state)
 {
-	struct fixture *f = *state;
+	struct apics *f = *state;
 	struct cpu *c = f->cpu[0];
 
 	apic_set_irq(c, 0x31, false);
@@ -231,7 +140,7 @@ static void test_priorities(void **state)
 
 static void test_level_eoi(void **state)
 {
-	struct fixture *f = *state;
+	struct apics *f = *state;
 	struct cpu *c = f->cpu[0];
 
 	enable_all(f);
@@ -253,7 +162,7 @@ static void test_level_eoi(void **state)
 
 static void test_extint(void **state)
 {
-	struct fixture *f = *state;
+	struct apics *f = *state;
 	struct cpu *c = f->cpu[0];
 
 	c->st.ev.extint = true;
@@ -275,7 +184,7 @@ static void test_extint(void **state)
 
 static void test_base(void **state)
 {
-	struct fixture *f = *state;
+	struct apics *f = *state;
 	struct cpu *c = f->cpu[1];
 	const uint64_t base = APIC_BASE_DEFAULT, en = APIC_BASE_ENABLE, x2 = APIC_BASE_X2APIC;
 	uint64_t v;
@@ -309,7 +218,7 @@ static void test_base(void **state)
 
 static void test_x2_values(void **state)
 {
-	struct fixture *f = *state;
+	struct apics *f = *state;
 	struct cpu *c = f->cpu[0];
 	static const uint16_t writable[] = { TPR, EOI, SVR, ESR, ICR, LVTT, 0x330, 0x340, LVT0,
 					     LVT1, LVTERR, TMICT, TDCR, SELF };
@@ -354,7 +263,7 @@ static void icr(struct cpu *c, uint32_t dest, uint32_t low)
 }
 
 /* Which CPUs have the vector requested, as a bit mask; forgets it. */
-static unsigned int who(struct fixture *f, unsigned int vector)
+static unsigned int who(struct apics *f, unsigned int vector)
 {
 	unsigned int mask = 0;
 
@@ -369,7 +278,7 @@ static unsigned int who(struct fixture *f, unsigned int vector)
 
 static void test_destinations(void **state)
 {
-	struct fixture *f = *state;
+	struct apics *f = *state;
 	struct cpu *c = f->cpu[0];
 
 	enable_all(f);
@@ -412,7 +321,7 @@ static void test_destinations(void **state)
 
 static void test_x2_destinations(void **state)
 {
-	struct fixture *f = *state;
+	struct apics *f = *state;
 	struct cpu *c = f->cpu[0];
 
 	enable_all(f);
@@ -440,7 +349,7 @@ static void test_x2_destinations(void **state)
 
 static void test_lowest_priority(void **state)
 {
-	struct fixture *f = *state;
+	struct apics *f = *state;
 	unsigned int seen = 0;
 
 	enable_all(f);
@@ -469,7 +378,7 @@ static void test_lowest_priority(void **state)
 
 static void test_events(void **state)
 {
-	struct fixture *f = *state;
+	struct apics *f = *state;
 	struct cpu *c = f->cpu[0], *ap = f->cpu[1];
 
 	/* INIT and start-up reach software-disabled APICs. */
@@ -521,7 +430,7 @@ static void test_events(void **state)
 
 static void test_errors(void **state)
 {
-	struct fixture *f = *state;
+	struct apics *f = *state;
 	struct cpu *c = f->cpu[0];
 
 	enable_all(f);
@@ -558,7 +467,7 @@ static void test_errors(void **state)
 
 static void test_one_shot(void **state)
 {
-	struct fixture *f = *state;
+	struct apics *f = *state;
 	struct cpu *c = f->cpu[0];
 
 	enable_all(f);
@@ -612,7 +521,7 @@ static void test_one_shot(void **state)
 
 static void test_periodic(void **state)
 {
-	struct fixture *f = *state;
+	struct apics *f = *state;
 	struct cpu *c = f->cpu[0];
 
 	enable_all(f);
@@ -656,7 +565,7 @@ static void test_periodic(void **state)
 
 static void test_deadline(void **state)
 {
-	struct fixture *f = *state;
+	struct apics *f = *state;
 	struct cpu *c = f->cpu[0];
 	uint64_t v;
 

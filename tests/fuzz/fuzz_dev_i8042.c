@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The keyboard controller. */
+#include "fuzz_dev.h"
+#include "vm/dev/i8042.h"
+
+static const struct fuzz_window windows[] = {
+	{ 0x60, 1, false }, { 0x64, 1, false }, { 0x92, 1, false }, { 0x60, 5, false },
+};
+
+struct world {
+	struct bench b;
+	struct i8042 kbd;
+};
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
+{
+	static struct world w;
+	struct fuzz_input in = { data, n };
+
+	fuzz_must(bench_init(&w.b, 0) == 0);
+	fuzz_must(i8042_init(&w.kbd, &w.b.board, NULL) == 0);
+	fuzz_steps(&in, &w.b, windows, ARRAY_SIZE(windows), NULL, NULL);
+	fuzz_must(w.kbd.n <= I8042_QUEUE);
+	i8042_reset(&w.kbd);
+	i8042_done(&w.kbd);
+	bench_done(&w.b);
+	return 0;
+}
