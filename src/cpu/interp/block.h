@@ -100,6 +100,7 @@ struct block_cache {
 	struct dec dec;
 };
 
+/* block_cache_init, block_cache_done - the cache of one vCPU. Returns 0 or -ENOMEM. Thread: its own. */
 _nodiscard_ int block_cache_init(struct cpu *c, struct err *err);
 void block_cache_done(struct cpu *c);
 

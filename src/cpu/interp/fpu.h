@@ -48,6 +48,7 @@ void fpu_set_top(struct cpu_fpu *f, unsigned int top);
 /* fpu_init - FNINIT: control, status, tags and pointers; the registers keep their contents. */
 void fpu_init(struct cpu_fpu *f);
 
+/* fpu_bind_x87, fpu_bind_save - choose the handler of a decoded x87, or a state-saving, instruction. */
 int fpu_bind_x87(const struct dec *d, struct insn *i);
 int fpu_bind_save(const struct dec *d, struct insn *i);
 

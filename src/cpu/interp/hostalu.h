@@ -17,6 +17,7 @@ static inline uint32_t flags_ax(uint64_t rflags)
 	return ((uint32_t)rflags & 0xff) << 8 | ((uint32_t)rflags >> 11 & 1);
 }
 
+/* The status flags out of the form in AX. */
 static inline void flags_put(struct cpu *c, uint32_t ax)
 {
 	c->st.rflags = (c->st.rflags & ~(uint64_t)RFLAGS_STATUS) | ((ax >> 8) & 0xff) |
@@ -134,6 +135,7 @@ static inline uint64_t zext(uint64_t v, unsigned int size)
 	return size == 8 ? v : v & ((UINT64_C(1) << (size * 8)) - 1);
 }
 
+/* The same, sign-extended. */
 static inline uint64_t sext(uint64_t v, unsigned int size)
 {
 	unsigned int up = 64 - size * 8;

@@ -145,7 +145,7 @@ void seg_drop_inner(struct cpu *c, unsigned int new_cpl)
 {
 	static const uint8_t regs[] = { CPU_ES, CPU_DS, CPU_FS, CPU_GS };
 
-	for (unsigned int k = 0; k < sizeof(regs); k++) {
+	for (unsigned int k = 0; k < ARRAY_SIZE(regs); k++) {
 		struct cpu_seg *s = &c->st.seg[regs[k]];
 		unsigned int dpl = (s->attr & SEG_DPL) >> SEG_DPL_SHIFT;
 		bool conforming = (s->attr & SEG_TYPE_CODE) && (s->attr & SEG_TYPE_DOWN);

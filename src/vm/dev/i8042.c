@@ -314,7 +314,7 @@ void i8042_reset(struct i8042 *k)
 	k->pending_cmd = 0;
 	k->head = k->n = 0;
 	k->last = 0;
-	for (unsigned int i = 0; i < sizeof(k->ram); i++)
+	for (unsigned int i = 0; i < ARRAY_SIZE(k->ram); i++)
 		k->ram[i] = 0;
 	kbd_defaults(k);
 	update_irq(k);

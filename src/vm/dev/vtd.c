@@ -285,7 +285,7 @@ static void written(struct vtd *v, unsigned int off, uint32_t value, struct mess
 
 static void write32(struct vtd *v, unsigned int off, uint32_t value, struct message *out)
 {
-	for (size_t i = 0; i < sizeof(registers) / sizeof(registers[0]); i++) {
+	for (size_t i = 0; i < ARRAY_SIZE(registers); i++) {
 		uint32_t old;
 
 		if (registers[i].off != off)
