@@ -196,6 +196,7 @@ int msr_read(struct cpu *c, uint32_t index, uint64_t *ret)
 		return 0;
 	case MSR_MCG_CAP: /* no banks */
 	case MSR_LAST_BRANCH_FROM ... MSR_LAST_EXC_TO:
+	case MSR_K7_EVNTSEL0 ... MSR_K7_PERFCTR3: /* they exist on every AMD CPU; ours do not count */
 	case MSR_SYSCFG:
 	case MSR_TOP_MEM:
 	case MSR_TOP_MEM2:
@@ -311,6 +312,7 @@ int msr_write(struct cpu *c, uint32_t index, uint64_t value)
 	case MSR_MICROCODE_WRITE:
 	case MSR_MICROCODE_LEVEL:
 	case MSR_PATCH_LOADER:
+	case MSR_K7_EVNTSEL0 ... MSR_K7_PERFCTR3:
 	case MSR_SYSCFG:
 	case MSR_TOP_MEM:
 	case MSR_TOP_MEM2:
