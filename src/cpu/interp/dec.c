@@ -141,9 +141,14 @@ static void fill_mem(const struct dec *d, const ZydisDecodedOperand *op, struct 
 	i->base = addr_slot(op->mem.base);
 	i->index = addr_slot(op->mem.index);
 	i->scale = op->mem.scale ? (uint8_t)__builtin_ctz(op->mem.scale) : 0;
-	if (d->zi.raw.disp.size == 64)
+	if (d->zi.raw.disp.size == 64) {
 		i->imm = (uint64_t)op->mem.disp.value;
-	else
+	} else if ((d->zi.attributes & ZYDIS_ATTRIB_HAS_SIB) && d->zi.raw.modrm.mod == 0 &&
+		   (d->zi.raw.sib.base & 7) == 5) {
+		/* No base, whatever REX.B says; Zydis 4.0 names R13 with 32-bit addresses. */
+		i->base = CPU_SLOT_ZERO;
+		i->disp = (int32_t)d->zi.raw.disp.value;
+	} else
 		i->disp = (int32_t)op->mem.disp.value;
 }
 

@@ -59,8 +59,11 @@ static inline void call64(struct cpu *c, uint64_t target)
 	uint64_t next = c->st.rip, sp = c->st.gpr[CPU_RSP] - 8;
 
 	if (unlikely((uint64_t)((int64_t)(target << 16) >> 16) != target) &&
-	    !mmu_is_canonical(c, target))
+	    !mmu_is_canonical(c, target)) {
+		mem_align(c, sp, 8, 8, MEM_SS); /* faults of the push come first */
+		mem_probe(c, sp, 8, MEM_SS | MEM_RMW);
 		cpu_raise_err(c, VEC_GP, 0);
+	}
 	st64(c, sp, next, MEM_SS);
 	c->st.gpr[CPU_RSP] = sp;
 	c->st.rip = target;
@@ -136,10 +139,22 @@ static void ret(struct cpu *c, const struct insn *i)
 	c->st.gpr[CPU_RSP] = sp;
 }
 
+/* AMD: an operand-size prefix makes a branch address 16 bits wide, also in 64-bit mode. Zydis knows that of
+ * some of them only. */
+static void narrow_branch(const struct dec *d, struct insn *i)
+{
+	if (d->mode != CPU_MODE_64 || d->zi.raw.rex.W)
+		return;
+	for (unsigned int k = 0; k < d->zi.raw.prefix_count; k++)
+		if (d->zi.raw.prefixes[k].value == 0x66)
+			i->opsize = 2;
+}
+
 static int bind_jmp(const struct dec *d, struct insn *i)
 {
 	if (sys_is_far(d))
 		return sys_bind_far(d, i);
+	narrow_branch(d, i);
 	if (d->op[0].type == ZYDIS_OPERAND_TYPE_IMMEDIATE)
 		i->fn = i->opsize == 8 ? jmp64_rel : jmp_rel;
 	else if (i->flags & INSN_MEM)
@@ -153,6 +168,7 @@ static int bind_call(const struct dec *d, struct insn *i)
 {
 	if (sys_is_far(d))
 		return sys_bind_far(d, i);
+	narrow_branch(d, i);
 	if (d->op[0].type == ZYDIS_OPERAND_TYPE_IMMEDIATE)
 		i->fn = i->opsize == 8 ? call64_rel : call_rel;
 	else if (i->flags & INSN_MEM)
@@ -166,10 +182,7 @@ static int bind_ret(const struct dec *d, struct insn *i)
 {
 	if (sys_is_far(d))
 		return sys_bind_far(d, i);
-	/* AMD: an operand-size prefix makes the return address 16 bits wide, also in 64-bit mode. */
-	if (d->mode == CPU_MODE_64 && (d->zi.attributes & ZYDIS_ATTRIB_HAS_OPERANDSIZE) &&
-	    !(d->zi.attributes & ZYDIS_ATTRIB_HAS_REX && d->zi.raw.rex.W))
-		i->opsize = 2;
+	narrow_branch(d, i);
 	i->fn = i->opsize == 8 ? ret64 : ret;
 	return 0;
 }
@@ -214,6 +227,7 @@ static int bind_jcc(const struct dec *d, struct insn *i)
 		{ jcc_l, jcc64_l }, { jcc_nl, jcc64_nl }, { jcc_le, jcc64_le }, { jcc_nle, jcc64_nle },
 	};
 
+	narrow_branch(d, i);
 	i->fn = fns[d->zi.opcode & 0xf][i->opsize == 8];
 	return 0;
 }
@@ -291,10 +305,27 @@ static void bound(struct cpu *c, const struct insn *i)
 		i->fn = fn_name;                                                                     \
 		return 0;                                                                            \
 	}
-SIMPLE(jrcxz)
-SIMPLE(loop)
-SIMPLE(loope)
-SIMPLE(loopne)
+#define NARROW(fn_name)                                                                             \
+	static int bind_##fn_name(const struct dec *d, struct insn *i)                               \
+	{                                                                                            \
+		narrow_branch(d, i);                                                                 \
+		i->fn = fn_name;                                                                     \
+		return 0;                                                                            \
+	}
+NARROW(jrcxz)
+NARROW(loop)
+
+/* A repeat prefix, the last of them, decides about the condition, not the opcode; as the hardware does. */
+static int bind_loop_if(const struct dec *d, struct insn *i)
+{
+	bool equal = d->zi.mnemonic == ZYDIS_MNEMONIC_LOOPE;
+
+	narrow_branch(d, i);
+	if (i->flags & (INSN_REP | INSN_REPNE))
+		equal = i->flags & INSN_REP;
+	i->fn = equal ? loope : loopne;
+	return 0;
+}
 SIMPLE(int_n)
 SIMPLE(int3)
 SIMPLE(int1)
@@ -310,7 +341,7 @@ const struct interp_op interp_ops_flow[] = {
 	OP(JS, bind_jcc), OP(JNS, bind_jcc), OP(JP, bind_jcc), OP(JNP, bind_jcc),
 	OP(JL, bind_jcc), OP(JNL, bind_jcc), OP(JLE, bind_jcc), OP(JNLE, bind_jcc),
 	OP(JCXZ, bind_jrcxz), OP(JECXZ, bind_jrcxz), OP(JRCXZ, bind_jrcxz),
-	OP(LOOP, bind_loop), OP(LOOPE, bind_loope), OP(LOOPNE, bind_loopne),
+	OP(LOOP, bind_loop), OP(LOOPE, bind_loop_if), OP(LOOPNE, bind_loop_if),
 	OP(INT, bind_int_n), OP(INT3, bind_int3), OP(INT1, bind_int1), OP(INTO, bind_into),
 	OP(BOUND, bind_bound),
 	{ 0, NULL },

@@ -86,13 +86,20 @@ static void x87_registers(const struct cpu_fpu *f, uint8_t b[128])
 		memcpy(b + 16 * k, f->st[k], 10);
 }
 
+/* Linear address of an area of which the ends are accessible: they are looked at first, which decides what
+ * page a fault tells. */
 static uint64_t aligned_operand(struct cpu *c, const struct insn *i, unsigned int size, unsigned int align,
 				bool write)
 {
 	uint64_t lin = insn_lin(c, i, size, write);
+	unsigned int how = (i->flags & INSN_SS) | (write ? MEM_RMW : 0);
 
+	if (align == 16) /* FXSAVE and FXRSTOR only */
+		mem_align(c, lin, size, 4, how);
 	if (lin & (align - 1))
 		cpu_raise_err(c, VEC_GP, 0);
+	mem_probe(c, align == 16 ? lin + size - 1 : lin, 1, how);
+	mem_probe(c, lin + size - 1, 1, how);
 	return lin;
 }
 
@@ -175,14 +182,12 @@ static void save(struct cpu *c, const struct insn *i, enum save_kind kind)
 
 	check_xsave(c);
 	mask = requested(c) & c->st.xcr0;
-	lin = aligned_operand(c, i, OFF_YMM, 64, true);
+	lin = aligned_operand(c, i, mask & AVX ? OFF_YMM + 256 : OFF_YMM, 64, true);
 	used = (in_use(f) | (c->st.pkru ? XCR0_PKRU : 0)) & mask;
 	if (kind == SAVE_COMPACT && (mask & SSE) && f->mxcsr != MXCSR_INIT)
 		used |= SSE;
 	write = kind == SAVE_ALL ? mask : used;
 
-	/* The header is looked at first: it decides which of two missing pages is told. */
-	mem_probe(c, lin + OFF_YMM - 1, 1, how | MEM_RMW);
 	mem_probe(c, lin, OFF_YMM, how | MEM_RMW);
 	if (write & AVX)
 		mem_probe(c, lin + OFF_YMM, 16 * nvec, how | MEM_RMW);
@@ -257,7 +262,7 @@ static void do_xrstor(struct cpu *c, const struct insn *i)
 
 	check_xsave(c);
 	mask = requested(c) & c->st.xcr0;
-	lin = aligned_operand(c, i, OFF_YMM, 64, false);
+	lin = aligned_operand(c, i, mask & AVX ? OFF_YMM + 256 : OFF_YMM, 64, false);
 	ld_bytes(c, lin, b, sizeof(b), how);
 	if (!header_ok(c, b + OFF_HEADER))
 		cpu_raise_err(c, VEC_GP, 0);

@@ -124,6 +124,7 @@ void fpu_x87_mem(struct cpu *c, const struct insn *i)
 	lin = seg_lin(c, i->seg, ea, size, p->mem_write);
 	host = mem_host(c, lin, size, how | (p->mem_write ? MEM_RMW : 0));
 	if (!host) {
+		mem_align(c, lin, size, p->ac_align, how);
 		if (p->mem_write)
 			mem_probe(c, lin, size, how | MEM_RMW);
 		else
@@ -267,8 +268,7 @@ static void env_load(struct cpu *c, unsigned int opsize, const uint8_t *b)
 		f->fdp = (dp & 0xffff) | (ds >> 12) << 16;
 		f->fcs = f->fds = 0;
 	} else {
-		if (w == 4)
-			f->fop = cs >> 16 & 0x7ff;
+		f->fop = cs >> 16 & 0x7ff; /* none in the 16-bit format */
 		f->fip = ip;
 		f->fdp = dp;
 		f->fcs = (uint16_t)cs;
@@ -282,6 +282,19 @@ static unsigned int env_opsize(const struct insn *i)
 	return i->opsize == 2 ? 2 : 4;
 }
 
+/* Linear address of an area of @n bytes, all of it accessible. The ends are looked at first, which decides
+ * what page a fault tells. */
+static uint64_t area(struct cpu *c, const struct insn *i, unsigned int n, bool write)
+{
+	uint64_t lin = insn_lin(c, i, n, write);
+	unsigned int how = (i->flags & INSN_SS) | (write ? MEM_RMW : 0);
+
+	mem_align(c, lin, n, env_opsize(i), how);
+	mem_probe(c, lin, 1, how);
+	mem_probe(c, lin + n - 1, 1, how);
+	return lin;
+}
+
 static void do_fnstenv(struct cpu *c, const struct insn *i)
 {
 	uint8_t b[28];
@@ -289,7 +302,7 @@ static void do_fnstenv(struct cpu *c, const struct insn *i)
 
 	check_nm(c);
 	n = env_store(c, env_opsize(i), b);
-	st_bytes(c, insn_lin(c, i, n, true), b, n, i->flags & INSN_SS);
+	st_bytes(c, area(c, i, n, true), b, n, i->flags & INSN_SS);
 	c->st.fpu.fcw |= FSW_EXC;
 	fpu_update_es(&c->st.fpu);
 }
@@ -300,7 +313,7 @@ static void do_fldenv(struct cpu *c, const struct insn *i)
 	uint8_t b[28];
 
 	hostop_check_x87(c);
-	ld_bytes(c, insn_lin(c, i, n, false), b, n, i->flags & INSN_SS);
+	ld_bytes(c, area(c, i, n, false), b, n, i->flags & INSN_SS);
 	env_load(c, env_opsize(i), b);
 }
 
@@ -314,7 +327,7 @@ static void do_fnsave(struct cpu *c, const struct insn *i)
 	n = env_store(c, env_opsize(i), b);
 	for (unsigned int k = 0; k < 8; k++, n += 10)
 		memcpy(b + n, f->st[k], 10);
-	st_bytes(c, insn_lin(c, i, n, true), b, n, i->flags & INSN_SS);
+	st_bytes(c, area(c, i, n, true), b, n, i->flags & INSN_SS);
 	fpu_init(f);
 }
 
@@ -325,7 +338,7 @@ static void do_frstor(struct cpu *c, const struct insn *i)
 	uint8_t b[108];
 
 	hostop_check_x87(c);
-	ld_bytes(c, insn_lin(c, i, n, false), b, n, i->flags & INSN_SS);
+	ld_bytes(c, area(c, i, n, false), b, n, i->flags & INSN_SS);
 	env_load(c, env_opsize(i), b);
 	for (unsigned int k = 0; k < 8; k++) {
 		memset(f->st[k], 0, 16);

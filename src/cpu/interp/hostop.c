@@ -119,6 +119,7 @@ static _noinline_ void call_bounced(struct cpu *c, const struct insn *i, const s
 	uint8_t bounce[32] __attribute__((aligned(32))) = { 0 };
 	unsigned int how = i->flags & INSN_SS;
 
+	mem_align(c, lin, p->mem_size, p->ac_align, how);
 	if (p->mem_write)
 		mem_probe(c, lin, p->mem_size, how | MEM_RMW);
 	if (p->mem_read)
@@ -134,19 +135,22 @@ static inline __attribute__((always_inline)) void exec(struct cpu *c, const stru
 	const struct hostop *h = i->aux;
 	const struct hostop_plan *p = &h->plan;
 	const struct tlb_entry *e;
-	uint64_t lin;
+	uint64_t lin, ea;
 	void *host;
 
 	check_unit(c, p, unit);
-	if (unit == HOSTOP_MMX && p->uses_mxcsr)
-		hostop_mmx_enter(&c->st.fpu); /* before a fault of the memory operand */
 	if (!has_mem) {
 		call(c, i, h, unit, NULL);
 		return;
 	}
-	lin = insn_lin(c, i, p->mem_size, p->mem_write);
-	if (p->align && unlikely(lin & (p->align - 1)))
-		cpu_raise_err(c, VEC_GP, 0);
+	ea = insn_ea(c, i);
+	if (p->align) { /* before limits are looked at */
+		uint64_t base = i->seg == SEG_FLAT ? 0 : c->st.seg[i->seg].base;
+
+		if (unlikely((ea + base) & (p->align - 1)))
+			cpu_raise_err(c, VEC_GP, 0);
+	}
+	lin = seg_lin(c, i->seg, ea, p->mem_size, p->mem_write);
 	e = tlb_slot(c->tlb_cur, lin);
 	if (likely((p->mem_write ? e->w : e->r) == ((lin + p->mem_size - 1) & ~GUEST_PAGE_MASK)))
 		host = (void *)(lin + e->addend);

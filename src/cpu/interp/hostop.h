@@ -42,7 +42,8 @@ struct hostop_plan {
 	uint8_t bytes[HOSTOP_BYTES_MAX];
 	uint8_t len;
 	uint8_t unit;		 /* enum hostop_unit */
-	uint8_t align;		 /* required alignment of the memory operand; 0 = none */
+	uint8_t align;		 /* required alignment of the memory operand (#GP); 0 = none */
+	uint8_t ac_align;	 /* its natural alignment, for #AC */
 	bool has_mem, mem_read, mem_write;
 	bool vex, uses_xmm, uses_mxcsr, writes_mm;
 	uint16_t mem_size;	 /* bytes */

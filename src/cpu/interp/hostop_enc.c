@@ -275,8 +275,11 @@ static bool rewrite(const struct dec *d, struct hostop_plan *p, struct dec *n)
 		    zi->raw.prefixes[k].type == ZYDIS_PREFIX_TYPE_EFFECTIVE)
 			osize = true;
 	for (unsigned int try = 0; try < 4; try++) {
+		/* Outside of 64-bit mode W is ignored where it would mean the width of a general register. */
+		bool vex_w = d->mode == CPU_MODE_64 && zi->raw.vex.W;
+
 		if (zi->encoding == ZYDIS_INSTRUCTION_ENCODING_VEX)
-			emit_vex(d, &roles, (zi->raw.vex.W != 0) ^ (try & 1), p);
+			emit_vex(d, &roles, vex_w ^ (try & 1), p);
 		else
 			emit_legacy(d, &roles, osize ^ (try >> 1 & 1), (zi->raw.rex.W != 0) ^ (try & 1), p);
 		if (decodes_to_same(d, p, n))
@@ -381,6 +384,7 @@ static int add_memory(const ZydisDecodedInstruction *zi, const ZydisDecodedOpera
 	p->mem_read = op->actions & ZYDIS_OPERAND_ACTION_MASK_READ;
 	p->mem_write = op->actions & ZYDIS_OPERAND_ACTION_MASK_WRITE;
 	p->align = required_alignment(zi, p->mem_size);
+	p->ac_align = p->mem_size == 10 ? 8 : (uint8_t)MIN(p->mem_size, 16);
 	return 0;
 }
 

@@ -38,6 +38,7 @@ static void nt_store(struct cpu *c, const struct insn *i, const uint8_t *value, 
 
 	if (aligned && (lin & (i->opsize - 1u)))
 		cpu_raise_err(c, VEC_GP, 0);
+	mem_align(c, lin, i->opsize, MIN(i->opsize, 16), how);
 	host = mem_host(c, lin, i->opsize, how | MEM_RMW);
 	if (host) {
 		memcpy(host, value, i->opsize);
@@ -85,6 +86,7 @@ static void masked_bytes(struct cpu *c, const struct insn *i, const uint8_t *val
 
 	ea = i->asize == 8 ? ea : i->asize == 4 ? (uint32_t)ea : (uint16_t)ea;
 	lin = seg_lin(c, i->seg, ea, n, true);
+	mem_align(c, lin, n, 8, 0);
 	/* All bytes are checked first, whatever the mask says; this is allowed and simple. */
 	mem_probe(c, lin, n, MEM_RMW);
 	for (unsigned int k = 0; k < n; k++)
@@ -118,6 +120,17 @@ static bool element_wanted(const uint8_t *mask, unsigned int off, unsigned int e
 	return mask[off + elem - 1] & 0x80;
 }
 
+/* Each element is an access of its own; none of them is checked for alignment. */
+static uint64_t element_lin(struct cpu *c, const struct insn *i, unsigned int off, unsigned int elem,
+			    bool write)
+{
+	uint64_t ea = insn_ea(c, i) + off;
+
+	if (i->asize != 8)
+		ea = i->asize == 4 ? (uint32_t)ea : (uint16_t)ea;
+	return seg_lin(c, i->seg, ea, elem, write);
+}
+
 static void do_vmaskmov_load(struct cpu *c, const struct insn *i)
 {
 	unsigned int elem = (unsigned int)i->imm, how = i->flags & INSN_SS;
@@ -126,10 +139,12 @@ static void do_vmaskmov_load(struct cpu *c, const struct insn *i)
 
 	hostop_check_avx(c);
 	vec_get(c, i->src, mask);
-	lin = insn_lin(c, i, i->opsize, false);
-	for (unsigned int k = 0; k < i->opsize; k += elem)
-		if (element_wanted(mask, k, elem))
-			put_le(v + k, ld_size(c, lin + k, elem, how), elem);
+	for (unsigned int k = 0; k < i->opsize; k += elem) {
+		if (!element_wanted(mask, k, elem))
+			continue;
+		lin = element_lin(c, i, k, elem, false);
+		ld_bytes(c, lin, v + k, elem, how);
+	}
 	vec_set(c, i->dst, v);
 }
 
@@ -142,13 +157,17 @@ static void do_vmaskmov_store(struct cpu *c, const struct insn *i)
 	hostop_check_avx(c);
 	vec_get(c, i->src, mask);
 	vec_get(c, i->dst, v);
-	lin = insn_lin(c, i, i->opsize, true);
-	for (unsigned int k = 0; k < i->opsize; k += elem)
-		if (element_wanted(mask, k, elem))
-			mem_probe(c, lin + k, elem, how | MEM_RMW);
-	for (unsigned int k = 0; k < i->opsize; k += elem)
-		if (element_wanted(mask, k, elem))
-			st_size(c, lin + k, elem, get_le(v + k, elem), how);
+	for (unsigned int pass = 0; pass < 2; pass++) {
+		for (unsigned int k = 0; k < i->opsize; k += elem) {
+			if (!element_wanted(mask, k, elem))
+				continue;
+			lin = element_lin(c, i, k, elem, true);
+			if (pass == 0)
+				mem_probe(c, lin, elem, how | MEM_RMW);
+			else
+				st_bytes(c, lin, v + k, elem, how);
+		}
+	}
 }
 
 /* --- gathers: dst, src = data and mask, index = vector register, imm = element bytes | index bytes << 8
@@ -173,8 +192,7 @@ static void do_gather(struct cpu *c, const struct insn *i)
 		if (element_wanted(mask, k * elem, elem)) {
 			if (i->asize != 8)
 				ea = (uint32_t)ea;
-			put_le(v + k * elem, ld_size(c, seg_lin(c, i->seg, ea, elem, false), elem, how),
-			       elem);
+			ld_bytes(c, seg_lin(c, i->seg, ea, elem, false), v + k * elem, elem, how);
 			memcpy(xmm(c, i->dst), v, 16);
 			memcpy(c->st.fpu.ymm_hi[i->dst & 15], v + 16, 16);
 		}

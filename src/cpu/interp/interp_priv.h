@@ -171,6 +171,10 @@ void st_bytes(struct cpu *c, uint64_t lin, const void *buf, unsigned int len, un
 /* Raise what a write (MEM_RMW in @how) or read of the range would raise; change nothing but A/D bits. */
 void mem_probe(struct cpu *c, uint64_t lin, unsigned int len, unsigned int how);
 
+/* Raise #AC when alignment is checked and @lin is not a multiple of @align (a power of two). ld8() to st64()
+ * do this by themselves for their size; ld_bytes(), st_bytes(), mem_probe() and mem_host() do not. */
+void mem_align(struct cpu *c, uint64_t lin, unsigned int len, unsigned int align, unsigned int how);
+
 /*
  * mem_host - host address of guest bytes for a direct access of the host CPU (atomics, vector operands).
  *
@@ -205,7 +209,7 @@ static inline uint64_t seg_lin(struct cpu *c, unsigned int seg, uint64_t off, un
 		return off;
 	if (c->mode == CPU_MODE_64)
 		return seg >= CPU_FS ? off + c->st.seg[seg].base : off;
-	if (likely(c->seg_ok[seg] & (write ? SEG_OK_W : SEG_OK_R)))
+	if (likely((c->seg_ok[seg] & (write ? SEG_OK_W : SEG_OK_R)) && off + size - 1 <= UINT32_MAX))
 		return (uint32_t)(off + c->st.seg[seg].base);
 	return seg_check(c, seg, off, size, write);
 }

@@ -224,9 +224,9 @@ static void string_io(struct cpu *c, const struct insn *i, bool is_in)
 	uint16_t port = (uint16_t)c->st.gpr[CPU_RDX];
 	uint64_t left = is_rep ? c->st.gpr[CPU_RCX] & asize_mask(i) : 1;
 
+	io_check(c, port, i->opsize);
 	if (!left)
 		return;
-	io_check(c, port, i->opsize);
 	do {
 		uint64_t off = c->st.gpr[i->base] & asize_mask(i), n = 0;
 

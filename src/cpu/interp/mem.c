@@ -37,7 +37,7 @@ static void check_canonical(struct cpu *c, uint64_t lin, unsigned int len, unsig
 
 static void check_align(struct cpu *c, uint64_t lin, unsigned int size, enum mmu_priv priv)
 {
-	if (unlikely(c->sys->align_check) && priv == MMU_USER && is_pow2(size) && size <= 32 &&
+	if (unlikely(c->sys->align_check) && priv == MMU_USER && is_pow2(size) && size <= 8 &&
 	    (lin & (size - 1)))
 		cpu_raise_err(c, VEC_AC, 0);
 }
@@ -296,7 +296,6 @@ static unsigned int find_range(struct cpu *c, uint64_t lin, unsigned int len, un
 	unsigned int n = first_part(lin, len);
 
 	check_canonical(c, lin, len, how);
-	check_align(c, lin, len, priv);
 	ref[0] = find(c, lin, access, priv);
 	if (n < len)
 		ref[1] = find(c, lin_wrap(c, lin + n), access, priv);
@@ -379,15 +378,26 @@ void mem_probe(struct cpu *c, uint64_t lin, unsigned int len, unsigned int how)
 	mem_check(c, lin, len, how, priv_of(c, how));
 }
 
+void mem_align(struct cpu *c, uint64_t lin, unsigned int len, unsigned int align, unsigned int how)
+{
+	if (likely(!c->sys->align_check) || !(lin & (align - 1)))
+		return;
+	lin = lin_wrap(c, lin);
+	check_canonical(c, lin, len, how);
+	cpu_raise_err(c, VEC_AC, 0);
+}
+
 void *mem_host(struct cpu *c, uint64_t lin, unsigned int len, unsigned int how)
 {
 	struct mem_ref ref[2];
 
+	/* mem_host_wrote() looks into the current table, which has no entry while alignment is checked; the
+	 * caller's loads and stores do that. */
+	if (unlikely(c->sys->align_check))
+		return NULL;
 	lin = lin_wrap(c, lin);
 	find_range(c, lin, len, how, how & MEM_RMW ? MMU_WRITE : MMU_READ, priv_of(c, how), ref);
-	/* mem_host_wrote() looks into the current table, which has no entry while alignment is checked. */
-	if (first_part(lin, len) < len || c->sys->align_check ||
-	    (c->sys->watch && watch_covers(c, lin)))
+	if (first_part(lin, len) < len || (c->sys->watch && watch_covers(c, lin)))
 		return NULL;
 	return ref[0].host;
 }

@@ -443,9 +443,39 @@ SIMPLE(stc)
 SIMPLE(cmc)
 SIMPLE(cld)
 SIMPLE(std)
-SIMPLE(nop)
 SIMPLE(mfence)
 SIMPLE(clflush)
+
+/* 0F 0D, the AMD prefetches, has no register form. */
+static int bind_nop(const struct dec *d, struct insn *i)
+{
+	if (d->zi.opcode_map == ZYDIS_OPCODE_MAP_0F && d->zi.opcode == 0x0d && d->zi.raw.modrm.mod == 3)
+		return -EINVAL;
+	i->fn = nop;
+	return 0;
+}
+
+static void pause_xchg(struct cpu *c, const struct insn *i)
+{
+	uint64_t v = reg_get(c, CPU_RAX * 8, i->opsize);
+
+	reg_set(c, CPU_RAX * 8, i->opsize, reg_get(c, CPU_R8 * 8, i->opsize));
+	reg_set(c, CPU_R8 * 8, i->opsize, v);
+}
+
+/* F3 90 with REX.B is XCHG of rax and r8 with a prefix; Zydis says PAUSE. */
+static int bind_pause(const struct dec *d, struct insn *i)
+{
+	i->fn = nop;
+	if (d->mode == CPU_MODE_64 && d->zi.raw.rex.B) {
+		i->fn = pause_xchg;
+		i->opsize = d->zi.raw.rex.W ? 8 : 4;
+		for (unsigned int k = 0; k < d->zi.raw.prefix_count; k++)
+			if (d->zi.raw.prefixes[k].value == 0x66 && !d->zi.raw.rex.W)
+				i->opsize = 2;
+	}
+	return 0;
+}
 
 #define OP(mnemonic, bind) { ZYDIS_MNEMONIC_##mnemonic, bind }
 /* clang-format off */
@@ -465,7 +495,7 @@ const struct interp_op interp_ops_mov[] = {
 	OP(CWD, bind_cwd), OP(CDQ, bind_cdq), OP(CQO, bind_cqo),
 	OP(LAHF, bind_lahf), OP(SAHF, bind_sahf), OP(SALC, bind_salc),
 	OP(CLC, bind_clc), OP(STC, bind_stc), OP(CMC, bind_cmc), OP(CLD, bind_cld), OP(STD, bind_std),
-	OP(NOP, bind_nop), OP(PAUSE, bind_nop), OP(PREFETCH, bind_nop), OP(PREFETCHW, bind_nop),
+	OP(NOP, bind_nop), OP(PAUSE, bind_pause), OP(PREFETCH, bind_nop), OP(PREFETCHW, bind_nop),
 	OP(PREFETCHNTA, bind_nop), OP(PREFETCHT0, bind_nop), OP(PREFETCHT1, bind_nop),
 	OP(PREFETCHT2, bind_nop), OP(PREFETCHWT1, bind_nop), OP(ENDBR32, bind_nop), OP(ENDBR64, bind_nop),
 	OP(LFENCE, bind_nop), OP(SFENCE, bind_nop), OP(MFENCE, bind_mfence),

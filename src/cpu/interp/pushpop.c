@@ -151,9 +151,7 @@ static void pusha(struct cpu *c, const struct insn *i)
 	unsigned int size = i->opsize;
 	uint64_t sp = c->st.gpr[CPU_RSP];
 
-	/* A fault of any store must come before the first one is done. */
-	for (unsigned int k = 1; k <= PUSHA_REGS; k++)
-		mem_probe(c, stack_lin(c, sp - k * size, size, true), size, MEM_SS | MEM_RMW);
+	/* A fault leaves what was pushed before it in memory, and the stack pointer where it was. */
 	for (unsigned int k = 0; k < PUSHA_REGS; k++)
 		st_size(c, stack_lin(c, sp - (k + 1) * size, size, true), size, c->st.gpr[k],
 			MEM_SS);
@@ -163,13 +161,16 @@ static void pusha(struct cpu *c, const struct insn *i)
 static void popa(struct cpu *c, const struct insn *i)
 {
 	unsigned int size = i->opsize;
-	uint64_t sp = c->st.gpr[CPU_RSP], v[PUSHA_REGS];
+	uint64_t sp = c->st.gpr[CPU_RSP];
 
-	for (unsigned int k = 0; k < PUSHA_REGS; k++)
-		v[k] = ld_size(c, stack_lin(c, sp + k * size, size, false), size, MEM_SS);
-	for (unsigned int k = 0; k < PUSHA_REGS; k++)
-		if (PUSHA_REGS - 1 - k != CPU_RSP)
-			reg_set(c, (PUSHA_REGS - 1 - k) * 8, size, v[k]);
+	/* A fault leaves the registers popped before it, and the stack pointer where it was. */
+	for (unsigned int k = 0; k < PUSHA_REGS; k++) {
+		unsigned int reg = PUSHA_REGS - 1 - k;
+		uint64_t v = ld_size(c, stack_lin(c, sp + k * size, size, false), size, MEM_SS);
+
+		if (reg != CPU_RSP)
+			reg_set(c, reg * 8, size, v);
+	}
 	sp_add(c, PUSHA_REGS * size);
 }
 
@@ -262,6 +263,7 @@ static void enter(struct cpu *c, const struct insn *i)
 	}
 	sp -= i->imm & 0xffff;
 	/* The new top of the stack must be writable, as for a push. */
+	mem_align(c, stack_lin(c, sp, size, true), size, size, MEM_SS);
 	mem_probe(c, stack_lin(c, sp, size, true), size, MEM_SS | MEM_RMW);
 	c->st.gpr[CPU_RSP] = stack_merge(old, sp, mask);
 	reg_set(c, CPU_RBP * 8, size, stack_merge(old, frame, mask));

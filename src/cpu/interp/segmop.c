@@ -243,15 +243,16 @@ static void arpl(struct cpu *c, const struct insn *i)
 
 	need_protected(c);
 	if (is_mem)
-		lin = insn_lin(c, i, 2, true);
-	dst = is_mem ? ld16(c, lin, (i->flags & INSN_SS) | MEM_RMW)
+		lin = insn_lin(c, i, 2, false);
+	/* Memory that need not change need not be writable. */
+	dst = is_mem ? ld16(c, lin, i->flags & INSN_SS)
 		     : (uint16_t)reg_get(c, i->dst, 2);
 	/* dst is the first general register: the source, when the destination is memory. */
 	src = (uint16_t)reg_get(c, is_mem ? i->dst : i->src, 2);
 	if ((dst & 3) < (src & 3)) {
 		dst = (uint16_t)((dst & ~3u) | (src & 3u));
 		if (is_mem)
-			st16(c, lin, dst, i->flags & INSN_SS);
+			st16(c, insn_lin(c, i, 2, true), dst, i->flags & INSN_SS);
 		else
 			reg_set(c, i->dst, 2, dst);
 		set_zf(c, true);

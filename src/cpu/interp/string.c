@@ -280,9 +280,9 @@ static void scas_or_cmps(struct cpu *c, const struct insn *i, bool is_cmps)
 	while (left) {
 		uint64_t a, b;
 
+		b = ld_size(c, dst_lin(c, i, size, false), size, 0); /* AMD: first */
 		a = is_cmps ? ld_size(c, src_lin(c, i, size), size, insn_how(i)) :
 			      c->st.gpr[CPU_RAX];
-		b = ld_size(c, dst_lin(c, i, size, false), size, 0);
 		compare(c, a, b, size);
 		if (is_cmps)
 			index_add(c, i, CPU_RSI, step);

@@ -159,6 +159,7 @@ static int bind_base(const struct dec *d, struct insn *i)
 {
 	ZydisMnemonic m = d->zi.mnemonic;
 
+	i->opsize = d->zi.raw.rex.W ? 8 : 4; /* 66 has no meaning */
 	i->imm = m == ZYDIS_MNEMONIC_RDFSBASE || m == ZYDIS_MNEMONIC_WRFSBASE ? CPU_FS : CPU_GS;
 	i->fn = m == ZYDIS_MNEMONIC_RDFSBASE || m == ZYDIS_MNEMONIC_RDGSBASE ? rd_base : wr_base;
 	return 0;

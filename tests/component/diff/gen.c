@@ -5,6 +5,7 @@
  * MOV. A case takes a mnemonic, one of its encodings, and makes the rest at random: registers, addressing,
  * superfluous prefixes, immediates. One case in sixteen is random bytes instead.
  */
+#include <cpuid.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -134,10 +135,25 @@ static int by_mnemonic(const void *pa, const void *pb)
 	return memcmp(a->bytes, b->bytes, sizeof(a->bytes));
 }
 
+static bool is_amd(void)
+{
+	unsigned int a, b = 0, c = 0, d = 0;
+
+	__get_cpuid(0, &a, &b, &c, &d);
+	return c == 0x444d4163 || c == 0x656e6975;
+}
+
 void gen_start(void)
 {
 	ZydisDecoderInit(&gen_decoder[0], ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_STACK_WIDTH_64);
 	ZydisDecoderInit(&gen_decoder[1], ZYDIS_MACHINE_MODE_LONG_COMPAT_32, ZYDIS_STACK_WIDTH_32);
+	for (unsigned int m = 0; m < 2; m++) {
+		/* The host decides: AMD's cut a branch target to 16 bits. */
+		ZydisDecoderEnableMode(&gen_decoder[m], ZYDIS_DECODER_MODE_AMD_BRANCHES, is_amd());
+		ZydisDecoderEnableMode(&gen_decoder[m], ZYDIS_DECODER_MODE_MPX, ZYAN_FALSE);
+		ZydisDecoderEnableMode(&gen_decoder[m], ZYDIS_DECODER_MODE_CET, ZYAN_FALSE);
+		ZydisDecoderEnableMode(&gen_decoder[m], ZYDIS_DECODER_MODE_CLDEMOTE, ZYAN_FALSE);
+	}
 	for (unsigned int m = 0; m < 2; m++) {
 		struct encodings *t = &gen_table[m];
 		struct builder b = { .t = t, .decoder = &gen_decoder[m], .is32 = m };

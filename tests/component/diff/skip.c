@@ -49,6 +49,8 @@ static const struct {
 	SKIP(CLGI, "whether the host's kernel has enabled SVM"),
 	SKIP(SKINIT, "whether the host's kernel has enabled SVM"),
 	SKIP(INVLPGA, "whether the host's kernel has enabled SVM"),
+	SKIP(INT1, "the host's hypervisor may report the address of the instruction itself"),
+	SKIP(SYSEXIT, "AMD: #UD in long mode; the host's hypervisor may emulate it"),
 	SKIP(MWAIT, "may sleep"),
 	SKIP(MWAITX, "may sleep"),
 	SKIP(UMWAIT, "may sleep"),
