@@ -151,7 +151,7 @@ static void guest_paging_long(struct guest *g)
 		put_le64(pt + 0x3000 + k * 8, k << 12 | 7);
 }
 
-static struct guest *guest_new(unsigned int nr_cpus, const char *features)
+static inline struct guest *guest_new(unsigned int nr_cpus, const char *features)
 {
 	struct guest *g = calloc(1, sizeof(*g));
 	struct cpu_group_config cfg = { .nr_cpus = nr_cpus,
@@ -190,7 +190,7 @@ static void guest_free(struct guest *g)
 	free(g);
 }
 
-static struct cpu_seg guest_seg(const struct guest *g, unsigned int sel)
+static inline struct cpu_seg guest_seg(const struct guest *g, unsigned int sel)
 {
 	const uint8_t *p = g->ram + G_GDT + (sel & ~7u);
 	uint32_t limit = get_le16(p) | (uint32_t)(p[6] & 15) << 16;
@@ -306,7 +306,7 @@ static void guest_code(struct guest *g, uint32_t at, const void *bytes, size_t n
 	} while (0)
 
 /* Run from g->st until the instruction at @stop (or another exit); the state is in g->st again. */
-static enum cpu_exit guest_run(struct guest *g, uint64_t stop)
+static inline enum cpu_exit guest_run(struct guest *g, uint64_t stop)
 {
 	struct cpu_debug debug = { .nr_breaks = 1 };
 	enum cpu_exit e;
