@@ -176,7 +176,7 @@ static void test_reset_state(struct interp_test *t)
 	s->tr = (struct cpu_seg){ .sel = SEL_TSS, .base = TSS, .limit = 0x67, .attr = 0x8b };
 }
 
-static void test_user_state(struct interp_test *t)
+_unused_ static void test_user_state(struct interp_test *t)
 {
 	test_reset_state(t);
 	t->s.seg[CPU_CS] = test_seg(SEL_UCODE64, 0xafb);
@@ -185,7 +185,7 @@ static void test_user_state(struct interp_test *t)
 }
 
 /* Compatibility mode: 32- or 16-bit code under the same tables. */
-static void test_legacy_state(struct interp_test *t, unsigned int bits)
+_unused_ static void test_legacy_state(struct interp_test *t, unsigned int bits)
 {
 	test_reset_state(t);
 	t->s.seg[CPU_CS] = bits == 32 ? test_seg(SEL_CODE32, 0xc9b) : test_seg(SEL_CODE16, 0x89b);

@@ -258,14 +258,14 @@ static void test_strings(void **state)
 	RUN(t, "rep stosd");
 	for (unsigned int k = 0; k < 0x101; k++)
 		assert_int_equal(get_le32(t->ram + DATA + 0xffd + 4 * k), 0xa1b2c3d4);
-	strcpy((char *)t->ram + DATA, "find the end");
+	memcpy(t->ram + DATA, "find the end", 13);
 	begin(t);
 	RDI(t) = DATA;
 	RCX(t) = UINT64_MAX;
 	RUN(t, "repne scasb");
 	assert_int_equal(RDI(t), DATA + 13);
 	assert_int_equal(STATUS(t) & RFLAGS_ZF, RFLAGS_ZF);
-	strcpy((char *)t->ram + DATA + 0x100, "find thE end");
+	memcpy(t->ram + DATA + 0x100, "find thE end", 13);
 	begin(t);
 	RSI(t) = DATA;
 	RDI(t) = DATA + 0x100;
