@@ -156,8 +156,12 @@ void seg_drop_inner(struct cpu *c, unsigned int new_cpl)
 				s->sel = 0;
 			continue;
 		}
-		if (dpl < new_cpl && !conforming)
+		if (dpl < new_cpl && !conforming) {
+			uint64_t base = s->base;
+
 			*s = seg_null(0, 0);
+			s->base = base; /* 64-bit code goes on using FS and GS by it */
+		}
 	}
 }
 
