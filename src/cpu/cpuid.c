@@ -225,6 +225,12 @@ static uint32_t xsave_size(uint64_t xcr0)
 	return XSAVE_LEGACY_SIZE + (xcr0 & XCR0_AVX ? XSAVE_AVX_SIZE : 0);
 }
 
+static uint32_t xsave_size_compact(uint64_t xcr0)
+{
+	return XSAVE_LEGACY_SIZE + (xcr0 & XCR0_AVX ? XSAVE_AVX_SIZE : 0) +
+	       (xcr0 & XCR0_PKRU ? XSAVE_PKRU_SIZE : 0);
+}
+
 /* One thread a core, one package; all cores in one L3 complex. */
 static void leaves_topology(struct cpu_cpuid *id, unsigned int nr_cpus)
 {
@@ -411,6 +417,8 @@ void cpuid_exec(const struct cpu *c, uint32_t leaf, uint32_t subleaf, uint32_t r
 	case CPUID_LEAF_XSAVE:
 		if (subleaf == 0)
 			ret[EBX] = xsave_size(c->st.xcr0);
+		if (subleaf == 1 && cpuid_has(&c->grp->cpuid, CPUID_XSAVEC))
+			ret[EBX] = xsave_size_compact(c->st.xcr0);
 		break;
 	case 0x80000001:
 		if (!(c->st.apic.base & APIC_BASE_ENABLE))
