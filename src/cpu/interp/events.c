@@ -313,9 +313,8 @@ void cpu_soft_int(struct cpu *c, unsigned int vector, enum soft_int_kind kind)
 		if (s->trap_dr6)
 			c->st.dr6 = (c->st.dr6 & ~DR6_B) | s->trap_dr6;
 		c->st.dr7 &= ~DR7_GD;
-	}
-	if (kind != SOFT_INT_N)
 		s->trap_dr6 = 0;
+	}
 	event_recompute(c);
 }
 
@@ -409,7 +408,8 @@ static bool code_breakpoint(struct cpu *c, bool *ret_stop)
 		return false;
 	}
 	s->debug_skip = false;
-	if (s->code_breaks && !(c->st.rflags & RFLAGS_RF) && !c->st.ev.movss_shadow) {
+	/* AMD: the shadow of MOV SS does not hold back instruction breakpoints. */
+	if (s->code_breaks && !(c->st.rflags & RFLAGS_RF)) {
 		uint64_t dr6 = watch_exec(c, lin);
 
 		if (dr6) {
