@@ -49,7 +49,7 @@ static void test_jumps(void **state)
 	RUN(t, "push 1; push 2; call 2f; jmp 3f; 2: ret 16; 3: nop");
 	assert_int_equal(RSP(t), STACK);
 	begin(t);
-	RUN(t, "lea rax, [rip + 2f]; jmp rax; ud2; 2: lea rbx, [rip + 3f]; push rbx; call [rsp]; "
+	RUN(t, "lea rax, [rip + 2f]; jmp rax; ud2; 2: lea rbx, [rip + 3f]; push rbx; call qword ptr [rsp]; "
 	       "jmp 4f; 3: pop rcx; mov eax, 7; jmp rcx; 4: nop");
 	assert_no_fault(t);
 	assert_int_equal(RAX(t), 7);
@@ -160,7 +160,7 @@ static void test_push_pop(void **state)
 	assert_int_equal(RDX(t), (uint64_t)-2);
 	assert_int_equal(RSI(t), STACK);
 	begin(t);
-	RUN(t, "push 0x60; push 0x50; push 0x40; pop [rsp]; pop rax; pop rbx; push 8; mov rsp, rsp; "
+	RUN(t, "push 0x60; push 0x50; push 0x40; pop qword ptr [rsp]; pop rax; pop rbx; push 8; mov rsp, rsp; "
 	       "lea rcx, [rsp]; push rcx; pop rsp");
 	assert_int_equal(RAX(t), 0x40);
 	assert_int_equal(RBX(t), 0x60);
