@@ -20,6 +20,7 @@
 
 #define MIN_PERIOD_NS UINT64_C(20000)
 #define FAR_NS	      (UINT64_C(1) << 60)
+#define TICK_NS	      (NS_PER_S / APIC_TIMER_HZ)
 
 static uint32_t divider(const struct cpu_apic_state *a)
 {
@@ -28,10 +29,15 @@ static uint32_t divider(const struct cpu_apic_state *a)
 	return v == 7 ? 1 : UINT32_C(2) << v;
 }
 
-/* At most 2^39. */
+/* How long one step of the count takes. */
+static uint64_t step_ns(const struct cpu_apic_state *a)
+{
+	return divider(a) * TICK_NS;
+}
+
 static uint64_t duration_ns(const struct cpu_apic_state *a)
 {
-	return (uint64_t)a->timer_initial * divider(a);
+	return a->timer_initial * step_ns(a);
 }
 
 static uint32_t timer_mode(const struct cpu_apic_state *a)
@@ -144,7 +150,7 @@ uint32_t apic_timer_current(const struct cpu *c)
 
 	if (timer_mode(a) > APIC_LVT_TIMER_PERIODIC || !is_counting(a) || now < a->timer_start_ns)
 		return 0;
-	elapsed = (now - a->timer_start_ns) / divider(a);
+	elapsed = (now - a->timer_start_ns) / step_ns(a);
 	if (elapsed < a->timer_initial)
 		return a->timer_initial - (uint32_t)elapsed;
 	if (timer_mode(a) == APIC_LVT_TIMER_ONESHOT)
@@ -172,7 +178,7 @@ static void restart_from(struct cpu *c, uint32_t current)
 {
 	struct cpu_apic_state *a = &c->st.apic;
 	uint64_t now = cpu_group_now(c->grp);
-	uint64_t done = (uint64_t)(a->timer_initial - current) * divider(a);
+	uint64_t done = (a->timer_initial - current) * step_ns(a);
 
 	if (is_counting(a)) {
 		/* Soon after the group was made there may be less guest time than ticks done. */

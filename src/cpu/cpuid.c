@@ -283,8 +283,9 @@ static void leaves_fixed(struct cpu_cpuid *id, unsigned int nr_cpus, uint64_t ts
 			subleaf_set(id, CPUID_LEAF_XSAVE, 9, XSAVE_PKRU_SIZE, XSAVE_PKRU_OFFSET, 0,
 				    0);
 	}
-	/* Crystal of 1 MHz times tsc_khz / 1000. */
-	leaf_set(id, 0x15, 1000, (uint32_t)tsc_khz, 1000000, 0);
+	/* The crystal, and TSC = crystal * EBX / EAX. Linux takes it for the APIC timer's clock, too. */
+	leaf_set(id, 0x15, (uint32_t)(APIC_TIMER_HZ / 1000), (uint32_t)tsc_khz,
+		 (uint32_t)APIC_TIMER_HZ, 0);
 	leaf_set(id, 0x16, mhz, mhz, 100, 0);
 	leaf_vendor(id, 0x80000000, MAX_EXTENDED, "AuthenticAMD", EDX, ECX);
 	leaf_set(id, 0x80000001, SIGNATURE, 0, 0, 0);

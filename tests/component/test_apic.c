@@ -465,6 +465,13 @@ static void test_errors(void **state)
 	assert_int_equal(rd(c, ESR), 0);
 }
 
+#define TICK_NS (NS_PER_S / APIC_TIMER_HZ)
+
+static void ticks(struct apics *f, uint64_t n)
+{
+	pass(f, n * TICK_NS);
+}
+
 static void test_one_shot(void **state)
 {
 	struct apics *f = *state;
@@ -475,17 +482,17 @@ static void test_one_shot(void **state)
 	wr(c, LVTT, 0xee);
 	wr(c, TMICT, 1000);
 	assert_int_equal(rd(c, TMCCT), 1000);
-	pass(f, 400);
+	ticks(f, 400);
 	assert_int_equal(rd(c, TMCCT), 600);
 	assert_false(apic_has_interrupt(c));
-	pass(f, 599);
+	ticks(f, 599);
 	assert_false(apic_has_interrupt(c));
-	pass(f, 1);
+	ticks(f, 1);
 	assert_int_equal(apic_accept(c), 0xee);
 	wr(c, EOI, 0);
 	assert_int_equal(rd(c, TMCCT), 0);
 	assert_int_equal(rd(c, TMICT), 1000);
-	pass(f, 10000);
+	ticks(f, 10000);
 	assert_false(apic_has_interrupt(c));
 	/* Finished, then periodic: stays at 0. */
 	wr(c, LVTT, PERIODIC | 0xee);
@@ -494,27 +501,27 @@ static void test_one_shot(void **state)
 	wr(c, LVTT, 0xee);
 	wr(c, TDCR, 3);
 	wr(c, TMICT, 100);
-	pass(f, 800);
+	ticks(f, 800);
 	assert_int_equal(rd(c, TMCCT), 50);
 	wr(c, TDCR, 0xb);
 	assert_int_equal(rd(c, TMCCT), 50);
-	pass(f, 50);
+	ticks(f, 50);
 	assert_int_equal(apic_accept(c), 0xee);
 	wr(c, EOI, 0);
 	/* Stopped by 0, silent when masked. */
 	wr(c, TMICT, 100);
 	wr(c, TMICT, 0);
-	pass(f, 1000);
+	ticks(f, 1000);
 	wr(c, LVTT, MASKED | 0xee);
 	wr(c, TMICT, 100);
-	pass(f, 1000);
+	ticks(f, 1000);
 	assert_int_equal(rd(c, TMCCT), 0);
 	assert_false(apic_has_interrupt(c));
 	assert_int_equal(c->stats.apic_timer, 2);
 	/* A count that reads 0 has its interrupt, however late the timer thread is. */
 	wr(c, LVTT, 0xee);
 	wr(c, TMICT, 100);
-	clock_fake_advance(&f->clock, 100);
+	clock_fake_advance(&f->clock, 100 * TICK_NS);
 	assert_int_equal(rd(c, TMCCT), 0);
 	assert_true(apic_has_interrupt(c));
 }
@@ -529,25 +536,25 @@ static void test_periodic(void **state)
 	wr(c, LVTT, PERIODIC | 0xee);
 	wr(c, TMICT, 100000);
 	for (int k = 0; k < 5; k++) {
-		pass(f, 100000);
+		ticks(f, 100000);
 		assert_int_equal(apic_accept(c), 0xee);
 		wr(c, EOI, 0);
 	}
-	pass(f, 30000);
+	ticks(f, 30000);
 	assert_int_equal(rd(c, TMCCT), 70000);
 	/* To one-shot: goes on from there. */
 	wr(c, LVTT, 0xee);
 	assert_int_equal(rd(c, TMCCT), 70000);
-	pass(f, 70000);
+	ticks(f, 70000);
 	assert_int_equal(rd(c, TMCCT), 0);
 	assert_int_equal(apic_accept(c), 0xee);
 	wr(c, EOI, 0);
 	/* From one-shot in the middle to periodic. */
 	wr(c, TMICT, 100000);
-	pass(f, 60000);
+	ticks(f, 60000);
 	wr(c, LVTT, PERIODIC | 0xee);
 	assert_int_equal(rd(c, TMCCT), 40000);
-	pass(f, 50000);
+	ticks(f, 50000);
 	assert_int_equal(rd(c, TMCCT), 90000);
 	/* Very short periods do not spin the timer thread: the clock moves on between runs. */
 	wr(c, TMICT, 1);
@@ -607,7 +614,7 @@ static void test_deadline(void **state)
 	/* INIT stops everything. */
 	wr(c, TMICT, 1000);
 	apic_reset(c, true);
-	pass(f, 10000);
+	ticks(f, 10000);
 	assert_int_equal(rd(c, TMICT), 0);
 	assert_false(apic_has_interrupt(c));
 	/* A state that comes from elsewhere goes on counting. */
@@ -615,9 +622,9 @@ static void test_deadline(void **state)
 	c->st.apic.lvt_timer = 0xef;
 	c->st.apic.timer_initial = 1000;
 	c->st.apic.timer_divide = 0xb;
-	c->st.apic.timer_start_ns = cpu_group_now(&f->grp) - 500;
+	c->st.apic.timer_start_ns = cpu_group_now(&f->grp) - 500 * TICK_NS;
 	apic_state_loaded(c);
-	pass(f, 500);
+	ticks(f, 500);
 	assert_int_equal(apic_accept(c), 0xef);
 }
 
