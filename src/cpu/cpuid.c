@@ -335,6 +335,8 @@ static void allowed_bits(struct cpu_cpuid *id)
 		{ CR4_OSXSAVE, CPUID_XSAVE },
 		{ CR4_SMEP, CPUID_SMEP },
 		{ CR4_SMAP, CPUID_SMAP },
+		{ CR4_PKE, CPUID_PKU },
+		{ CR4_PKS, CPUID_PKS },
 	};
 	static const struct {
 		uint32_t bits;

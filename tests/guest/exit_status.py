@@ -18,6 +18,7 @@ import vmm
 
 TINY = os.environ.get("TINY_GUEST", os.path.join(vmm.ROOT, "build", "tests", "guest", "tiny.elf"))
 LIMIT = 60
+BIG_FILE = None
 SEED = int(os.environ.get("SEED", "1"))
 
 
@@ -95,6 +96,14 @@ def refused(args, pattern=r"\w+ \w+"):
     return expect(r, 1, pattern)
 
 
+def big_file():
+    """A sparse file of 8 MiB that lives as long as this process."""
+    global BIG_FILE
+    BIG_FILE = tempfile.NamedTemporaryFile(prefix="initrd-")
+    BIG_FILE.truncate(8 << 20)
+    return BIG_FILE.name
+
+
 def argument_tests():
     ok = ["--kernel", TINY]
     cases = {
@@ -117,7 +126,7 @@ def argument_tests():
         "gdb-port": (ok + ["--gdb", "70000"], r"gdb"),
         "unknown-option": (ok + ["--kernal", "x"], r"kernal"),
         "long-command-line": (ok + ["--append", "x" * 100000], r"command line|append"),
-        "initrd-larger-than-memory": (ok + ["--memory", "4M", "--initrd", vmm.atoll_path()],
+        "initrd-larger-than-memory": (ok + ["--memory", "4M", "--initrd", big_file()],
                                       r"memory|fit|room|large"),
     }
     return {"refuse-" + name: (lambda a=a, p=p: refused(a, p)) for name, (a, p) in cases.items()}

@@ -55,7 +55,9 @@ static void address_write(void *arg, uint64_t off, unsigned int size, uint64_t v
 	mutex_lock(&p->lock);
 	reset = off == 1 && size == 1 && (value & RST_CPU) && !(p->rst_cnt & RST_CPU);
 	if (off == 0 && size == 4)
-		p->address = (uint32_t)value & 0x80fffffc;
+		/* Hardware has no bits 0 and 1 here. Some software puts the byte's number into them,
+		 * and emulators let it. */
+		p->address = (uint32_t)value & 0x80ffffff;
 	else if (off == 1 && size == 1)
 		p->rst_cnt = value & (RST_KEPT | RST_CPU);
 	mutex_unlock(&p->lock);
@@ -69,6 +71,12 @@ static uint32_t latched_address(struct pci_bus *p)
 	return p->address;
 }
 
+/* The register that a data port names, aligned to the access. */
+static uint16_t config_offset(uint32_t address, uint64_t off, unsigned int size)
+{
+	return (uint16_t)(((address & 0xff) | off) & ~(uint64_t)(size - 1));
+}
+
 static uint64_t data_read(void *arg, uint64_t off, unsigned int size)
 {
 	struct pci_bus *p = arg;
@@ -76,7 +84,7 @@ static uint64_t data_read(void *arg, uint64_t off, unsigned int size)
 
 	if (!(a & ADDRESS_ENABLE))
 		return UINT64_MAX;
-	return pci_config_read(p, (uint16_t)(a >> 8), (uint16_t)((a & 0xfc) + off), size);
+	return pci_config_read(p, (uint16_t)(a >> 8), config_offset(a, off, size), size);
 }
 
 static void data_write(void *arg, uint64_t off, unsigned int size, uint64_t value)
@@ -85,7 +93,7 @@ static void data_write(void *arg, uint64_t off, unsigned int size, uint64_t valu
 	uint32_t a = latched_address(p);
 
 	if (a & ADDRESS_ENABLE)
-		pci_config_write(p, (uint16_t)(a >> 8), (uint16_t)((a & 0xfc) + off), size,
+		pci_config_write(p, (uint16_t)(a >> 8), config_offset(a, off, size), size,
 				 (uint32_t)value);
 }
 
