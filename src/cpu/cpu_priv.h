@@ -56,6 +56,7 @@ struct cpu {
 	_Atomic uint32_t pending;    /* any: enum cpu_pending */
 	uint32_t due;		     /* enum event_due of interp/events.h: what the run loop must look at */
 	uint64_t last_fault_lin;
+	uint32_t nr_pauses;	     /* PAUSEs executed */
 
 	struct cpu_group *grp;
 	unsigned int index;

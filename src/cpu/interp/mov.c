@@ -4,6 +4,7 @@
  * MOVBE, MOVNTI, XLAT, sign extensions of the accumulator, single flags, NOPs.
  */
 #include <errno.h>
+#include <sched.h>
 
 #include "cpu/interp/atomic.h"
 #include "cpu/interp/events.h"
@@ -455,6 +456,15 @@ static int bind_nop(const struct dec *d, struct insn *i)
 	return 0;
 }
 
+enum { PAUSES_PER_YIELD = 32 }; /* about as long as a yield takes */
+
+/* A vCPU that spins waits for another one, which may need this host CPU to get there. */
+static void pause_insn(struct cpu *c, const struct insn *i)
+{
+	if (++c->nr_pauses % PAUSES_PER_YIELD == 0 && c->grp->nr > 1)
+		sched_yield();
+}
+
 static void pause_xchg(struct cpu *c, const struct insn *i)
 {
 	uint64_t v = reg_get(c, CPU_RAX * 8, i->opsize);
@@ -466,7 +476,7 @@ static void pause_xchg(struct cpu *c, const struct insn *i)
 /* F3 90 with REX.B is XCHG of rax and r8 with a prefix; Zydis says PAUSE. */
 static int bind_pause(const struct dec *d, struct insn *i)
 {
-	i->fn = nop;
+	i->fn = pause_insn;
 	if (d->mode == CPU_MODE_64 && d->zi.raw.rex.B) {
 		i->fn = pause_xchg;
 		i->opsize = d->zi.raw.rex.W ? 8 : 4;
