@@ -181,7 +181,7 @@ static inline struct guest *guest_new(unsigned int nr_cpus, const char *features
 	return g;
 }
 
-static void guest_free(struct guest *g)
+static inline void guest_free(struct guest *g)
 {
 	cpu_group_free(g->grp);
 	timerq_done(&g->timers);
@@ -295,7 +295,7 @@ static void guest_gate32(struct guest *g, unsigned int vector, unsigned int sel,
 	put_le16(p + 6, (uint16_t)(off >> 16));
 }
 
-static void guest_code(struct guest *g, uint32_t at, const void *bytes, size_t n)
+static inline void guest_code(struct guest *g, uint32_t at, const void *bytes, size_t n)
 {
 	memcpy(g->ram + at, bytes, n);
 }
