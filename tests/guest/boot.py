@@ -16,11 +16,11 @@ import vmm
 
 # flavor of scripts/fetch-kernel.sh: (user space, seconds allowed per boot)
 KERNELS = {
-    "cloud": ("amd64", 120),
-    "generic": ("amd64", 180),
-    "6.12": ("amd64", 240),
-    "686": ("i386", 180),
-    "686-pae": ("i386", 180),
+    "cloud": ("amd64", 240),
+    "generic": ("amd64", 400),
+    "6.12": ("amd64", 400),
+    "686": ("i386", 500),
+    "686-pae": ("i386", 500),
 }
 CPUS = (1, 4)
 CLOCK_SECONDS = 20

@@ -26,7 +26,7 @@ SECTIONS_64 = {
     "smap": 60, "pku": 60, "pks": 60, "eventinj": 60, "memory": 60, "realmode": 60,
     "setjmp": 60, "sieve": 600, "syscall": 60, "tsc": 60, "xsave": 60, "rmap_chain": 120,
     "rdpru": 60, "umip": 60, "intel_iommu": 60,
-    "idt_test": 120, "msr": 60, "x2apic": 120, "xapic": 120, "ioapic": 120, "la57": 60,
+    "idt_test": 120, "msr": 60, "x2apic": 400, "xapic": 400, "ioapic": 120, "la57": 60,
     "pcid-enabled": 60, "pcid-disabled": 60, "debug": 60, "emulator": 120, "access": 1200,
     "hypercall": 60,
 }
