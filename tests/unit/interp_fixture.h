@@ -239,7 +239,7 @@ _unused_ static int test_teardown(void **state)
 }
 
 /* Run from t->s until the end mark or a fault. */
-static void test_go(struct interp_test *t)
+_unused_ static void test_go(struct interp_test *t)
 {
 	struct err err = ERR_INIT;
 	enum cpu_exit exit;
@@ -268,7 +268,7 @@ static void test_go(struct interp_test *t)
 }
 
 /* Put a snippet at CODE with the end mark behind it, and run it from there. */
-static void test_run(struct interp_test *t, const void *code, size_t n)
+_unused_ static void test_run(struct interp_test *t, const void *code, size_t n)
 {
 	static const uint8_t end[] = { 0xe6, PORT_END, 0xf4 };
 

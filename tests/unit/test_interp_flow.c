@@ -426,6 +426,49 @@ static void test_smc_stats(void **state)
 	assert_int_equal(cpu_stats(t->cpu)->blocks_decoded, decoded); /* all from the cache */
 }
 
+static void test_single_steps(void **state)
+{
+	struct interp_test *t = *state;
+
+	/* TF traps after each iteration of a repeated instruction. */
+	begin(t);
+	RSI(t) = DATA;
+	RDI(t) = DATA + 0x100;
+	RCX(t) = 3;
+	t->s.rflags |= RFLAGS_TF;
+	RUN(t, "rep movsb; nop");
+	assert_fault(t, 1);
+	assert_int_equal(t->fault_rip, CODE);
+	assert_int_equal(RCX(t), 2);
+	begin(t);
+	t->s.rflags |= RFLAGS_TF;
+	RUN(t, "mov eax, 5; nop");
+	assert_fault(t, 1);
+	assert_int_equal(t->fault_rip, CODE + 5);
+	assert_int_equal(RAX(t), 5);
+	/* An instruction breakpoint on it matches once: with RF set it runs to its end. */
+	begin(t);
+	RSI(t) = DATA;
+	RDI(t) = DATA + 0x100;
+	RCX(t) = 300;
+	t->s.dr[0] = CODE;
+	t->s.dr7 = 0x401;
+	RUN(t, "rep movsb; nop");
+	assert_fault(t, 1);
+	assert_int_equal(RCX(t), 300);
+	assert_int_equal(t->fault_rip, CODE);
+	begin(t);
+	RSI(t) = DATA;
+	RDI(t) = DATA + 0x100;
+	RCX(t) = 300;
+	t->s.dr[0] = CODE;
+	t->s.dr7 = 0x401;
+	t->s.rflags |= RFLAGS_RF;
+	RUN(t, "rep movsb; nop");
+	assert_no_fault(t);
+	assert_int_equal(RCX(t), 0);
+}
+
 static void test_code_limit(void **state)
 {
 	struct interp_test *t = *state;
@@ -461,6 +504,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_page_crossing_code, test_setup, test_teardown),
 		cmocka_unit_test_setup_teardown(test_self_modifying, test_setup, test_teardown),
 		cmocka_unit_test_setup_teardown(test_smc_stats, test_setup, test_teardown),
+		cmocka_unit_test_setup_teardown(test_single_steps, test_setup, test_teardown),
 		cmocka_unit_test_setup_teardown(test_code_limit, test_setup, test_teardown),
 	};
 

@@ -192,6 +192,14 @@ void event_step_end(struct cpu *c)
 		c->due |= DUE_CHECK;
 }
 
+void event_rep_interrupted(struct cpu *c)
+{
+	if (!c->sys->code_breaks)
+		return;
+	c->st.rflags |= RFLAGS_RF;
+	c->sys->rf_loaded = true; /* it outlives this step */
+}
+
 void cpu_set_rflags(struct cpu *c, uint64_t value, uint64_t mask)
 {
 	uint64_t old = c->st.rflags, now = (old & ~mask) | (value & mask) | RFLAGS_FIXED1;

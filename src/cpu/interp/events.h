@@ -104,6 +104,10 @@ void event_recompute(struct cpu *c);
  * when c->pending is not 0. */
 bool event_trap_pending(const struct cpu *c);
 
+/* event_rep_interrupted - a repeated string instruction stops between two iterations: its instruction
+ * breakpoint must not match again when it goes on (RFLAGS.RF; SDM volume 3, 17.3.1.1). */
+void event_rep_interrupted(struct cpu *c);
+
 /*
  * Binders of mnemonics that the privileged half shares with other files. MOV, PUSH, POP with a segment,
  * control or debug register operand; CALL, JMP, RET with a far target. They return -EINVAL for #UD.

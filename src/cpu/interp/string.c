@@ -57,6 +57,7 @@ static inline bool may_go_on(struct cpu *c, const struct insn *i)
 		   !event_trap_pending(c)))
 		return true;
 	c->st.rip -= i->len;
+	event_rep_interrupted(c);
 	interp_leave(c);
 	return false;
 }
