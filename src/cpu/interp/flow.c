@@ -290,11 +290,12 @@ static void into(struct cpu *c, const struct insn *i)
 static void bound(struct cpu *c, const struct insn *i)
 {
 	unsigned int size = i->opsize;
-	uint64_t lin = insn_lin(c, i, 2 * size, false);
-	int64_t low = (int64_t)sext(ld_size(c, lin, size, insn_how(i)), size);
-	int64_t high = (int64_t)sext(ld_size(c, lin + size, size, insn_how(i)), size);
+	uint64_t ea = insn_ea(c, i), lin = seg_lin(c, i->seg, ea, size, false);
+	int64_t low = (int64_t)sext(ld_size(c, lin, size, insn_how(i)), size), high;
 	int64_t v = (int64_t)sext(reg_get(c, i->dst, size), size);
 
+	lin = seg_lin(c, i->seg, ea + size, size, false);
+	high = (int64_t)sext(ld_size(c, lin, size, insn_how(i)), size);
 	if (v < low || v > high)
 		cpu_raise(c, VEC_BR);
 }

@@ -12,6 +12,7 @@
 
 #include "base/bytes.h"
 #include "cpu/interp/fpu.h"
+#include "cpu/mmu.h"
 
 enum { X87 = 1, SSE = 2, AVX = 4 };
 enum { OFF_MXCSR = 24, OFF_ST = 32, OFF_XMM = 160, OFF_HEADER = 512, OFF_YMM = 576, OFF_PKRU = 832 };
@@ -86,21 +87,32 @@ static void x87_registers(const struct cpu_fpu *f, uint8_t b[128])
 		memcpy(b + 16 * k, f->st[k], 10);
 }
 
-/* Linear address of an area of which the ends are accessible: they are looked at first, which decides what
- * page a fault tells. */
+/*
+ * Linear address of an area. Before its limit and its pages are checked as a whole, the hardware looks at
+ * alignment and at both ends, FXSAVE and FXRSTOR at the last byte first, XSAVE and XRSTOR at the first byte;
+ * the offset of the last one wraps at the address size. This decides what fault is told.
+ */
 static uint64_t aligned_operand(struct cpu *c, const struct insn *i, unsigned int size, unsigned int align,
 				bool write)
 {
-	uint64_t lin = insn_lin(c, i, size, write);
 	unsigned int how = (i->flags & INSN_SS) | (write ? MEM_RMW : 0);
+	uint64_t base = i->seg == SEG_FLAT ? 0 : c->st.seg[i->seg].base, ea = insn_ea(c, i);
+	uint64_t mask = i->asize == 8 ? UINT64_MAX : i->asize == 4 ? UINT32_MAX : UINT16_MAX;
+	uint64_t first = seg_lin(c, i->seg, ea, align == 16 ? 4 : 1, false), last = ((ea + size - 1) & mask) + base;
 
-	if (align == 16) /* FXSAVE and FXRSTOR only */
-		mem_align(c, lin, size, 4, how);
-	if (lin & (align - 1))
-		cpu_raise_err(c, VEC_GP, 0);
-	mem_probe(c, align == 16 ? lin + size - 1 : lin, 1, how);
-	mem_probe(c, lin + size - 1, 1, how);
-	return lin;
+	if (c->mode != CPU_MODE_64)
+		last = (uint32_t)last;
+	if (align == 16) {
+		mem_align(c, first, 4, 4, how);
+		if (unlikely(!mmu_is_canonical(c, first)))
+			cpu_raise_err(c, i->flags & INSN_SS ? VEC_SS : VEC_GP, 0);
+	}
+	hostop_aligned(c, i, ea, align);
+	if (align == 16)
+		mem_probe(c, last, 1, how);
+	mem_probe(c, seg_lin(c, i->seg, ea, 1, write), 1, how);
+	mem_probe(c, last, 1, how);
+	return seg_lin(c, i->seg, ea, size, write);
 }
 
 static void do_fxsave(struct cpu *c, const struct insn *i)
@@ -262,10 +274,12 @@ static void do_xrstor(struct cpu *c, const struct insn *i)
 
 	check_xsave(c);
 	mask = requested(c) & c->st.xcr0;
-	lin = aligned_operand(c, i, mask & AVX ? OFF_YMM + 256 : OFF_YMM, 64, false);
+	lin = aligned_operand(c, i, OFF_YMM, 64, false);
 	ld_bytes(c, lin, b, sizeof(b), how);
 	if (!header_ok(c, b + OFF_HEADER))
 		cpu_raise_err(c, VEC_GP, 0);
+	if (mask & AVX)
+		aligned_operand(c, i, OFF_YMM + 256, 64, false);
 	bv = get_le64(b + OFF_HEADER);
 	compact = get_le64(b + OFF_HEADER + 8) & XCOMP_COMPACT;
 	if (mask & bv & AVX)

@@ -282,16 +282,17 @@ static unsigned int env_opsize(const struct insn *i)
 	return i->opsize == 2 ? 2 : 4;
 }
 
-/* Linear address of an area of @n bytes, all of it accessible. The ends are looked at first, which decides
- * what page a fault tells. */
+/* Linear address of an area of @n bytes. The first word and the last byte are looked at first, each for
+ * itself, which decides what fault is told. */
 static uint64_t area(struct cpu *c, const struct insn *i, unsigned int n, bool write)
 {
-	uint64_t lin = insn_lin(c, i, n, write);
 	unsigned int how = (i->flags & INSN_SS) | (write ? MEM_RMW : 0);
+	unsigned int word = env_opsize(i);
+	uint64_t ea = insn_ea(c, i), lin = seg_lin(c, i->seg, ea, word, write);
 
-	mem_align(c, lin, n, env_opsize(i), how);
-	mem_probe(c, lin, 1, how);
-	mem_probe(c, lin + n - 1, 1, how);
+	mem_align(c, lin, word, word, how);
+	mem_probe(c, lin, word, how);
+	mem_probe(c, seg_lin(c, i->seg, ea + n - 1, 1, write), 1, how);
 	return lin;
 }
 

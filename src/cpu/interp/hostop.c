@@ -144,12 +144,8 @@ static inline __attribute__((always_inline)) void exec(struct cpu *c, const stru
 		return;
 	}
 	ea = insn_ea(c, i);
-	if (p->align) { /* before limits are looked at */
-		uint64_t base = i->seg == SEG_FLAT ? 0 : c->st.seg[i->seg].base;
-
-		if (unlikely((ea + base) & (p->align - 1)))
-			cpu_raise_err(c, VEC_GP, 0);
-	}
+	if (p->align)
+		hostop_aligned(c, i, ea, p->align);
 	lin = seg_lin(c, i->seg, ea, p->mem_size, p->mem_write);
 	e = tlb_slot(c->tlb_cur, lin);
 	if (likely((p->mem_write ? e->w : e->r) == ((lin + p->mem_size - 1) & ~GUEST_PAGE_MASK)))

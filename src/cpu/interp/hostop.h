@@ -92,6 +92,15 @@ uint64_t hostop_stub_bytes(void);
  * non-temporal stores, vzeroupper ...), or NULL. Fills what it needs in @i. */
 interp_fn *hostop_special(const struct dec *d, struct insn *i);
 
+/* Raise #GP(0) unless the operand at @ea is aligned; before its limit and pages are looked at. */
+static inline void hostop_aligned(struct cpu *c, const struct insn *i, uint64_t ea, unsigned int align)
+{
+	uint64_t base = i->seg == SEG_FLAT ? 0 : c->st.seg[i->seg].base;
+
+	if (unlikely((ea + base) & (align - 1)))
+		cpu_raise_err(c, VEC_GP, 0);
+}
+
 /* Raise #UD, #NM, #MF as the architecture orders them for a unit. */
 void hostop_check_sse(struct cpu *c);
 void hostop_check_avx(struct cpu *c);

@@ -32,12 +32,13 @@ static void vec_set(struct cpu *c, unsigned int n, const uint8_t v[32])
 
 static void nt_store(struct cpu *c, const struct insn *i, const uint8_t *value, bool aligned)
 {
-	uint64_t lin = insn_lin(c, i, i->opsize, true);
+	uint64_t lin, ea = insn_ea(c, i);
 	unsigned int how = i->flags & INSN_SS;
 	void *host;
 
-	if (aligned && (lin & (i->opsize - 1u)))
-		cpu_raise_err(c, VEC_GP, 0);
+	if (aligned)
+		hostop_aligned(c, i, ea, i->opsize);
+	lin = seg_lin(c, i->seg, ea, i->opsize, true);
 	mem_align(c, lin, i->opsize, MIN(i->opsize, 16), how);
 	host = mem_host(c, lin, i->opsize, how | MEM_RMW);
 	if (host) {
@@ -72,26 +73,23 @@ static void do_movntq(struct cpu *c, const struct insn *i)
 	hostop_mmx_enter(&c->st.fpu);
 }
 
-static void do_movnti(struct cpu *c, const struct insn *i)
-{
-	nt_store(c, i, (const uint8_t *)&c->st.r[i->dst & 15], false);
-}
-
 /* --- MASKMOVQ, MASKMOVDQU: dst, src = register numbers ----------------------------------------------- */
 
 static void masked_bytes(struct cpu *c, const struct insn *i, const uint8_t *value, const uint8_t *mask,
 			 unsigned int n)
 {
-	uint64_t ea = c->st.r[CPU_RDI], lin;
+	uint64_t ea = c->st.r[CPU_RDI], lin[2] = { 0 };
 
 	ea = i->asize == 8 ? ea : i->asize == 4 ? (uint32_t)ea : (uint16_t)ea;
-	lin = seg_lin(c, i->seg, ea, n, true);
-	mem_align(c, lin, n, 8, 0);
-	/* All bytes are checked first, whatever the mask says; this is allowed and simple. */
-	mem_probe(c, lin, n, MEM_RMW);
+	/* Eight bytes at a time are checked, whatever the mask says, before anything is written. */
+	for (unsigned int k = 0; k < n / 8; k++) {
+		lin[k] = seg_lin(c, i->seg, ea + 8 * k, 8, true);
+		mem_align(c, lin[k], 8, 8, 0);
+		mem_probe(c, lin[k], 8, MEM_RMW);
+	}
 	for (unsigned int k = 0; k < n; k++)
 		if (mask[k] & 0x80)
-			st8(c, lin + k, value[k], 0);
+			st8(c, lin[k / 8] + k % 8, value[k], 0);
 }
 
 static void do_maskmovdqu(struct cpu *c, const struct insn *i)
@@ -274,7 +272,6 @@ interp_fn *hostop_special(const struct dec *d, struct insn *i)
 		return do_vzeroupper;
 	case ZYDIS_MNEMONIC_VZEROALL:
 		return do_vzeroall;
-	case ZYDIS_MNEMONIC_MOVNTI:
 	case ZYDIS_MNEMONIC_MOVNTQ:
 	case ZYDIS_MNEMONIC_MOVNTSS:
 	case ZYDIS_MNEMONIC_MOVNTSD:
@@ -286,8 +283,6 @@ interp_fn *hostop_special(const struct dec *d, struct insn *i)
 	case ZYDIS_MNEMONIC_VMOVNTDQ:
 		i->dst = reg_operand(d, 1);
 		i->opsize = (uint8_t)(d->op[0].size / 8);
-		if (d->zi.mnemonic == ZYDIS_MNEMONIC_MOVNTI)
-			return do_movnti;
 		if (d->zi.mnemonic == ZYDIS_MNEMONIC_MOVNTQ)
 			return do_movntq;
 		return d->zi.encoding == ZYDIS_INSTRUCTION_ENCODING_VEX ? do_movnt_avx : do_movnt_sse;

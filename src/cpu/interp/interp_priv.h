@@ -201,14 +201,22 @@ enum { SEG_OK_R = 1, SEG_OK_W = 2 }; /* cpu->seg_ok[]: readable / writable, limi
  * the linear address. @write: the access is a write. */
 uint64_t seg_check(struct cpu *c, unsigned int seg, uint64_t off, unsigned int size, bool write);
 
+/* #GP(0) unless an offset in FS or GS is canonical by itself, as AMD's processors want it. */
+void seg_check_canonical(struct cpu *c, uint64_t off);
+
 /* seg:off to linear for any mode; FS and GS bases in 64-bit mode, limits elsewhere. */
 static inline uint64_t seg_lin(struct cpu *c, unsigned int seg, uint64_t off, unsigned int size,
 			       bool write)
 {
 	if (seg == SEG_FLAT)
 		return off;
-	if (c->mode == CPU_MODE_64)
-		return seg >= CPU_FS ? off + c->st.seg[seg].base : off;
+	if (c->mode == CPU_MODE_64) {
+		if (seg < CPU_FS)
+			return off;
+		if (unlikely((uint64_t)((int64_t)(off << 16) >> 16) != off))
+			seg_check_canonical(c, off);
+		return off + c->st.seg[seg].base;
+	}
 	if (likely((c->seg_ok[seg] & (write ? SEG_OK_W : SEG_OK_R)) && off + size - 1 <= UINT32_MAX))
 		return (uint32_t)(off + c->st.seg[seg].base);
 	return seg_check(c, seg, off, size, write);

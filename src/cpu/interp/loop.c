@@ -39,8 +39,12 @@ static inline bool execute(struct cpu *c, const struct block *b)
 		c->st.rip += i->len;
 		i->fn(c, i);
 	} while (++i < c->end);
+	if (likely(c->end)) {
+		account(c, b, b->nr);
+		return true;
+	}
 	account(c, b, (uint64_t)(i - b->insn));
-	return c->end != NULL;
+	return false;
 }
 
 static inline bool is_usable(const struct cpu *c, const struct block *b, const uint8_t *host)
@@ -82,7 +86,8 @@ static inline struct block *next_anywhere(struct cpu *c, uint64_t lin)
 	return block_find(c);
 }
 
-static void run_blocks(struct cpu *c)
+/* Not inlined: next to setjmp() the compiler would keep everything in memory. */
+static _noinline_ void run_blocks(struct cpu *c)
 {
 	struct block_cache *x = c->engine_data;
 	struct block *b = next_anywhere(c, block_lin(c));

@@ -157,6 +157,12 @@ static int bind_ext(const struct dec *d, struct insn *i)
 	return 0;
 }
 
+/* Four bytes are read though two are kept. */
+static void movsxd16_m(struct cpu *c, const struct insn *i)
+{
+	wr16(c, i->dst, (uint16_t)ldm32(c, i));
+}
+
 static int bind_movsxd(const struct dec *d, struct insn *i)
 {
 	bool is_mem = i->flags & INSN_MEM;
@@ -166,7 +172,7 @@ static int bind_movsxd(const struct dec *d, struct insn *i)
 	else if (i->opsize == 4)
 		i->fn = is_mem ? mov32_rm : mov32_rr;
 	else
-		i->fn = is_mem ? mov16_rm : mov16_rr;
+		i->fn = is_mem ? movsxd16_m : mov16_rr;
 	return 0;
 }
 

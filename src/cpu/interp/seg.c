@@ -4,6 +4,7 @@
  * every access through a segment that is not flat. Sources: Intel SDM volume 3, chapters 3 and 5; AMD
  * APM volume 2, chapter 4 (a null selector clears base and limit, as CPUID 0x80000021 says).
  */
+#include "cpu/mmu.h"
 #include "cpu/interp/sys_priv.h"
 
 enum { SEL_TI = 4, SEL_RPL = 3 };
@@ -208,6 +209,12 @@ static bool limit_ok(const struct cpu_seg *s, bool protected_mode, uint64_t off,
 	if (protected_mode && !(s->attr & SEG_TYPE_CODE) && (s->attr & SEG_TYPE_DOWN))
 		return off > s->limit && last <= (s->attr & SEG_DB ? UINT32_MAX : 0xffff);
 	return last <= s->limit;
+}
+
+void seg_check_canonical(struct cpu *c, uint64_t off)
+{
+	if (!mmu_is_canonical(c, off))
+		cpu_raise_err(c, VEC_GP, 0);
 }
 
 uint64_t seg_check(struct cpu *c, unsigned int seg, uint64_t off, unsigned int size, bool write)

@@ -35,7 +35,7 @@ static void say(struct text *t, const char *fmt, ...)
 		t->n += (size_t)r;
 }
 
-static const char *const gpr_names[16] = { "rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi",
+const char *const diff_gpr_names[16] = { "rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi",
 					   "r8",  "r9",	 "r10", "r11", "r12", "r13", "r14", "r15" };
 
 static void say_bytes(struct text *t, const uint8_t *p, unsigned int n)
@@ -125,6 +125,8 @@ bool compare(const struct diff_case *k, const struct diff_result *h, const struc
 		if (h->vector == 14)
 			diff_u64(&t, "cr2", 0, h->cr2, g->cr2);
 	}
+	if (h->vector != g->vector && (h->vector == 14 || g->vector == 14))
+		diff_u64(&t, "cr2", 0, h->vector == 14 ? h->cr2 : 0, g->vector == 14 ? g->cr2 : 0);
 	diff_u64(&t, "rip", k->rip, h->rip, g->rip);
 	diff_u64(&t, "rflags", k->rflags, h->rflags, g->rflags);
 	diff_u64(&t, "cs", 0, h->cs, g->cs);
@@ -132,7 +134,7 @@ bool compare(const struct diff_case *k, const struct diff_result *h, const struc
 	diff_u64(&t, "fs_base", k->fs_base, h->fs_base, g->fs_base);
 	diff_u64(&t, "gs_base", k->gs_base, h->gs_base, g->gs_base);
 	for (unsigned int n = 0; n < 16; n++)
-		diff_u64(&t, gpr_names[n], k->gpr[n], h->gpr[n], g->gpr[n]);
+		diff_u64(&t, diff_gpr_names[n], k->gpr[n], h->gpr[n], g->gpr[n]);
 	diff_fpu(&t, &k->fpu, &h->fpu, &g->fpu);
 	diff_memory(&t, host_data, guest_data);
 	return t.n == 0;

@@ -58,7 +58,7 @@ struct diff_case {
 	ZydisDecodedInstruction zi;
 	bool decoded;
 	unsigned int nr_insns;
-	uint16_t mnemonics[4];
+	uint16_t mnemonics[4], isa[4]; /* ZydisISASet */
 };
 
 enum { DIFF_VEC_TIMEOUT = 0x100, DIFF_VEC_OTHER = 0x101 };
@@ -103,6 +103,7 @@ bool guest_offers(struct guest *g, unsigned int isa);
 /* Comparison: writes what differs into @text; false when there is a difference. */
 bool compare(const struct diff_case *k, const struct diff_result *host, const struct diff_result *guest,
 	     const uint8_t *host_data, const uint8_t *guest_data, char *text, size_t size);
+extern const char *const diff_gpr_names[16];
 void describe(const struct diff_case *k, char *text, size_t size);
 
 /* Why an instruction is not compared, or NULL. */
