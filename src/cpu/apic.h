@@ -45,10 +45,10 @@ enum apic_delivery {
 /* An interrupt message on its way to one or more local APICs. */
 struct apic_msg {
 	uint32_t dest;
-	bool dest_wide;	   /* @dest has 32 bits (sent in x2APIC mode): broadcast is 0xffffffff, not 0xff */
-	bool logical;	   /* destination mode */
-	bool level;	   /* trigger mode */
-	uint8_t delivery;  /* enum apic_delivery */
+	bool dest_wide; /* @dest has 32 bits (sent in x2APIC mode): broadcast is 0xffffffff, not 0xff */
+	bool logical;	  /* destination mode */
+	bool level;	  /* trigger mode */
+	uint8_t delivery; /* enum apic_delivery */
 	uint8_t vector;
 };
 

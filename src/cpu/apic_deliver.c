@@ -21,8 +21,7 @@ static bool matches_logical(const struct cpu_apic_state *a, uint32_t dest)
 	uint32_t ldr = a->ldr >> 24;
 
 	if (apic_is_x2(a))
-		return dest >> 16 == a->id >> 4 &&
-		       (dest & UINT32_C(1) << (a->id & 15)) != 0;
+		return dest >> 16 == a->id >> 4 && (dest & UINT32_C(1) << (a->id & 15)) != 0;
 	if (dest > 0xff)
 		return false;
 	if (a->dfr >> 28 == 0xf)

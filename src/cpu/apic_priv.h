@@ -39,7 +39,7 @@ enum apic_bits {
 	APIC_SVR_ENABLE = 1 << 8,
 	APIC_SVR_NO_EOI_BROADCAST = 1 << 12,
 	APIC_LVT_MASKED = 1 << 16,
-	APIC_LVT_MODE_SHIFT = 8,  /* delivery mode in LVT and ICR */
+	APIC_LVT_MODE_SHIFT = 8, /* delivery mode in LVT and ICR */
 	APIC_LVT_TIMER_MODE = 3 << 17,
 	APIC_LVT_TIMER_ONESHOT = 0,
 	APIC_LVT_TIMER_PERIODIC = 1 << 17,

@@ -18,9 +18,9 @@
  * flag makes it visible to all running writers (membarrier) before it relies on it. So the common write
  * costs one byte load, and no write is missed.
  */
-#define GUEST_PAGE_SIZE UINT64_C(4096)
+#define GUEST_PAGE_SIZE	 UINT64_C(4096)
 #define GUEST_PAGE_SHIFT 12
-#define GUEST_PAGE_MASK UINT64_C(4095)
+#define GUEST_PAGE_MASK	 UINT64_C(4095)
 
 enum physmem_page_flag {
 	PAGE_F_CODE = 1, /* an engine holds decodings or translations of bytes of this page */
@@ -30,10 +30,10 @@ enum physmem_page_flag {
 enum { PHYSMEM_MAX_REGIONS = 32 };
 
 struct physmem_region {
-	uint64_t gpa;	    /* first guest-physical address; page aligned */
-	uint64_t size;	    /* bytes; whole pages; > 0 */
-	uint8_t *hva;	    /* host address of the first byte; mapped for all of size */
-	bool is_rom;	    /* guest writes go to mmio_write, never to hva */
+	uint64_t gpa;		     /* first guest-physical address; page aligned */
+	uint64_t size;		     /* bytes; whole pages; > 0 */
+	uint8_t *hva;		     /* host address of the first byte; mapped for all of size */
+	bool is_rom;		     /* guest writes go to mmio_write, never to hva */
 	_Atomic uint8_t *page_flags; /* size / GUEST_PAGE_SIZE bytes of enum physmem_page_flag */
 };
 

@@ -104,8 +104,7 @@ int bus_add(struct bus *bus, struct bus_range *r, struct err *err)
 		;
 	if (at < nr && atomic_load(&t->slot[at].base) <= last)
 		return err_set(err, -EEXIST, "%s: '%s' at 0x%llx overlaps '%s'", bus->name, r->name,
-			       (unsigned long long)r->base,
-			       atomic_load(&t->slot[at].range)->name);
+			       (unsigned long long)r->base, atomic_load(&t->slot[at].range)->name);
 	if (nr == t->max) {
 		struct table *bigger = table_new(t->max * 2);
 
@@ -193,7 +192,8 @@ static uint64_t ones(unsigned int size)
  * How many of the @size bytes that are left go to @r at once: all, or at most max_size; single bytes
  * where the access leaves the range.
  */
-static unsigned int piece(const struct bus_range *r, uint64_t addr, uint64_t last, unsigned int size)
+static unsigned int piece(const struct bus_range *r, uint64_t addr, uint64_t last,
+			  unsigned int size)
 {
 	if (r->max_size && r->max_size < size)
 		size = r->max_size;
@@ -233,7 +233,8 @@ void bus_write(struct bus *bus, uint64_t addr, unsigned int size, uint64_t value
 		if (r) {
 			__atomic_fetch_add(&r->nr_writes, 1, __ATOMIC_RELAXED);
 			if (r->write)
-				r->write(r->arg, addr + done - base, n, value >> (8 * done) & ones(n));
+				r->write(r->arg, addr + done - base, n,
+					 value >> (8 * done) & ones(n));
 		}
 		done += n;
 	}

@@ -22,7 +22,8 @@ struct bus_range {
 	uint64_t (*read)(void *arg, uint64_t off, unsigned int size);
 	void (*write)(void *arg, uint64_t off, unsigned int size, uint64_t value);
 	void *arg;
-	unsigned int max_size; /* larger accesses are split into ones of this size; 0 = takes any size */
+	unsigned int
+		max_size; /* larger accesses are split into ones of this size; 0 = takes any size */
 	uint64_t nr_reads, nr_writes; /* counted by the bus (relaxed) */
 };
 

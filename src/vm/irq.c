@@ -15,7 +15,7 @@ enum { GSI_TIMER = 0, GSI_CASCADE = 2, NR_ISA = 16 };
 
 struct irq_line irq_router_line(struct irq_router *r, unsigned int gsi)
 {
-	return (struct irq_line){.router = gsi < IRQ_NR_GSI ? r : NULL, .gsi = gsi};
+	return (struct irq_line){ .router = gsi < IRQ_NR_GSI ? r : NULL, .gsi = gsi };
 }
 
 void irq_set(const struct irq_line *line, bool level)

@@ -59,7 +59,8 @@ static int region_add(struct memory *m, uint64_t gpa, uint64_t size, uint8_t *hv
 		return err_set(err, -ENOMEM, "no memory for the page flags of guest memory");
 	memmove(&p->region[at + 1], &p->region[at], (p->nr - at) * sizeof(p->region[0]));
 	p->region[at] = (struct physmem_region){
-		.gpa = gpa, .size = size, .hva = hva, .is_rom = is_rom, .page_flags = flags};
+		.gpa = gpa, .size = size, .hva = hva, .is_rom = is_rom, .page_flags = flags
+	};
 	p->nr++;
 	return 0;
 }
@@ -72,11 +73,13 @@ static void written(void *arg, const struct physmem_region *r, uint64_t off, uin
 	_Atomic uint64_t *dirty = m->dirty;
 
 	if ((flags & PAGE_F_LOG) && dirty && !r->is_rom) {
-		uint64_t first = off >> GUEST_PAGE_SHIFT, last = (off + len - 1) >> GUEST_PAGE_SHIFT;
+		uint64_t first = off >> GUEST_PAGE_SHIFT,
+			 last = (off + len - 1) >> GUEST_PAGE_SHIFT;
 		uint64_t base = (uint64_t)(r->hva - m->map) >> GUEST_PAGE_SHIFT;
 
 		for (uint64_t p = first; p <= last; p++) {
-			if (!(atomic_fetch_and(&r->page_flags[p], (uint8_t)~PAGE_F_LOG) & PAGE_F_LOG))
+			if (!(atomic_fetch_and(&r->page_flags[p], (uint8_t)~PAGE_F_LOG) &
+			      PAGE_F_LOG))
 				continue;
 			atomic_fetch_or(&dirty[(base + p) / 64], UINT64_C(1) << ((base + p) & 63));
 		}
@@ -91,11 +94,12 @@ int memory_init(struct memory *m, uint64_t ram_bytes, struct err *err)
 	void *map;
 	int r = 0;
 
-	*m = (struct memory){.fd = -1};
+	*m = (struct memory){ .fd = -1 };
 	if (ram_bytes < MEMORY_MIN || ram_bytes > MEMORY_MAX || (ram_bytes & GUEST_PAGE_MASK))
-		return err_set(err, -EINVAL,
-			       "%llu bytes of memory: whole 4 KiB pages from 2 MiB to 1 TiB are possible",
-			       (unsigned long long)ram_bytes);
+		return err_set(
+			err, -EINVAL,
+			"%llu bytes of memory: whole 4 KiB pages from 2 MiB to 1 TiB are possible",
+			(unsigned long long)ram_bytes);
 	m->fd = memfd_create("guest-ram", MFD_CLOEXEC);
 	if (m->fd < 0)
 		return err_set_errno(err, "guest memory");
@@ -147,7 +151,7 @@ void memory_done(struct memory *m)
 	if (m->map || m->fd > 0)
 		close(m->fd);
 	free((void *)m->dirty);
-	*m = (struct memory){.fd = -1};
+	*m = (struct memory){ .fd = -1 };
 }
 
 int memory_add_rom(struct memory *m, uint64_t gpa, const void *data, uint64_t size, struct err *err)

@@ -24,7 +24,8 @@
  * on its next write, and the flag is taken off so that later writes cost nothing; memory_log_fetch()
  * puts it back. A writer stores before it looks at the flag, and flags are made visible by membarrier.
  */
-#define MEMORY_LOW_LIMIT UINT64_C(0xb0000000) /* RAM below 4 GiB ends here at most: MMCONFIG follows */
+#define MEMORY_LOW_LIMIT                                                                           \
+	UINT64_C(0xb0000000) /* RAM below 4 GiB ends here at most: MMCONFIG follows */
 #define MEMORY_HIGH_BASE UINT64_C(0x100000000)
 #define MEMORY_MIN	 (UINT64_C(2) << 20)
 #define MEMORY_MAX	 (UINT64_C(1) << 40)
@@ -34,14 +35,15 @@ struct memory {
 	int fd;		     /* memfd; RAM first, then ROMs */
 	uint8_t *map;	     /* all of the RAM */
 	uint64_t ram_bytes;
-	uint64_t low_end, high_end; /* ends of RAM below and above 4 GiB; high_end is 4 GiB if none */
+	uint64_t low_end,
+		high_end; /* ends of RAM below and above 4 GiB; high_end is 4 GiB if none */
 
 	_Atomic uint64_t *dirty; /* one bit a RAM page; NULL: not logging */
 	uint64_t dirty_words;
 
 	/* The engine's handler, behind ours. */
-	void (*engine_written)(void *arg, const struct physmem_region *r, uint64_t off, uint64_t len,
-			       uint8_t flags);
+	void (*engine_written)(void *arg, const struct physmem_region *r, uint64_t off,
+			       uint64_t len, uint8_t flags);
 	void *engine_arg;
 };
 

@@ -6,12 +6,34 @@
 #include "fake_cpu.h"
 
 enum {
-	ID = 0x20, VERSION = 0x30, TPR = 0x80, APR = 0x90, PPR = 0xa0, EOI = 0xb0, LDR = 0xd0,
-	DFR = 0xe0, SVR = 0xf0, ISR = 0x100, TMR = 0x180, IRR = 0x200, ESR = 0x280, ICR = 0x300,
-	ICR2 = 0x310, LVTT = 0x320, LVT0 = 0x350, LVT1 = 0x360, LVTERR = 0x370, TMICT = 0x380,
-	TMCCT = 0x390, TDCR = 0x3e0, SELF = 0x3f0,
-	MASKED = 1 << 16, PERIODIC = 1 << 17, DEADLINE = 2 << 17,
-	MSR_BASE = 0x1b, MSR_DEADLINE = 0x6e0,
+	ID = 0x20,
+	VERSION = 0x30,
+	TPR = 0x80,
+	APR = 0x90,
+	PPR = 0xa0,
+	EOI = 0xb0,
+	LDR = 0xd0,
+	DFR = 0xe0,
+	SVR = 0xf0,
+	ISR = 0x100,
+	TMR = 0x180,
+	IRR = 0x200,
+	ESR = 0x280,
+	ICR = 0x300,
+	ICR2 = 0x310,
+	LVTT = 0x320,
+	LVT0 = 0x350,
+	LVT1 = 0x360,
+	LVTERR = 0x370,
+	TMICT = 0x380,
+	TMCCT = 0x390,
+	TDCR = 0x3e0,
+	SELF = 0x3f0,
+	MASKED = 1 << 16,
+	PERIODIC = 1 << 17,
+	DEADLINE = 2 << 17,
+	MSR_BASE = 0x1b,
+	MSR_DEADLINE = 0x6e0,
 };
 
 static int setup(void **state)
@@ -220,10 +242,11 @@ static void test_x2_values(void **state)
 {
 	struct apics *f = *state;
 	struct cpu *c = f->cpu[0];
-	static const uint16_t writable[] = { TPR, EOI, SVR, ESR, ICR, LVTT, 0x330, 0x340, LVT0,
-					     LVT1, LVTERR, TMICT, TDCR, SELF };
-	static const uint16_t readable[] = { ID, VERSION, TPR, PPR, LDR, SVR, ESR, ICR, LVTT, 0x330,
-					     0x340, LVT0, LVT1, LVTERR, TMICT, TMCCT, TDCR };
+	static const uint16_t writable[] = { TPR,   EOI,  SVR,	ESR,	ICR,   LVTT, 0x330,
+					     0x340, LVT0, LVT1, LVTERR, TMICT, TDCR, SELF };
+	static const uint16_t readable[] = { ID,   VERSION, TPR,   PPR,	  LDR,	 SVR,
+					     ESR,  ICR,	    LVTT,  0x330, 0x340, LVT0,
+					     LVT1, LVTERR,  TMICT, TMCCT, TDCR };
 	uint64_t v;
 
 	enable_all(f);

@@ -36,8 +36,13 @@ static void dev_write(void *arg, uint64_t off, unsigned int size, uint64_t value
 
 static void dev_make(struct dev *d, uint64_t base, uint64_t len, unsigned int max_size)
 {
-	*d = (struct dev){ .r = { .name = "dev", .base = base, .len = len, .read = dev_read,
-				  .write = dev_write, .arg = d, .max_size = max_size } };
+	*d = (struct dev){ .r = { .name = "dev",
+				  .base = base,
+				  .len = len,
+				  .read = dev_read,
+				  .write = dev_write,
+				  .arg = d,
+				  .max_size = max_size } };
 }
 
 static void test_floating(void **state)
@@ -190,8 +195,8 @@ static void test_concurrent(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_floating), cmocka_unit_test(test_dispatch),
-		cmocka_unit_test(test_refused),	 cmocka_unit_test(test_many),
+		cmocka_unit_test(test_floating),   cmocka_unit_test(test_dispatch),
+		cmocka_unit_test(test_refused),	   cmocka_unit_test(test_many),
 		cmocka_unit_test(test_concurrent),
 	};
 

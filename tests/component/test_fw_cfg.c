@@ -135,7 +135,7 @@ static void test_dma(void **state)
 	memset(data, 0xee, sizeof(data));
 	assert_int_equal(physmem_write(&b->memory.phys, 0x2000, data, 32), 0);
 	assert_int_equal(dma(f, FW_CFG_FILE_FIRST << 16 | 8 | 2, 4, 0x2000), 0);
-	assert_int_equal(dma(f, 4, 3, 0), 0);	  /* skip */
+	assert_int_equal(dma(f, 4, 3, 0), 0);	   /* skip */
 	assert_int_equal(dma(f, 2, 8, 0x2004), 0); /* three bytes are left, then zeros */
 	assert_int_equal(physmem_read(&b->memory.phys, 0x2000, data, 32), 0);
 	assert_memory_equal(data, "0123789\0\0\0\0\0\xee", 13);

@@ -8,8 +8,17 @@
 #include "vm/dev/i8254.h"
 #include "vm/dev/rtc.h"
 
-enum { CAP = 0, CONFIG = 0x10, STATUS = 0x20, COUNTER = 0xf0, T0 = 0x100, T1 = 0x120, T2 = 0x140,
-       CMP = 8, FSB = 16 };
+enum {
+	CAP = 0,
+	CONFIG = 0x10,
+	STATUS = 0x20,
+	COUNTER = 0xf0,
+	T0 = 0x100,
+	T1 = 0x120,
+	T2 = 0x140,
+	CMP = 8,
+	FSB = 16
+};
 
 struct fixture {
 	struct bench b;

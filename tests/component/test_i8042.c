@@ -71,7 +71,7 @@ static void test_controller(void **state)
 	assert_int_equal(inb(b, 0x64) & 0x21, 0x01);
 	assert_int_equal(inb(b, 0x60), 0xa5);
 	assert_int_equal(inb(b, 0x60), 0xa5); /* nothing new */
-	outb(b, 0x64, 0xd4); /* to a mouse that is not there */
+	outb(b, 0x64, 0xd4);		      /* to a mouse that is not there */
 	outb(b, 0x60, 0xff);
 	assert_int_equal(inb(b, 0x64) & 1, 0);
 	assert_int_equal(f->b.nr_requests, 0);

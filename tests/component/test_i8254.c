@@ -58,7 +58,7 @@ static void test_periodic(void **state)
 
 	bench_pass(b, NS_PER_S);
 	assert_int_equal(b->edges[2], 0); /* quiet until it is programmed */
-	program(b, 0, 2, 11932); /* 100 Hz */
+	program(b, 0, 2, 11932);	  /* 100 Hz */
 	bench_pass(b, 10 * NS_PER_S);
 	assert_in_range(b->edges[2], 999, 1001);
 	/* The same in mode 3, and after a sleep of the host: one for all that was missed. */
@@ -177,7 +177,7 @@ static void test_read_back(void **state)
 	struct bench *b = &f->b;
 
 	outb(b, 0x43, 0x34);
-	outb(b, 0x43, 0xe2); /* status of counter 0 */
+	outb(b, 0x43, 0xe2);				    /* status of counter 0 */
 	assert_int_equal(inb(b, 0x40), 0x80 | 0x40 | 0x34); /* no count yet */
 	outb(b, 0x40, 0x10);
 	outb(b, 0x40, 0x27);

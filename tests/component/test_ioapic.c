@@ -116,7 +116,8 @@ static void test_router(void **state)
 {
 	struct bench *b = *state;
 	struct irq_line timer = irq_router_line(&b->irqs, 0), pci = irq_router_line(&b->irqs, 20),
-			cascade = irq_router_line(&b->irqs, 2), none = irq_router_line(&b->irqs, 24);
+			cascade = irq_router_line(&b->irqs, 2),
+			none = irq_router_line(&b->irqs, 24);
 
 	irq_set(&timer, true);
 	assert_int_equal(b->edges[2], 1);

@@ -203,8 +203,8 @@ static void test_dirty_race(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_layout),	  cmocka_unit_test(test_sizes),
-		cmocka_unit_test(test_rom),	  cmocka_unit_test(test_dirty_log),
+		cmocka_unit_test(test_layout),	   cmocka_unit_test(test_sizes),
+		cmocka_unit_test(test_rom),	   cmocka_unit_test(test_dirty_log),
 		cmocka_unit_test(test_dirty_race),
 	};
 

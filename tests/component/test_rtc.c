@@ -52,8 +52,10 @@ static unsigned int bcd(uint8_t v)
 static time_t clock_says(struct bench *b)
 {
 	struct tm tm = {
-		.tm_sec = (int)bcd(get(b, 0)), .tm_min = (int)bcd(get(b, 2)),
-		.tm_hour = (int)bcd(get(b, 4)), .tm_mday = (int)bcd(get(b, 7)),
+		.tm_sec = (int)bcd(get(b, 0)),
+		.tm_min = (int)bcd(get(b, 2)),
+		.tm_hour = (int)bcd(get(b, 4)),
+		.tm_mday = (int)bcd(get(b, 7)),
 		.tm_mon = (int)bcd(get(b, 8)) - 1,
 		.tm_year = (int)(bcd(get(b, 0x32)) * 100 + bcd(get(b, 9))) - 1900,
 	};
@@ -193,8 +195,7 @@ static void test_interrupts(void **state)
 	rtc_reset(&f->rtc);
 	assert_int_equal(get(b, 11), 0x02);
 	/* The update is announced. */
-	clock_fake_advance(&b->clock,
-			   NS_PER_S - clock_wall(&b->clock.clock) % NS_PER_S - 100000);
+	clock_fake_advance(&b->clock, NS_PER_S - clock_wall(&b->clock.clock) % NS_PER_S - 100000);
 	assert_int_equal(get(b, 10) & 0x80, 0x80);
 	clock_fake_advance(&b->clock, 100000);
 	assert_int_equal(get(b, 10) & 0x80, 0);

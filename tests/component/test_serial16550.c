@@ -9,8 +9,17 @@
 #include "vm/dev/debugcon.h"
 #include "vm/dev/serial16550.h"
 
-enum { COM1 = 0x3f8, RBR = COM1, IER = COM1 + 1, IIR = COM1 + 2, LCR = COM1 + 3, MCR = COM1 + 4,
-       LSR = COM1 + 5, MSR = COM1 + 6, SCR = COM1 + 7 };
+enum {
+	COM1 = 0x3f8,
+	RBR = COM1,
+	IER = COM1 + 1,
+	IIR = COM1 + 2,
+	LCR = COM1 + 3,
+	MCR = COM1 + 4,
+	LSR = COM1 + 5,
+	MSR = COM1 + 6,
+	SCR = COM1 + 7
+};
 
 struct wire {
 	struct chardev cd; /* first */
@@ -227,7 +236,7 @@ static void test_loopback(void **state)
 
 	outb(b, IIR, 0x01);
 	outb(b, MCR, 0x10);
-	(void)inb(b, MSR); /* the change to loopback itself */
+	(void)inb(b, MSR);  /* the change to loopback itself */
 	outb(b, MCR, 0x1a); /* RTS, OUT2 */
 	assert_int_equal(inb(b, MSR), 0x90 | 0x09);
 	assert_int_equal(inb(b, MSR), 0x90);

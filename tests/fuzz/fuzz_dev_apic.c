@@ -69,13 +69,16 @@ static void step(struct apics *f, const uint8_t *p)
 		ignore_result(apic_msr_write(c, 0x1b, APIC_BASE_DEFAULT | (value & 0xd00)));
 		break;
 	case 8:
-		must(cpu_group_msi(&f->grp, 0xfee00000 | (value & 0xfffff), (uint32_t)(value >> 32)) <=
-		     NR_CPUS);
+		must(cpu_group_msi(&f->grp, 0xfee00000 | (value & 0xfffff),
+				   (uint32_t)(value >> 32)) <= NR_CPUS);
 		break;
 	case 9:
-		m = (struct apic_msg){ .dest = (uint32_t)value, .dest_wide = p[1] & 1,
-			.logical = p[1] & 2, .level = p[1] & 4, .delivery = p[1] >> 4 & 7,
-			.vector = p[2] };
+		m = (struct apic_msg){ .dest = (uint32_t)value,
+				       .dest_wide = p[1] & 1,
+				       .logical = p[1] & 2,
+				       .level = p[1] & 4,
+				       .delivery = p[1] >> 4 & 7,
+				       .vector = p[2] };
 		must(apic_deliver(&f->grp, &m) <= NR_CPUS);
 		break;
 	case 10:

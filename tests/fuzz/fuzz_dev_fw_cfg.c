@@ -6,7 +6,10 @@
 enum { RAM = 2 << 20, BLOCKS = 0x1000 };
 
 static const struct fuzz_window windows[] = {
-	{ 0x510, 14, false }, { 0x510, 1, false }, { 0x511, 1, false }, { 0x514, 8, false },
+	{ 0x510, 14, false },
+	{ 0x510, 1, false },
+	{ 0x511, 1, false },
+	{ 0x514, 8, false },
 };
 
 struct world {

@@ -4,7 +4,10 @@
 #include "vm/dev/i8042.h"
 
 static const struct fuzz_window windows[] = {
-	{ 0x60, 1, false }, { 0x64, 1, false }, { 0x92, 1, false }, { 0x60, 5, false },
+	{ 0x60, 1, false },
+	{ 0x64, 1, false },
+	{ 0x92, 1, false },
+	{ 0x60, 5, false },
 };
 
 struct world {

@@ -4,7 +4,10 @@
 #include "vm/dev/i8254.h"
 
 static const struct fuzz_window windows[] = {
-	{ 0x40, 4, false }, { 0x61, 1, false }, { 0x43, 1, false }, { 0x40, 1, false },
+	{ 0x40, 4, false },
+	{ 0x61, 1, false },
+	{ 0x43, 1, false },
+	{ 0x40, 1, false },
 };
 
 struct world {

@@ -3,7 +3,9 @@
 #include "fuzz_dev.h"
 
 static const struct fuzz_window windows[] = {
-	{ 0x20, 2, false }, { 0xa0, 2, false }, { 0x4d0, 3, false },
+	{ 0x20, 2, false },
+	{ 0xa0, 2, false },
+	{ 0x4d0, 3, false },
 };
 
 struct world {

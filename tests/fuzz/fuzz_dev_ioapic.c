@@ -3,7 +3,9 @@
 #include "fuzz_dev.h"
 
 static const struct fuzz_window windows[] = {
-	{ IOAPIC_BASE, 0x50, true }, { IOAPIC_BASE, 1, true }, { IOAPIC_BASE + 0x10, 4, true },
+	{ IOAPIC_BASE, 0x50, true },
+	{ IOAPIC_BASE, 1, true },
+	{ IOAPIC_BASE + 0x10, 4, true },
 };
 
 struct world {

@@ -4,7 +4,9 @@
 #include "vm/dev/rtc.h"
 
 static const struct fuzz_window windows[] = {
-	{ 0x70, 2, false }, { 0x70, 1, false }, { 0x71, 1, false },
+	{ 0x70, 2, false },
+	{ 0x70, 1, false },
+	{ 0x71, 1, false },
 };
 
 struct world {

@@ -61,7 +61,8 @@ static void update(struct acpi_pm *pm)
 
 	if ((pm->pm1_en & PM1_TMR) && !(pm->pm1_sts & PM1_TMR))
 		next = pm->start_ns + 1 +
-		       mul_div_u64((pm->half_turns + 1) << (TMR_BITS - 1), NS_PER_S, ACPI_PM_TMR_HZ);
+		       mul_div_u64((pm->half_turns + 1) << (TMR_BITS - 1), NS_PER_S,
+				   ACPI_PM_TMR_HZ);
 	timerq_arm(pm->timers, &pm->timer, next);
 }
 
@@ -114,7 +115,7 @@ static void write_byte(struct acpi_pm *pm, uint64_t off, uint8_t value)
 {
 	switch (off) {
 	case OFF_PM1_STS ... OFF_PM1_STS + 1:
-		pm->pm1_sts &= (uint16_t)~(value << (8 * (off - OFF_PM1_STS)));
+		pm->pm1_sts &= (uint16_t) ~(value << (8 * (off - OFF_PM1_STS)));
 		break;
 	case OFF_PM1_EN ... OFF_PM1_EN + 1:
 		pm->pm1_en = put_byte(pm->pm1_en, off - OFF_PM1_EN, value) & PM1_ENABLES;
@@ -227,10 +228,19 @@ int acpi_pm_init(struct acpi_pm *pm, const struct board *board, struct err *err)
 
 	*pm = (struct acpi_pm){
 		.pio = board->pio,
-		.range = {.name = "acpi-pm", .base = ACPI_PM_BASE, .len = ACPI_PM_LEN,
-			.read = pm_read, .write = pm_write, .arg = pm},
-		.smi = {.name = "smi-cmd", .base = ACPI_SMI_CMD, .len = 2, .read = smi_read,
-			.write = smi_write, .arg = pm, .max_size = 1},
+		.range = { .name = "acpi-pm",
+			   .base = ACPI_PM_BASE,
+			   .len = ACPI_PM_LEN,
+			   .read = pm_read,
+			   .write = pm_write,
+			   .arg = pm },
+		.smi = { .name = "smi-cmd",
+			 .base = ACPI_SMI_CMD,
+			 .len = 2,
+			 .read = smi_read,
+			 .write = smi_write,
+			 .arg = pm,
+			 .max_size = 1 },
 		.sci = irq_router_line(board->irqs, ACPI_SCI_GSI),
 		.clock = board->clock,
 		.timers = board->timers,

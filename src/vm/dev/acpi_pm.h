@@ -43,7 +43,7 @@ struct acpi_pm {
 	struct timerq *timers;
 	const struct machine_events *events;
 	struct timerq_timer timer; /* next overflow of the PM timer */
-	uint64_t start_ns; /* when the PM timer was 0; constant */
+	uint64_t start_ns;	   /* when the PM timer was 0; constant */
 	uint16_t pm1_sts, pm1_en, pm1_cnt;
 	uint8_t gpe_sts[ACPI_GPE0_LEN / 2], gpe_en[ACPI_GPE0_LEN / 2];
 	uint8_t apm_cmd, apm_sts;

@@ -23,8 +23,12 @@ int debug_exit_init(struct debug_exit *d, const struct board *board, struct err 
 {
 	*d = (struct debug_exit){
 		.pio = board->pio,
-		.range = {.name = "debug-exit", .base = PORT, .len = LEN, .read = exit_read,
-			.write = exit_write, .arg = d},
+		.range = { .name = "debug-exit",
+			   .base = PORT,
+			   .len = LEN,
+			   .read = exit_read,
+			   .write = exit_write,
+			   .arg = d },
 		.events = board->events,
 	};
 	return bus_add(d->pio, &d->range, err);

@@ -28,8 +28,13 @@ int debugcon_init(struct debugcon *d, const struct board *board, uint16_t port, 
 {
 	*d = (struct debugcon){
 		.pio = board->pio,
-		.range = {.name = "debugcon", .base = port, .len = 1, .read = con_read,
-			.write = con_write, .arg = d, .max_size = 1},
+		.range = { .name = "debugcon",
+			   .base = port,
+			   .len = 1,
+			   .read = con_read,
+			   .write = con_write,
+			   .arg = d,
+			   .max_size = 1 },
 		.cd = cd,
 	};
 	return bus_add(d->pio, &d->range, err);

@@ -131,7 +131,7 @@ static void rebuild_directory(struct fw_cfg *f)
 
 int fw_cfg_add_file(struct fw_cfg *f, const char *name, const void *data, uint64_t len)
 {
-	struct fw_cfg_item it = {0};
+	struct fw_cfg_item it = { 0 };
 	size_t n = strlen(name);
 	unsigned int at;
 	int r;
@@ -236,7 +236,8 @@ static uint64_t fw_read(void *arg, uint64_t off, unsigned int size)
 	mutex_guard(&f->lock);
 	if (off >= OFF_DMA_HIGH) {
 		put_be64(sig, DMA_SIGNATURE);
-		return get_le(sig + (off - OFF_DMA_HIGH), MIN(size, (unsigned int)(RANGE_LEN - off)));
+		return get_le(sig + (off - OFF_DMA_HIGH),
+			      MIN(size, (unsigned int)(RANGE_LEN - off)));
 	}
 	if (off == OFF_DATA)
 		for (unsigned int k = 0; k < size; k++)
@@ -275,8 +276,12 @@ int fw_cfg_init(struct fw_cfg *f, const struct board *board, struct err *err)
 	memset(f, 0, sizeof(*f));
 	f->pio = board->pio;
 	f->mem = board->mem;
-	f->range = (struct bus_range){.name = "fw_cfg", .base = PORT_SELECTOR, .len = RANGE_LEN,
-		.read = fw_read, .write = fw_write, .arg = f};
+	f->range = (struct bus_range){ .name = "fw_cfg",
+				       .base = PORT_SELECTOR,
+				       .len = RANGE_LEN,
+				       .read = fw_read,
+				       .write = fw_write,
+				       .arg = f };
 	mutex_init(&f->lock);
 	r = fw_cfg_add(f, FW_CFG_SIGNATURE, "QEMU", 4);
 	if (r == 0)

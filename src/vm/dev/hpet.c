@@ -48,11 +48,11 @@ enum {
 	GSI_TIMER1 = 8,
 };
 
-#define CAPABILITIES  (HPET_PERIOD_FS << 32 | 0x8086a001 | (HPET_TIMERS - 1) << 8)
-#define TN_CAPS	      (UINT64_C(0x00f00000) << 32 | TN_PERIODIC_CAP | TN_64BIT_CAP | TN_FSB_CAP)
-#define NS_PER_TICK   UINT64_C(10)
-#define MIN_PERIOD    (UINT64_C(20000) / NS_PER_TICK)
-#define TURN_32	      (UINT64_C(1) << 32)
+#define CAPABILITIES (HPET_PERIOD_FS << 32 | 0x8086a001 | (HPET_TIMERS - 1) << 8)
+#define TN_CAPS	     (UINT64_C(0x00f00000) << 32 | TN_PERIODIC_CAP | TN_64BIT_CAP | TN_FSB_CAP)
+#define NS_PER_TICK  UINT64_C(10)
+#define MIN_PERIOD   (UINT64_C(20000) / NS_PER_TICK)
+#define TURN_32	     (UINT64_C(1) << 32)
 
 static bool is_enabled(const struct hpet *h)
 {
@@ -386,8 +386,12 @@ int hpet_init(struct hpet *h, const struct board *board, struct i8254 *pit, stru
 
 	*h = (struct hpet){
 		.mmio = board->mmio,
-		.range = {.name = "hpet", .base = HPET_BASE, .len = RANGE_LEN, .read = hpet_read,
-			.write = hpet_write, .arg = h},
+		.range = { .name = "hpet",
+			   .base = HPET_BASE,
+			   .len = RANGE_LEN,
+			   .read = hpet_read,
+			   .write = hpet_write,
+			   .arg = h },
 		.irqs = board->irqs,
 		.clock = board->clock,
 		.timers = board->timers,

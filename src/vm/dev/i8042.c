@@ -30,8 +30,8 @@ enum {
 	CTR_AUX_OFF = 0x20,
 	CTR_TRANSLATE = 0x40,
 
-	CMD_READ_RAM = 0x20,	/* to 0x3f; 0x20 is the command byte */
-	CMD_WRITE_RAM = 0x60,	/* to 0x7f */
+	CMD_READ_RAM = 0x20,  /* to 0x3f; 0x20 is the command byte */
+	CMD_WRITE_RAM = 0x60, /* to 0x7f */
 	CMD_AUX_DISABLE = 0xa7,
 	CMD_AUX_ENABLE = 0xa8,
 	CMD_AUX_TEST = 0xa9,
@@ -326,12 +326,27 @@ int i8042_init(struct i8042 *k, const struct board *board, struct err *err)
 
 	*k = (struct i8042){
 		.pio = board->pio,
-		.data = {.name = "i8042", .base = PORT_DATA, .len = 1, .read = data_read,
-			.write = data_write, .arg = k, .max_size = 1},
-		.cmd = {.name = "i8042", .base = PORT_CMD, .len = 1, .read = status_read,
-			.write = command_write, .arg = k, .max_size = 1},
-		.port92 = {.name = "port92", .base = PORT_92, .len = 1, .read = port92_read,
-			.write = port92_write, .arg = k, .max_size = 1},
+		.data = { .name = "i8042",
+			  .base = PORT_DATA,
+			  .len = 1,
+			  .read = data_read,
+			  .write = data_write,
+			  .arg = k,
+			  .max_size = 1 },
+		.cmd = { .name = "i8042",
+			 .base = PORT_CMD,
+			 .len = 1,
+			 .read = status_read,
+			 .write = command_write,
+			 .arg = k,
+			 .max_size = 1 },
+		.port92 = { .name = "port92",
+			    .base = PORT_92,
+			    .len = 1,
+			    .read = port92_read,
+			    .write = port92_write,
+			    .arg = k,
+			    .max_size = 1 },
 		.kbd_irq = irq_router_line(board->irqs, KBD_GSI),
 		.events = board->events,
 	};

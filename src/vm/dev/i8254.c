@@ -238,8 +238,9 @@ static void latch_status(struct i8254_counter *c, uint64_t now)
 {
 	if (c->status_latched)
 		return;
-	c->status = (uint8_t)((output(c, now) ? STATUS_OUT : 0) | (c->null_count ? STATUS_NULL : 0) |
-			      c->access << 4 | c->mode << 1 | c->bcd);
+	c->status =
+		(uint8_t)((output(c, now) ? STATUS_OUT : 0) | (c->null_count ? STATUS_NULL : 0) |
+			  c->access << 4 | c->mode << 1 | c->bcd);
 	c->status_latched = true;
 }
 
@@ -373,7 +374,8 @@ void i8254_reset(struct i8254 *p)
 	mutex_guard(&p->lock);
 	for (unsigned int n = 0; n < 3; n++)
 		p->ch[n] = (struct i8254_counter){
-			.mode = 3, .access = ACCESS_BOTH, .gate = n != 2, .count = 0x10000};
+			.mode = 3, .access = ACCESS_BOTH, .gate = n != 2, .count = 0x10000
+		};
 	p->speaker = false;
 	p->irq_disabled = false;
 	rearm(p);
@@ -385,10 +387,20 @@ int i8254_init(struct i8254 *p, const struct board *board, struct err *err)
 
 	*p = (struct i8254){
 		.pio = board->pio,
-		.range = {.name = "pit", .base = PORT_BASE, .len = 4, .read = pit_read,
-			.write = pit_write, .arg = p, .max_size = 1},
-		.port61 = {.name = "port61", .base = PORT_61, .len = 1, .read = port61_read,
-			.write = port61_write, .arg = p, .max_size = 1},
+		.range = { .name = "pit",
+			   .base = PORT_BASE,
+			   .len = 4,
+			   .read = pit_read,
+			   .write = pit_write,
+			   .arg = p,
+			   .max_size = 1 },
+		.port61 = { .name = "port61",
+			    .base = PORT_61,
+			    .len = 1,
+			    .read = port61_read,
+			    .write = port61_write,
+			    .arg = p,
+			    .max_size = 1 },
 		.irq = irq_router_line(board->irqs, 0),
 		.clock = board->clock,
 		.timers = board->timers,

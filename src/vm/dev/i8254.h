@@ -21,13 +21,13 @@
 struct i8254_counter {
 	uint8_t mode, access; /* access: 1 low, 2 high, 3 low then high byte */
 	bool bcd, gate;
-	bool null_count;      /* written but not yet loaded */
-	bool loaded;	      /* a count was written since the control word */
-	bool armed;	      /* modes 1, 5: a gate edge came since */
+	bool null_count;	    /* written but not yet loaded */
+	bool loaded;		    /* a count was written since the control word */
+	bool armed;		    /* modes 1, 5: a gate edge came since */
 	bool write_high, read_high; /* which byte comes next with access 3 */
 	uint8_t write_low;
-	uint32_t count;	      /* reload value, 1 to 0x10000 (BCD: 10000) */
-	uint64_t start_ns;    /* when it was loaded, or went on after a pause */
+	uint32_t count;	       /* reload value, 1 to 0x10000 (BCD: 10000) */
+	uint64_t start_ns;     /* when it was loaded, or went on after a pause */
 	uint64_t paused_ticks; /* ticks done before that */
 	bool count_latched, status_latched;
 	uint16_t latch;

@@ -20,8 +20,8 @@ enum {
 	PORT_MASTER = 0x20,
 	PORT_SLAVE = 0xa0,
 	PORT_ELCR = 0x4d0,
-	ELCR_MASK_MASTER = 0xf8, /* timer, keyboard and cascade are edges for ever */
-	ELCR_MASK_SLAVE = 0xde,	 /* so are RTC and coprocessor */
+	ELCR_MASK_MASTER = 0xf8,    /* timer, keyboard and cascade are edges for ever */
+	ELCR_MASK_SLAVE = 0xde,	    /* so are RTC and coprocessor */
 	BIOS_VECTORS_MASTER = 0x08, /* what firmware programs; real-mode guests rely on it */
 	BIOS_VECTORS_SLAVE = 0x70,
 	ICW1_INIT = 0x10,
@@ -61,7 +61,7 @@ static int wanted(const struct i8259_chip *c)
 	if (c->special_mask)
 		serving &= (uint8_t)~c->imr;
 	if (c->special_fully_nested && !c->is_slave)
-		serving &= (uint8_t)~(1 << CASCADE);
+		serving &= (uint8_t) ~(1 << CASCADE);
 	return req < priority_of(c, serving) ? (int)input_at(c, req) : -1;
 }
 
@@ -88,7 +88,7 @@ static void update(struct i8259 *p)
 	if (wanted(&p->chip[1]) >= 0)
 		master->irr |= 1 << CASCADE;
 	else
-		master->irr &= (uint8_t)~(1 << CASCADE);
+		master->irr &= (uint8_t) ~(1 << CASCADE);
 	out = wanted(master) >= 0;
 	if (out == p->output)
 		return;
@@ -114,7 +114,7 @@ static unsigned int acknowledge(struct i8259_chip *c)
 	if (input < 0)
 		return SPURIOUS;
 	if (!(c->elcr & 1 << input))
-		c->irr &= (uint8_t)~(1 << input);
+		c->irr &= (uint8_t) ~(1 << input);
 	if (!c->auto_eoi)
 		c->isr |= (uint8_t)(1 << input);
 	else if (c->rotate_on_aeoi)
@@ -152,7 +152,7 @@ static void chip_init(struct i8259_chip *c, uint8_t icw1)
 
 static void end_of_interrupt(struct i8259_chip *c, unsigned int input, bool rotate)
 {
-	c->isr &= (uint8_t)~(1 << input);
+	c->isr &= (uint8_t) ~(1 << input);
 	if (rotate)
 		c->lowest_priority = (uint8_t)input;
 }
@@ -318,9 +318,12 @@ void i8259_reset(struct i8259 *p)
 		struct i8259_chip *c = &p->chip[k];
 		uint8_t lines = c->lines;
 
-		*c = (struct i8259_chip){.lines = lines, .is_slave = k == 1, .lowest_priority = 7,
-			.elcr_mask = k ? ELCR_MASK_SLAVE : ELCR_MASK_MASTER,
-			.vector_base = k ? BIOS_VECTORS_SLAVE : BIOS_VECTORS_MASTER};
+		*c = (struct i8259_chip){ .lines = lines,
+					  .is_slave = k == 1,
+					  .lowest_priority = 7,
+					  .elcr_mask = k ? ELCR_MASK_SLAVE : ELCR_MASK_MASTER,
+					  .vector_base = k ? BIOS_VECTORS_SLAVE
+							   : BIOS_VECTORS_MASTER };
 	}
 	update(p);
 }

@@ -17,11 +17,11 @@
  */
 struct i8259_chip {
 	uint8_t irr, imr, isr;
-	uint8_t elcr, elcr_mask;  /* level-triggered inputs; which of them can be */
-	uint8_t lines;		  /* input levels */
+	uint8_t elcr, elcr_mask; /* level-triggered inputs; which of them can be */
+	uint8_t lines;		 /* input levels */
 	uint8_t vector_base;
-	uint8_t lowest_priority;  /* input with the lowest priority: 7 unless rotated */
-	uint8_t init_step;	  /* 0: ready; else the ICW expected next (2 to 4) */
+	uint8_t lowest_priority; /* input with the lowest priority: 7 unless rotated */
+	uint8_t init_step;	 /* 0: ready; else the ICW expected next (2 to 4) */
 	bool needs_icw4, single;
 	bool auto_eoi, rotate_on_aeoi;
 	bool special_mask, special_fully_nested;

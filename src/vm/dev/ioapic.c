@@ -33,7 +33,7 @@ enum {
 	DELIVERY_EXTINT = 7,
 };
 
-#define REDIR_LOW_WRITABLE  (UINT64_C(0x1ffff) & ~(uint64_t)REDIR_READ_ONLY)
+#define REDIR_LOW_WRITABLE (UINT64_C(0x1ffff) & ~(uint64_t)REDIR_READ_ONLY)
 /* The destination, and below it what only a remapped interrupt's index uses. */
 #define REDIR_HIGH_WRITABLE (UINT64_C(0xffff) << 48)
 #define MSI_ADDRESS	    UINT64_C(0xfee00000)
@@ -228,8 +228,13 @@ int ioapic_init(struct ioapic *io, const struct board *board, struct err *err)
 
 	*io = (struct ioapic){
 		.mmio = board->mmio,
-		.range = {.name = "ioapic", .base = IOAPIC_BASE, .len = RANGE_LEN,
-			.read = ioapic_read, .write = ioapic_write, .arg = io, .max_size = 4},
+		.range = { .name = "ioapic",
+			   .base = IOAPIC_BASE,
+			   .len = RANGE_LEN,
+			   .read = ioapic_read,
+			   .write = ioapic_write,
+			   .arg = io,
+			   .max_size = 4 },
 		.msi = board->msi,
 		.msi_arg = board->msi_arg,
 	};

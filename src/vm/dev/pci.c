@@ -139,7 +139,7 @@ static void write_bytes(struct pci_dev *d, uint16_t off, unsigned int size, uint
 		uint8_t v = (uint8_t)(value >> (8 * k)), *reg = &d->config[off + k];
 
 		*reg = (uint8_t)((*reg & ~d->wmask[off + k]) | (v & d->wmask[off + k]));
-		*reg &= (uint8_t)~(v & d->w1cmask[off + k]);
+		*reg &= (uint8_t) ~(v & d->w1cmask[off + k]);
 	}
 }
 
@@ -237,7 +237,9 @@ int pci_dev_add_bar(struct pci_dev *d, unsigned int nr, enum pci_bar_kind kind, 
 	unsigned int words = kind == PCI_BAR_MEM64 ? 2 : 1, off = PCI_BAR0 + 4 * nr;
 	uint64_t least = kind == PCI_BAR_IO ? 4 : 16, most, mask;
 
-	most = kind == PCI_BAR_IO ? 256 : kind == PCI_BAR_MEM64 ? UINT64_C(1) << 46 : UINT64_C(1) << 30;
+	most = kind == PCI_BAR_IO      ? 256
+	       : kind == PCI_BAR_MEM64 ? UINT64_C(1) << 46
+				       : UINT64_C(1) << 30;
 	if (kind == PCI_BAR_NONE || nr + words > PCI_NR_BARS || !size || size > most)
 		return -EINVAL;
 	for (unsigned int k = 0; k < words; k++)
@@ -248,7 +250,8 @@ int pci_dev_add_bar(struct pci_dev *d, unsigned int nr, enum pci_bar_kind kind, 
 	while (least < size)
 		least <<= 1;
 	d->bar[nr] = (struct pci_bar){
-		.kind = kind, .prefetchable = prefetchable, .size = least, .range = *range};
+		.kind = kind, .prefetchable = prefetchable, .size = least, .range = *range
+	};
 	mask = ~(least - 1);
 	put_le32(d->wmask + off, (uint32_t)mask);
 	if (kind == PCI_BAR_IO) {
@@ -313,7 +316,8 @@ static void dev_reset(struct pci_dev *d)
 	d->config[PCI_CACHE_LINE] = d->config[PCI_LATENCY] = 0;
 	for (unsigned int nr = 0; nr < PCI_NR_BARS; nr++)
 		for (unsigned int k = 0; k < 4; k++)
-			d->config[PCI_BAR0 + 4 * nr + k] &= (uint8_t)~d->wmask[PCI_BAR0 + 4 * nr + k];
+			d->config[PCI_BAR0 + 4 * nr + k] &=
+				(uint8_t)~d->wmask[PCI_BAR0 + 4 * nr + k];
 	d->intx = false;
 	remap(d);
 	update_intx(d);

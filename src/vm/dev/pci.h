@@ -52,12 +52,12 @@ struct pci_dev {
 	const char *name;
 	uint8_t devfn;
 	uint8_t config[PCI_CONFIG_SIZE];
-	uint8_t wmask[PCI_CONFIG_SIZE];	 /* bits the guest may change */
+	uint8_t wmask[PCI_CONFIG_SIZE];	  /* bits the guest may change */
 	uint8_t w1cmask[PCI_CONFIG_SIZE]; /* bits that writing 1 clears */
 	struct pci_bar bar[PCI_NR_BARS];
-	uint16_t cap_end;		 /* first free byte for capabilities */
-	bool intx;			 /* what the device wants its interrupt pin to be */
-	bool intx_out;			 /* what it is: the guest may have switched it off */
+	uint16_t cap_end; /* first free byte for capabilities */
+	bool intx;	  /* what the device wants its interrupt pin to be */
+	bool intx_out;	  /* what it is: the guest may have switched it off */
 	/* After the guest wrote [off, off + size) of the space; under the bus lock, so it must not call
 	 * pci_config_*() or pci_dev_set_intx(). May be NULL. */
 	void (*config_written)(struct pci_dev *d, uint16_t off, unsigned int size);

@@ -145,13 +145,25 @@ int pci_init(struct pci_bus *p, const struct board *board, struct err *err)
 	p->mmio = board->mmio;
 	p->irqs = board->irqs;
 	p->events = board->events;
-	p->addr_port = (struct bus_range){.name = "pci-address", .base = PORT_ADDRESS, .len = 4,
-		.read = address_read, .write = address_write, .arg = p};
-	p->data_port = (struct bus_range){.name = "pci-data", .base = PORT_DATA, .len = 4,
-		.read = data_read, .write = data_write, .arg = p};
-	p->ecam = (struct bus_range){.name = "pci-mmconfig", .base = PCI_ECAM_BASE,
-		.len = PCI_ECAM_SIZE, .read = ecam_read, .write = ecam_write, .arg = p,
-		.max_size = 4};
+	p->addr_port = (struct bus_range){ .name = "pci-address",
+					   .base = PORT_ADDRESS,
+					   .len = 4,
+					   .read = address_read,
+					   .write = address_write,
+					   .arg = p };
+	p->data_port = (struct bus_range){ .name = "pci-data",
+					   .base = PORT_DATA,
+					   .len = 4,
+					   .read = data_read,
+					   .write = data_write,
+					   .arg = p };
+	p->ecam = (struct bus_range){ .name = "pci-mmconfig",
+				      .base = PCI_ECAM_BASE,
+				      .len = PCI_ECAM_SIZE,
+				      .read = ecam_read,
+				      .write = ecam_write,
+				      .arg = p,
+				      .max_size = 4 };
 	mutex_init(&p->lock);
 	r = plug_bridges(p, err);
 	if (r == 0)

@@ -17,13 +17,35 @@
 enum { PORT_INDEX = 0x70, RTC_GSI = 8 };
 
 enum {
-	REG_SECONDS = 0, REG_SECONDS_ALARM = 1, REG_MINUTES = 2, REG_MINUTES_ALARM = 3,
-	REG_HOURS = 4, REG_HOURS_ALARM = 5, REG_WEEKDAY = 6, REG_DAY = 7, REG_MONTH = 8,
-	REG_YEAR = 9, REG_A = 10, REG_B = 11, REG_C = 12, REG_D = 13, REG_CENTURY = 0x32,
-	A_UIP = 0x80, A_RATE = 15, A_RESET = 0x26,
-	B_SET = 0x80, B_PIE = 0x40, B_AIE = 0x20, B_UIE = 0x10, B_BINARY = 4, B_24H = 2,
+	REG_SECONDS = 0,
+	REG_SECONDS_ALARM = 1,
+	REG_MINUTES = 2,
+	REG_MINUTES_ALARM = 3,
+	REG_HOURS = 4,
+	REG_HOURS_ALARM = 5,
+	REG_WEEKDAY = 6,
+	REG_DAY = 7,
+	REG_MONTH = 8,
+	REG_YEAR = 9,
+	REG_A = 10,
+	REG_B = 11,
+	REG_C = 12,
+	REG_D = 13,
+	REG_CENTURY = 0x32,
+	A_UIP = 0x80,
+	A_RATE = 15,
+	A_RESET = 0x26,
+	B_SET = 0x80,
+	B_PIE = 0x40,
+	B_AIE = 0x20,
+	B_UIE = 0x10,
+	B_BINARY = 4,
+	B_24H = 2,
 	B_RESET = B_24H,
-	C_IRQF = 0x80, C_PF = 0x40, C_AF = 0x20, C_UF = 0x10,
+	C_IRQF = 0x80,
+	C_PF = 0x40,
+	C_AF = 0x20,
+	C_UF = 0x10,
 	D_VALID = 0x80,
 	HOUR_PM = 0x80,
 	ALARM_ANY = 0xc0, /* both upper bits: every hour, minute or second matches */
@@ -66,7 +88,8 @@ static struct civil civil_of(int64_t seconds)
 
 static int64_t seconds_of(const struct civil *c)
 {
-	int64_t y = c->year - (c->month <= 2), era = (y >= 0 ? y : y - 399) / 400, yoe = y - era * 400;
+	int64_t y = c->year - (c->month <= 2), era = (y >= 0 ? y : y - 399) / 400,
+		yoe = y - era * 400;
 	int64_t doy = (153 * (c->month > 2 ? c->month - 3 : c->month + 9) + 2) / 5 + c->day - 1;
 	int64_t days = era * 146097 + yoe * 365 + yoe / 4 - yoe / 100 + doy - 719468;
 
@@ -330,7 +353,8 @@ static void rtc_write(void *arg, uint64_t off, unsigned int size, uint64_t value
 
 	mutex_guard(&r->lock);
 	if (off == 0)
-		r->index = value & (RTC_CMOS_SIZE - 1); /* bit 7 masks NMIs, which do not exist here */
+		r->index = value &
+			   (RTC_CMOS_SIZE - 1); /* bit 7 masks NMIs, which do not exist here */
 	else
 		write_reg(r, r->index, (uint8_t)value);
 }
@@ -353,7 +377,8 @@ void rtc_set_memory(struct rtc *r, uint64_t low_end, uint64_t high_bytes)
 {
 	const uint64_t base_kb = 640, mib = UINT64_C(1) << 20;
 	uint64_t ext_kb = low_end > mib ? MIN((low_end - mib) >> 10, UINT64_C(0xffff)) : 0;
-	uint64_t above_16m = low_end > 16 * mib ? MIN((low_end - 16 * mib) >> 16, UINT64_C(0xffff)) : 0;
+	uint64_t above_16m = low_end > 16 * mib ? MIN((low_end - 16 * mib) >> 16, UINT64_C(0xffff))
+						: 0;
 	uint64_t high = MIN(high_bytes >> 16, UINT64_C(0xffffff));
 
 	rtc_set_cmos(r, 0x15, (uint8_t)base_kb);
@@ -374,7 +399,7 @@ void rtc_reset(struct rtc *r)
 	mutex_guard(&r->lock);
 	r->index = 0;
 	r->irq_disabled = false;
-	r->cmos[REG_B] &= (uint8_t)~(B_PIE | B_AIE | B_UIE);
+	r->cmos[REG_B] &= (uint8_t) ~(B_PIE | B_AIE | B_UIE);
 	r->cmos[REG_C] = 0;
 	update_irq(r);
 	rearm(r);
@@ -386,8 +411,13 @@ int rtc_init(struct rtc *r, const struct board *board, struct err *err)
 
 	*r = (struct rtc){
 		.pio = board->pio,
-		.range = {.name = "rtc", .base = PORT_INDEX, .len = 2, .read = rtc_read,
-			.write = rtc_write, .arg = r, .max_size = 1},
+		.range = { .name = "rtc",
+			   .base = PORT_INDEX,
+			   .len = 2,
+			   .read = rtc_read,
+			   .write = rtc_write,
+			   .arg = r,
+			   .max_size = 1 },
 		.irq = irq_router_line(board->irqs, RTC_GSI),
 		.clock = board->clock,
 		.timers = board->timers,

@@ -24,14 +24,14 @@ struct rtc {
 	struct irq_line irq;
 	struct clock *clock;
 	struct timerq *timers;
-	struct timerq_timer second_timer;   /* update-ended and alarm */
+	struct timerq_timer second_timer; /* update-ended and alarm */
 	struct timerq_timer periodic_timer;
 	uint8_t index;
 	uint8_t cmos[RTC_CMOS_SIZE];
-	int64_t offset_ns;    /* guest's wall clock minus the host's */
-	int64_t last_second;  /* guest's wall clock when the update and alarm flags were last looked at */
+	int64_t offset_ns; /* guest's wall clock minus the host's */
+	int64_t last_second; /* guest's wall clock when the update and alarm flags were last looked at */
 	uint64_t periodic_next_ns; /* monotonic; 0: no rate is set */
-	bool irq_disabled;    /* the HPET took over IRQ 8 */
+	bool irq_disabled;	   /* the HPET took over IRQ 8 */
 };
 
 /* rtc_init - the clock at its ports, GSI 8. Uses of @board: pio, irqs, timers, clock. Returns 0, or

@@ -21,15 +21,42 @@
 enum { REG_DATA, REG_IER, REG_IIR_FCR, REG_LCR, REG_MCR, REG_LSR, REG_MSR, REG_SCR, NR_REGS };
 
 enum {
-	IER_RX = 1, IER_THRE = 2, IER_LINE = 4, IER_MODEM = 8, IER_ALL = 15,
-	IIR_MODEM = 0x0, IIR_NONE = 0x1, IIR_THRE = 0x2, IIR_RX = 0x4, IIR_LINE = 0x6,
-	IIR_TIMEOUT = 0xc, IIR_FIFOS = 0xc0,
-	FCR_ENABLE = 1, FCR_CLEAR_RX = 2, FCR_CLEAR_TX = 4, FCR_KEPT = 0xc9,
+	IER_RX = 1,
+	IER_THRE = 2,
+	IER_LINE = 4,
+	IER_MODEM = 8,
+	IER_ALL = 15,
+	IIR_MODEM = 0x0,
+	IIR_NONE = 0x1,
+	IIR_THRE = 0x2,
+	IIR_RX = 0x4,
+	IIR_LINE = 0x6,
+	IIR_TIMEOUT = 0xc,
+	IIR_FIFOS = 0xc0,
+	FCR_ENABLE = 1,
+	FCR_CLEAR_RX = 2,
+	FCR_CLEAR_TX = 4,
+	FCR_KEPT = 0xc9,
 	LCR_DLAB = 0x80,
-	MCR_DTR = 1, MCR_RTS = 2, MCR_OUT1 = 4, MCR_OUT2 = 8, MCR_LOOP = 16, MCR_ALL = 31,
-	LSR_DR = 1, LSR_OE = 2, LSR_ERRORS = 0x1e, LSR_THRE = 0x20, LSR_TEMT = 0x40,
-	MSR_DCTS = 1, MSR_DDSR = 2, MSR_TERI = 4, MSR_DDCD = 8,
-	MSR_CTS = 16, MSR_DSR = 32, MSR_RI = 64, MSR_DCD = 128,
+	MCR_DTR = 1,
+	MCR_RTS = 2,
+	MCR_OUT1 = 4,
+	MCR_OUT2 = 8,
+	MCR_LOOP = 16,
+	MCR_ALL = 31,
+	LSR_DR = 1,
+	LSR_OE = 2,
+	LSR_ERRORS = 0x1e,
+	LSR_THRE = 0x20,
+	LSR_TEMT = 0x40,
+	MSR_DCTS = 1,
+	MSR_DDSR = 2,
+	MSR_TERI = 4,
+	MSR_DDCD = 8,
+	MSR_CTS = 16,
+	MSR_DSR = 32,
+	MSR_RI = 64,
+	MSR_DCD = 128,
 	RESET_DIVISOR = 12,
 };
 
@@ -63,7 +90,7 @@ static uint8_t fifo_pop(struct serial_fifo *f)
 
 static unsigned int rx_trigger(const struct serial16550 *s)
 {
-	static const uint8_t level[] = {1, 4, 8, 14};
+	static const uint8_t level[] = { 1, 4, 8, 14 };
 
 	return has_fifos(s) ? level[s->fcr >> 6] : 1;
 }
@@ -254,12 +281,12 @@ static void write_fcr(struct serial16550 *s, uint8_t value)
 	if (!(value & FCR_ENABLE))
 		s->fcr = 0; /* the other bits only count together with it */
 	if (value & FCR_CLEAR_RX) {
-		s->rx = (struct serial_fifo){0};
+		s->rx = (struct serial_fifo){ 0 };
 		restart_timeout(s);
 		offer_room(s);
 	}
 	if ((value & FCR_CLEAR_TX) && s->tx.n) {
-		s->tx = (struct serial_fifo){0};
+		s->tx = (struct serial_fifo){ 0 };
 		s->thre_pending = true;
 	}
 }
@@ -350,7 +377,7 @@ void serial16550_reset(struct serial16550 *s)
 	mutex_guard(&s->lock);
 	s->divisor = RESET_DIVISOR;
 	s->ier = s->fcr = s->lcr = s->mcr = s->scr = s->lsr = s->msr_delta = 0;
-	s->rx = s->tx = (struct serial_fifo){0};
+	s->rx = s->tx = (struct serial_fifo){ 0 };
 	s->thre_pending = false;
 	restart_timeout(s);
 	update_irq(s);
@@ -363,8 +390,13 @@ int serial16550_init(struct serial16550 *s, const struct board *board, uint16_t 
 	int r;
 
 	*s = (struct serial16550){
-		.range = {.name = "serial", .base = base, .len = NR_REGS, .read = serial_read,
-			.write = serial_write, .arg = s, .max_size = 1},
+		.range = { .name = "serial",
+			   .base = base,
+			   .len = NR_REGS,
+			   .read = serial_read,
+			   .write = serial_write,
+			   .arg = s,
+			   .max_size = 1 },
 		.irq = irq_router_line(board->irqs, gsi),
 		.clock = board->clock,
 		.timers = board->timers,
@@ -397,5 +429,5 @@ void serial16550_done(struct serial16550 *s)
 	bus_del(s->pio, &s->range);
 	timerq_timer_done(s->timers, &s->rx_timer);
 	pthread_mutex_destroy(&s->lock);
-	*s = (struct serial16550){0};
+	*s = (struct serial16550){ 0 };
 }

@@ -37,13 +37,13 @@ struct serial16550 {
 
 	uint16_t divisor;
 	uint8_t ier, fcr, lcr, mcr, scr;
-	uint8_t lsr;	       /* error bits only; data ready and transmitter bits are made on reading */
-	uint8_t msr_delta;     /* low four bits of MSR */
+	uint8_t lsr; /* error bits only; data ready and transmitter bits are made on reading */
+	uint8_t msr_delta; /* low four bits of MSR */
 	struct serial_fifo rx, tx;
-	bool thre_pending;     /* transmitter-empty interrupt waits to be seen in IIR */
+	bool thre_pending; /* transmitter-empty interrupt waits to be seen in IIR */
 	bool timeout_pending;
-	uint64_t timeout_ns;   /* when it will be; 0: not waiting */
-	bool rx_refused;       /* the chardev was told that there is no room */
+	uint64_t timeout_ns; /* when it will be; 0: not waiting */
+	bool rx_refused;     /* the chardev was told that there is no room */
 };
 
 /*

@@ -84,16 +84,31 @@ int testdev_init(struct testdev *t, const struct board *board, struct err *err)
 	t->pio = board->pio;
 	t->mmio = board->mmio;
 	t->irqs = board->irqs;
-	t->echo = (struct bus_range){.name = "testdev", .base = PORT_ECHO, .len = 4,
-		.read = echo_read, .write = echo_write, .arg = t};
-	t->flush = (struct bus_range){.name = "testdev-flush", .base = PORT_FLUSH, .len = 4};
-	t->echo_byte = (struct bus_range){.name = "testdev", .base = PORT_ECHO_BYTE, .len = 4,
-		.read = echo_byte_read, .write = echo_byte_write, .arg = t, .max_size = 1};
-	t->lines = (struct bus_range){.name = "testdev-irq", .base = PORT_LINES,
-		.len = IRQ_NR_GSI + 3, /* a 32-bit write to the last line */
-		.write = lines_write, .arg = t};
-	t->window = (struct bus_range){.name = "testdev-mem", .base = TESTDEV_MMIO_BASE,
-		.len = TESTDEV_MMIO_SIZE, .read = window_read, .write = window_write, .arg = t};
+	t->echo = (struct bus_range){ .name = "testdev",
+				      .base = PORT_ECHO,
+				      .len = 4,
+				      .read = echo_read,
+				      .write = echo_write,
+				      .arg = t };
+	t->flush = (struct bus_range){ .name = "testdev-flush", .base = PORT_FLUSH, .len = 4 };
+	t->echo_byte = (struct bus_range){ .name = "testdev",
+					   .base = PORT_ECHO_BYTE,
+					   .len = 4,
+					   .read = echo_byte_read,
+					   .write = echo_byte_write,
+					   .arg = t,
+					   .max_size = 1 };
+	t->lines = (struct bus_range){ .name = "testdev-irq",
+				       .base = PORT_LINES,
+				       .len = IRQ_NR_GSI + 3, /* a 32-bit write to the last line */
+				       .write = lines_write,
+				       .arg = t };
+	t->window = (struct bus_range){ .name = "testdev-mem",
+					.base = TESTDEV_MMIO_BASE,
+					.len = TESTDEV_MMIO_SIZE,
+					.read = window_read,
+					.write = window_write,
+					.arg = t };
 	mutex_init(&t->lock);
 	r = bus_add(t->pio, &t->echo, err);
 	if (r == 0)
