@@ -64,8 +64,9 @@ def boot(flavor, cpus):
 def shell():
     r = start("cloud", "quiet", stdin=[
         (r"Leave the shell", "tty; echo $((6 * 7))-answers\n"),
-        (r"^42-answers", "sleep 60\n"),
-        (r"sleep 60", "\x03"),
+        # Ctrl-C once the command is known to run: before, the shell's line editor would take it.
+        (r"^42-answers", "sh -c 'echo asleep-$((40 + 2)); exec sleep 600'\n"),
+        (r"^asleep-42", "\x03"),
         (r"\^C", "echo interrupted-$?\n"),
         (r"^interrupted-130", "exit\n"),
     ])
