@@ -20,7 +20,7 @@
 
 #include "diff.h"
 
-/* Offsets are known to native_entry.S. */
+/* Offsets are known to native_entry.c. */
 struct native_frame {
 	uint64_t gpr[16]; /* 0 */
 	uint64_t rip;	  /* 128 */
@@ -31,7 +31,7 @@ struct native_frame {
 	uint64_t unused;  /* 168 */
 	void *xsave;	  /* 176 */
 };
-_Static_assert(offsetof(struct native_frame, xsave) == 176, "native_entry.S");
+_Static_assert(offsetof(struct native_frame, xsave) == 176, "native_entry.c");
 
 void native_enter(struct native_frame *f);
 void native_signal(int sig, siginfo_t *info, void *uc);
