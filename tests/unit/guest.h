@@ -139,7 +139,7 @@ static void guest_tables(struct guest *g)
 }
 
 /* All of RAM identity-mapped with 4 KiB pages for everybody; the upper half of it in one 2 MiB page. */
-static void guest_paging_long(struct guest *g)
+static inline void guest_paging_long(struct guest *g)
 {
 	uint8_t *pt = g->ram + G_PT;
 
@@ -202,7 +202,7 @@ static inline struct cpu_seg guest_seg(const struct guest *g, unsigned int sel)
 				 .attr = (uint16_t)(p[5] | p[6] >> 4 << 8) };
 }
 
-static void guest_segs(struct guest *g, unsigned int cs, unsigned int ds)
+static inline void guest_segs(struct guest *g, unsigned int cs, unsigned int ds)
 {
 	struct cpu_state *s = &g->st;
 
@@ -216,7 +216,7 @@ static void guest_segs(struct guest *g, unsigned int cs, unsigned int ds)
 }
 
 /* Long mode with everything switched on that does not forbid; @cs decides ring and 64 or 32 bits. */
-static void guest_long(struct guest *g, unsigned int cs)
+static inline void guest_long(struct guest *g, unsigned int cs)
 {
 	struct cpu_state *s = &g->st;
 
@@ -231,7 +231,7 @@ static void guest_long(struct guest *g, unsigned int cs)
 	put_le16(g->ram + G_TSS + 102, 0x68);
 }
 
-static void guest_protected(struct guest *g, unsigned int cs)
+static inline void guest_protected(struct guest *g, unsigned int cs)
 {
 	struct cpu_state *s = &g->st;
 
@@ -244,7 +244,7 @@ static void guest_protected(struct guest *g, unsigned int cs)
 	put_le16(g->ram + G_TSS + 102, 0x68);
 }
 
-static void guest_v86(struct guest *g)
+static inline void guest_v86(struct guest *g)
 {
 	struct cpu_state *s = &g->st;
 
@@ -255,7 +255,7 @@ static void guest_v86(struct guest *g)
 	s->gpr[CPU_RSP] = 0x7000;
 }
 
-static void guest_real(struct guest *g)
+static inline void guest_real(struct guest *g)
 {
 	struct cpu_state *s = &g->st;
 
@@ -268,7 +268,7 @@ static void guest_real(struct guest *g)
 }
 
 /* Gates. @type: 14, 15, 6, 7 or 5; @dpl in bits 5-6 of what goes to byte 5. */
-static void guest_gate64(struct guest *g, unsigned int vector, unsigned int sel, unsigned int type,
+static inline void guest_gate64(struct guest *g, unsigned int vector, unsigned int sel, unsigned int type,
 			 unsigned int dpl, unsigned int ist)
 {
 	uint8_t *p = g->ram + G_IDT + vector * 16;
@@ -282,7 +282,7 @@ static void guest_gate64(struct guest *g, unsigned int vector, unsigned int sel,
 	put_le16(p + 6, (uint16_t)(off >> 16));
 }
 
-static void guest_gate32(struct guest *g, unsigned int vector, unsigned int sel, unsigned int type,
+static inline void guest_gate32(struct guest *g, unsigned int vector, unsigned int sel, unsigned int type,
 			 unsigned int dpl)
 {
 	uint8_t *p = g->ram + G_IDT + vector * 8;

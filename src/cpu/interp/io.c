@@ -154,6 +154,7 @@ static void string_one(struct cpu *c, const struct insn *i, uint16_t port, uint6
 		port_out(c, port, i->opsize, ld_size(c, lin, i->opsize, how));
 		return;
 	}
+	mem_align(c, lin, i->opsize, i->opsize, how);
 	mem_probe(c, lin, i->opsize, how | MEM_RMW);
 	st_size(c, lin, i->opsize, port_in(c, port, i->opsize), how);
 }
