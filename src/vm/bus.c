@@ -3,7 +3,8 @@
  * The port and memory buses. Every exit of a vCPU for I/O looks an address up here, on several threads,
  * while a guest that moves a PCI BAR changes the table. So lookups take no lock: the table is a sorted
  * array with a sequence number (odd while it is being changed), and a lookup that overlapped a change
- * looks again. All fields it reads are atomics, so the race is defined. Publishing a fresh copy for each
+ * looks again. All fields it reads are atomics, so the race is defined; they are stored with release and
+ * loaded with acquire, which keeps them between the two looks at the number and costs nothing here. Publishing a fresh copy for each
  * change was rejected: nobody knows when the old one may be freed, and a guest could make them pile up.
  *
  * The array grows by doubling; outgrown ones stay until bus_free(), since a lookup may still be in them.
@@ -72,20 +73,18 @@ void bus_free(struct bus *bus)
 
 static void slot_copy(struct slot *to, const struct slot *from)
 {
-	atomic_store_explicit(&to->base, atomic_load(&from->base), memory_order_relaxed);
-	atomic_store_explicit(&to->last, atomic_load(&from->last), memory_order_relaxed);
-	atomic_store_explicit(&to->range, atomic_load(&from->range), memory_order_relaxed);
+	atomic_store_explicit(&to->base, atomic_load(&from->base), memory_order_release);
+	atomic_store_explicit(&to->last, atomic_load(&from->last), memory_order_release);
+	atomic_store_explicit(&to->range, atomic_load(&from->range), memory_order_release);
 }
 
 static void change_begin(struct bus *bus)
 {
 	atomic_fetch_add(&bus->seq, 1);
-	atomic_thread_fence(memory_order_seq_cst);
 }
 
 static void change_end(struct bus *bus)
 {
-	atomic_thread_fence(memory_order_release);
 	atomic_fetch_add(&bus->seq, 1);
 }
 
@@ -117,10 +116,10 @@ int bus_add(struct bus *bus, struct bus_range *r, struct err *err)
 	atomic_store(&bus->table, t);
 	for (uint32_t k = nr; k > at; k--)
 		slot_copy(&t->slot[k], &t->slot[k - 1]);
-	atomic_store_explicit(&t->slot[at].base, r->base, memory_order_relaxed);
-	atomic_store_explicit(&t->slot[at].last, last, memory_order_relaxed);
-	atomic_store_explicit(&t->slot[at].range, r, memory_order_relaxed);
-	atomic_store_explicit(&bus->nr, nr + 1, memory_order_relaxed);
+	atomic_store_explicit(&t->slot[at].base, r->base, memory_order_release);
+	atomic_store_explicit(&t->slot[at].last, last, memory_order_release);
+	atomic_store_explicit(&t->slot[at].range, r, memory_order_release);
+	atomic_store_explicit(&bus->nr, nr + 1, memory_order_release);
 	change_end(bus);
 	return 0;
 }
@@ -142,7 +141,7 @@ void bus_del(struct bus *bus, struct bus_range *r)
 	change_begin(bus);
 	for (uint32_t k = at; k + 1 < nr; k++)
 		slot_copy(&t->slot[k], &t->slot[k + 1]);
-	atomic_store_explicit(&bus->nr, nr - 1, memory_order_relaxed);
+	atomic_store_explicit(&bus->nr, nr - 1, memory_order_release);
 	change_end(bus);
 }
 
@@ -151,21 +150,21 @@ static struct bus_range *lookup_once(struct bus *bus, uint64_t addr, uint64_t *r
 				     uint64_t *ret_last)
 {
 	const struct table *t = atomic_load_explicit(&bus->table, memory_order_acquire);
-	uint32_t lo = 0, hi = atomic_load_explicit(&bus->nr, memory_order_relaxed);
+	uint32_t lo = 0, hi = atomic_load_explicit(&bus->nr, memory_order_acquire);
 
 	/* Table and count may belong to different moments; the caller finds out, we stay inside. */
 	hi = MIN(hi, t->max);
 	while (lo < hi) {
 		uint32_t mid = lo + (hi - lo) / 2;
 
-		*ret_base = atomic_load_explicit(&t->slot[mid].base, memory_order_relaxed);
-		*ret_last = atomic_load_explicit(&t->slot[mid].last, memory_order_relaxed);
+		*ret_base = atomic_load_explicit(&t->slot[mid].base, memory_order_acquire);
+		*ret_last = atomic_load_explicit(&t->slot[mid].last, memory_order_acquire);
 		if (addr < *ret_base)
 			hi = mid;
 		else if (addr > *ret_last)
 			lo = mid + 1;
 		else
-			return atomic_load_explicit(&t->slot[mid].range, memory_order_relaxed);
+			return atomic_load_explicit(&t->slot[mid].range, memory_order_acquire);
 	}
 	return NULL;
 }
@@ -177,7 +176,6 @@ static struct bus_range *lookup(struct bus *bus, uint64_t addr, uint64_t *ret_ba
 		uint32_t seq = atomic_load_explicit(&bus->seq, memory_order_acquire);
 		struct bus_range *r = lookup_once(bus, addr, ret_base, ret_last);
 
-		atomic_thread_fence(memory_order_acquire);
 		if (!(seq & 1) && seq == atomic_load_explicit(&bus->seq, memory_order_relaxed))
 			return r;
 	}
