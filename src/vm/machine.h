@@ -18,26 +18,26 @@ struct machine;
 struct chardev; /* vm/chardev.h: where a serial port's bytes go */
 
 enum machine_end {
-	MACHINE_POWEROFF,   /* ACPI S5 */
-	MACHINE_DEBUG_EXIT, /* isa-debug-exit: status is (value << 1) | 1 */
-	MACHINE_RESET,	    /* only with no_reboot: the guest asked for a reset */
-	MACHINE_STOPPED,    /* machine_stop() */
+	MACHINE_POWEROFF,     /* ACPI S5 */
+	MACHINE_DEBUG_EXIT,   /* isa-debug-exit: status is (value << 1) | 1 */
+	MACHINE_RESET,	      /* only with no_reboot: the guest asked for a reset */
+	MACHINE_STOPPED,      /* machine_stop() */
 	MACHINE_TRIPLE_FAULT, /* only with no_reboot or when it happens in a loop */
-	MACHINE_FAILED,	    /* err tells */
+	MACHINE_FAILED,	      /* err tells */
 };
 
 struct machine_config {
-	const char *kernel;  /* path of a bzImage, ELF vmlinux (PVH) or multiboot image */
-	const char *initrd;  /* path or NULL */
-	const char *cmdline; /* NULL = "" */
+	const char *kernel;    /* path of a bzImage, ELF vmlinux (PVH) or multiboot image */
+	const char *initrd;    /* path or NULL */
+	const char *cmdline;   /* NULL = "" */
 	uint64_t memory_bytes; /* page multiple, at least 2 MiB */
 	unsigned int nr_cpus;
 	enum cpu_engine_kind engine;
 	const char *cpu_model, *cpu_features; /* see cpu_group_config */
-	struct chardev *serial[4]; /* owned by the caller; NULL = port absent */
-	bool debug_exit;	   /* isa-debug-exit at port 0xf4 and the kvm-unit-tests devices */
-	bool no_reboot;		   /* a reset ends the machine instead of restarting it */
-	uint16_t gdb_port;	   /* 0 = none; the machine then starts stopped, waiting for gdb */
+	struct chardev *serial[4];	      /* owned by the caller; NULL = port absent */
+	bool debug_exit;   /* isa-debug-exit at port 0xf4 and the kvm-unit-tests devices */
+	bool no_reboot;	   /* a reset ends the machine instead of restarting it */
+	uint16_t gdb_port; /* 0 = none; the machine then starts stopped, waiting for gdb */
 };
 
 /*
@@ -46,7 +46,8 @@ struct machine_config {
  * Returns 0, or a negative errno with the story (which file, which field, what would be right).
  * @ret: machine_free(). Nothing of @cfg is kept but the chardevs.
  */
-_nodiscard_ int machine_new(const struct machine_config *cfg, struct machine **ret, struct err *err);
+_nodiscard_ int machine_new(const struct machine_config *cfg, struct machine **ret,
+			    struct err *err);
 void machine_free(struct machine *m);
 
 /*
