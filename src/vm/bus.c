@@ -4,8 +4,9 @@
  * while a guest that moves a PCI BAR changes the table. So lookups take no lock: the table is a sorted
  * array with a sequence number (odd while it is being changed), and a lookup that overlapped a change
  * looks again. All fields it reads are atomics, so the race is defined; they are stored with release and
- * loaded with acquire, which keeps them between the two looks at the number and costs nothing here. Publishing a fresh copy for each
- * change was rejected: nobody knows when the old one may be freed, and a guest could make them pile up.
+ * loaded with acquire, which keeps them between the two looks at the number and costs nothing here.
+ * Publishing a fresh copy for each change was rejected: nobody knows when the old one may be freed, and
+ * a guest could make them pile up.
  *
  * The array grows by doubling; outgrown ones stay until bus_free(), since a lookup may still be in them.
  */
