@@ -158,7 +158,7 @@ static void test_only_ring0(void **state)
 	static const uint8_t code[][3] = {
 		{ 0x0f, 0x20, 0xc0 }, { 0x0f, 0x22, 0xd8 }, { 0x0f, 0x20, 0xe0 },
 		{ 0x0f, 0x21, 0xf8 }, { 0x0f, 0x23, 0xc0 }, { 0x0f, 0x01, 0xf0 }, /* lmsw ax */
-		{ 0x0f, 0x01, 0x38 }, /* invlpg [rax] */
+		{ 0x0f, 0x01, 0x38 },						  /* invlpg [rax] */
 	};
 	struct guest *g = start_long(G_CS3_64, NULL);
 	struct cpu_state before = g->st;
@@ -290,9 +290,8 @@ static void test_xsetbv(void **state)
 		uint32_t ecx, eax, edx;
 		int vector;
 	} cases[] = {
-		{ 0, 1, 0, NO_FAULT }, { 0, 3, 0, NO_FAULT }, { 0, 2, 0, GP },
-		{ 0, 5, 0, GP },       { 0, 3, 1, GP },	      { 1, 3, 0, GP },
-		{ 0, 0, 0, GP },       { 0, 0x13, 0, GP },
+		{ 0, 1, 0, NO_FAULT }, { 0, 3, 0, NO_FAULT }, { 0, 2, 0, GP }, { 0, 5, 0, GP },
+		{ 0, 3, 1, GP },       { 1, 3, 0, GP },	      { 0, 0, 0, GP }, { 0, 0x13, 0, GP },
 	};
 
 	assert_int_equal(STEP(g, 0x0f, 0x01, 0xd0), UD); /* xgetbv without OSXSAVE */
@@ -332,7 +331,7 @@ static void test_xsetbv(void **state)
 static void invalidates(const uint8_t *code, size_t n, uint64_t type, uint64_t pcid)
 {
 	static const uint8_t before[] = {
-		0x8b, 0x1c, 0x25, 0, 0x50, 0, 0,				/* mov ebx, [0x5000] */
+		0x8b, 0x1c, 0x25, 0,	0x50, 0,    0,			    /* mov ebx, [0x5000] */
 		0x48, 0xc7, 0x04, 0x25, 0x28, 0x30, 0x06, 0, 7, 0x60, 0, 0, /* mov q[pte], 0x6007 */
 	};
 	static const uint8_t after[] = { 0x8b, 0x14, 0x25, 0, 0x50, 0, 0 }; /* mov edx, [0x5000] */
@@ -359,9 +358,9 @@ static void invalidates(const uint8_t *code, size_t n, uint64_t type, uint64_t p
 
 static void test_invalidation(void **state)
 {
-	static const uint8_t invlpg[] = { 0x0f, 0x01, 0x3e };		    /* [rsi] */
+	static const uint8_t invlpg[] = { 0x0f, 0x01, 0x3e };		   /* [rsi] */
 	static const uint8_t invpcid[] = { 0x66, 0x0f, 0x38, 0x82, 0x07 }; /* rax, [rdi] */
-	static const uint8_t cr3[] = { 0x41, 0x0f, 0x22, 0xd8 };	    /* cr3, r8 */
+	static const uint8_t cr3[] = { 0x41, 0x0f, 0x22, 0xd8 };	   /* cr3, r8 */
 
 	invalidates(invlpg, sizeof(invlpg), 0, 0);
 	invalidates(cr3, sizeof(cr3), 0, 0);
@@ -426,18 +425,12 @@ static void test_stac_clac(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_cr0_values),
-		cmocka_unit_test(test_cr3_values),
-		cmocka_unit_test(test_cr4_values),
-		cmocka_unit_test(test_cr8_values),
-		cmocka_unit_test(test_only_ring0),
-		cmocka_unit_test(test_long_mode_on_and_off),
-		cmocka_unit_test(test_pdptes),
-		cmocka_unit_test(test_lmsw_smsw),
-		cmocka_unit_test(test_debug_registers),
-		cmocka_unit_test(test_xsetbv),
-		cmocka_unit_test(test_invalidation),
-		cmocka_unit_test(test_invpcid_faults),
+		cmocka_unit_test(test_cr0_values),	cmocka_unit_test(test_cr3_values),
+		cmocka_unit_test(test_cr4_values),	cmocka_unit_test(test_cr8_values),
+		cmocka_unit_test(test_only_ring0),	cmocka_unit_test(test_long_mode_on_and_off),
+		cmocka_unit_test(test_pdptes),		cmocka_unit_test(test_lmsw_smsw),
+		cmocka_unit_test(test_debug_registers), cmocka_unit_test(test_xsetbv),
+		cmocka_unit_test(test_invalidation),	cmocka_unit_test(test_invpcid_faults),
 		cmocka_unit_test(test_stac_clac),
 	};
 

@@ -74,9 +74,9 @@ static void test_bitmap(void **state)
 		uint8_t bits[2]; /* of the bytes of the port and behind */
 		int vector;
 	} cases[] = {
-		{ 0x60, { 0, 0 }, NO_FAULT },	{ 0x60, { 1, 0 }, GP },
+		{ 0x60, { 0, 0 }, NO_FAULT },	 { 0x60, { 1, 0 }, GP },
 		{ 0x60, { 0x10, 0 }, NO_FAULT }, { 0x60, { 8, 0 }, GP },
-		{ 0x66, { 0, 1 }, GP },		{ 0x66, { 0, 4 }, NO_FAULT },
+		{ 0x66, { 0, 1 }, GP },		 { 0x66, { 0, 4 }, NO_FAULT },
 		{ 0x66, { 0x3f, 0 }, NO_FAULT },
 	};
 	struct guest *g = start_long(G_CS3_64);

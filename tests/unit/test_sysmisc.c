@@ -86,7 +86,7 @@ static void test_efer_flushes(void **state)
 
 	put_le64(g->ram + G_PT + 0x3000 + 5 * 8, 0x5007 | UINT64_C(1) << 63);
 	GUEST_CODE(g, G_CODE, 0x8b, 0x1c, 0x25, 0, 0x50, 0, 0, /* mov ebx, [0x5000] */
-		   0x0f, 0x30,					/* wrmsr */
+		   0x0f, 0x30,				       /* wrmsr */
 		   0x8b, 0x1c, 0x25, 0, 0x50, 0, 0);
 	g->st.gpr[CPU_RCX] = 0xc0000080;
 	g->st.gpr[CPU_RAX] = EFER_LME | EFER_SCE;
@@ -133,7 +133,8 @@ static void test_cpuid_and_random(void **state)
 	for (unsigned int k = 0; k < 2; k++) {
 		g->st.rflags = 2 | RFLAGS_STATUS;
 		g->st.gpr[CPU_RAX] = UINT64_MAX;
-		assert_int_equal(k ? STEP(g, 0x0f, 0xc7, 0xf8) : STEP(g, 0x0f, 0xc7, 0xf0), NO_FAULT);
+		assert_int_equal(k ? STEP(g, 0x0f, 0xc7, 0xf8) : STEP(g, 0x0f, 0xc7, 0xf0),
+				 NO_FAULT);
 		assert_int_equal(g->st.rflags & RFLAGS_STATUS, RFLAGS_CF);
 		assert_int_equal(g->st.gpr[CPU_RAX] >> 32, 0);
 	}
@@ -156,8 +157,15 @@ static int64_t if_insn(struct guest *g, uint8_t opcode, uint64_t rflags)
 
 static void test_interrupt_flag(void **state)
 {
-	enum { CLI = 0xfa, STI = 0xfb, VIF = RFLAGS_VIF, VIP = RFLAGS_VIP, IF = RFLAGS_IF,
-	       IOPL = RFLAGS_IOPL, VM = RFLAGS_VM };
+	enum {
+		CLI = 0xfa,
+		STI = 0xfb,
+		VIF = RFLAGS_VIF,
+		VIP = RFLAGS_VIP,
+		IF = RFLAGS_IF,
+		IOPL = RFLAGS_IOPL,
+		VM = RFLAGS_VM
+	};
 	struct guest *g = start_protected(G_CS3_32);
 
 	assert_int_equal(if_insn(g, CLI, IF), -1);
@@ -247,9 +255,9 @@ static int64_t hypercall(struct guest *g, uint64_t nr, const uint64_t arg[4])
 static void test_hypercalls(void **state)
 {
 	static const uint64_t none[4], to_all[] = { UINT64_MAX, UINT64_MAX, 0, 0x4040 },
-			      to_nobody[] = { UINT64_MAX, 0, 1000, 0x4040 },
-			      far_up[] = { 1, 0, UINT32_MAX, 0x4040 },
-			      logical[] = { 1, 0, 0, 0x4840 };
+				       to_nobody[] = { UINT64_MAX, 0, 1000, 0x4040 },
+				       far_up[] = { 1, 0, UINT32_MAX, 0x4040 },
+				       logical[] = { 1, 0, 0, 0x4840 };
 	struct guest *g = guest_new(2, NULL);
 
 	guest_long(g, G_CS64);
@@ -299,13 +307,13 @@ static void test_protection_keys(void **state)
 static void test_not_there(void **state)
 {
 	static const uint8_t code[][3] = {
-		{ 0x0f, 0x01, 0xd8 }, /* vmrun */   { 0x0f, 0x01, 0xdc }, /* stgi */
-		{ 0x0f, 0x01, 0xdd }, /* clgi */    { 0x0f, 0x01, 0xdf }, /* invlpga */
+		{ 0x0f, 0x01, 0xd8 }, /* vmrun */ { 0x0f, 0x01, 0xdc },	   /* stgi */
+		{ 0x0f, 0x01, 0xdd }, /* clgi */ { 0x0f, 0x01, 0xdf },	   /* invlpga */
 		{ 0x0f, 0x01, 0xc2 }, /* vmlaunch */ { 0x0f, 0x01, 0xc4 }, /* vmxoff */
-		{ 0x0f, 0xc7, 0x30 }, /* vmptrld */ { 0x0f, 0x78, 0xc0 }, /* vmread */
-		{ 0x0f, 0xaa, 0x90 }, /* rsm */	    { 0x0f, 0x37, 0x90 }, /* getsec */
-		{ 0x0f, 0x01, 0xc8 }, /* monitor */ { 0x0f, 0x01, 0xc9 }, /* mwait */
-		{ 0x0f, 0x01, 0xfd }, /* rdpru */   { 0x0f, 0x01, 0xf8 }, /* swapgs, see below */
+		{ 0x0f, 0xc7, 0x30 }, /* vmptrld */ { 0x0f, 0x78, 0xc0 },  /* vmread */
+		{ 0x0f, 0xaa, 0x90 }, /* rsm */ { 0x0f, 0x37, 0x90 },	   /* getsec */
+		{ 0x0f, 0x01, 0xc8 }, /* monitor */ { 0x0f, 0x01, 0xc9 },  /* mwait */
+		{ 0x0f, 0x01, 0xfd }, /* rdpru */ { 0x0f, 0x01, 0xf8 },	   /* swapgs, see below */
 	};
 	struct guest *g = start_long(G_CS64, NULL);
 	struct cpu_state before = g->st;
@@ -324,14 +332,10 @@ static void test_not_there(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_msrs),
-		cmocka_unit_test(test_efer_flushes),
-		cmocka_unit_test(test_time),
-		cmocka_unit_test(test_cpuid_and_random),
-		cmocka_unit_test(test_interrupt_flag),
-		cmocka_unit_test(test_descriptor_tables),
-		cmocka_unit_test(test_hypercalls),
-		cmocka_unit_test(test_protection_keys),
+		cmocka_unit_test(test_msrs),	       cmocka_unit_test(test_efer_flushes),
+		cmocka_unit_test(test_time),	       cmocka_unit_test(test_cpuid_and_random),
+		cmocka_unit_test(test_interrupt_flag), cmocka_unit_test(test_descriptor_tables),
+		cmocka_unit_test(test_hypercalls),     cmocka_unit_test(test_protection_keys),
 		cmocka_unit_test(test_not_there),
 	};
 

@@ -11,8 +11,16 @@ enum { DB = 1, TS = 10, NP = 11, SS = 12, GP = 13 };
 /* The second task: its TSS, code, stack, and selector (G_FREE) in the GDT. */
 enum { TSS2 = 0x3800, CODE2 = 0x9000, STACK2 = 0x28000 };
 enum { TSS3 = 0x3a00, CODE3 = 0x9800, STACK3 = 0x29000, SEL_TSS3 = G_FREE + 8 };
-enum { T32_LINK = 0, T32_CR3 = 0x1c, T32_EIP = 0x20, T32_FLAGS = 0x24, T32_GPRS = 0x28,
-       T32_SEGS = 0x48, T32_LDT = 0x60, T32_TRAP = 0x64 };
+enum {
+	T32_LINK = 0,
+	T32_CR3 = 0x1c,
+	T32_EIP = 0x20,
+	T32_FLAGS = 0x24,
+	T32_GPRS = 0x28,
+	T32_SEGS = 0x48,
+	T32_LDT = 0x60,
+	T32_TRAP = 0x64
+};
 enum { T16_IP = 0x0e, T16_FLAGS = 0x10, T16_GPRS = 0x12, T16_SEGS = 0x22 };
 enum { AVAILABLE = 9, BUSY = 11, AVAILABLE16 = 1, BUSY16 = 3 };
 
@@ -151,7 +159,8 @@ static void test_gate_with_error_code(void **state)
 	memset(g->ram + G_IDT + GP * 8, 0, 8);
 	put_le16(g->ram + G_IDT + GP * 8 + 2, G_FREE);
 	g->ram[G_IDT + GP * 8 + 5] = 0x85;
-	GUEST_CODE(g, G_CODE, 0xb8, 0xf8, 0xff, 0, 0, 0x8e, 0xe0); /* mov eax, 0xfff8; mov fs, eax */
+	GUEST_CODE(g, G_CODE, 0xb8, 0xf8, 0xff, 0, 0, 0x8e,
+		   0xe0); /* mov eax, 0xfff8; mov fs, eax */
 	assert_int_equal(guest_run(g, CODE2), CPU_EXIT_DEBUG);
 	assert_int_equal(g->st.gpr[CPU_RSP], STACK2 - 4);
 	assert_int_equal(get_le32(g->ram + STACK2 - 4), 0xfff8);

@@ -16,9 +16,10 @@
 	(CR0_PE | CR0_MP | CR0_EM | CR0_TS | CR0_ET | CR0_NE | CR0_WP | CR0_AM | CR0_NW | CR0_CD | \
 	 CR0_PG)
 /* What decides how accesses are checked or translated. */
-#define CR0_MODE  (CR0_PE | CR0_WP | CR0_AM | CR0_PG)
-#define CR4_PAGES                                                                                \
-	(CR4_PSE | CR4_PAE | CR4_PGE | CR4_PCIDE | CR4_SMEP | CR4_SMAP | CR4_LA57 | CR4_PKE | CR4_PKS)
+#define CR0_MODE (CR0_PE | CR0_WP | CR0_AM | CR0_PG)
+#define CR4_PAGES                                                                                  \
+	(CR4_PSE | CR4_PAE | CR4_PGE | CR4_PCIDE | CR4_SMEP | CR4_SMAP | CR4_LA57 | CR4_PKE |      \
+	 CR4_PKS)
 /* Changes that make the processor read the PDPTEs again. */
 #define CR0_PDPTE    (CR0_CD | CR0_NW | CR0_PG)
 #define CR4_PDPTE    (CR4_PAE | CR4_PGE | CR4_PSE | CR4_SMEP)
@@ -409,14 +410,9 @@ static int bind_invlpg(const struct dec *d, struct insn *i)
 }
 
 const struct interp_op interp_ops_cr[] = {
-	{ ZYDIS_MNEMONIC_CLTS, bind_clts },
-	{ ZYDIS_MNEMONIC_LMSW, bind_lmsw },
-	{ ZYDIS_MNEMONIC_XGETBV, bind_xgetbv },
-	{ ZYDIS_MNEMONIC_XSETBV, bind_xsetbv },
-	{ ZYDIS_MNEMONIC_INVPCID, bind_invpcid },
-	{ ZYDIS_MNEMONIC_CLAC, bind_clac },
-	{ ZYDIS_MNEMONIC_STAC, bind_stac },
-	{ ZYDIS_MNEMONIC_SMSW, bind_smsw },
-	{ ZYDIS_MNEMONIC_INVLPG, bind_invlpg },
-	{ 0, NULL },
+	{ ZYDIS_MNEMONIC_CLTS, bind_clts },	  { ZYDIS_MNEMONIC_LMSW, bind_lmsw },
+	{ ZYDIS_MNEMONIC_XGETBV, bind_xgetbv },	  { ZYDIS_MNEMONIC_XSETBV, bind_xsetbv },
+	{ ZYDIS_MNEMONIC_INVPCID, bind_invpcid }, { ZYDIS_MNEMONIC_CLAC, bind_clac },
+	{ ZYDIS_MNEMONIC_STAC, bind_stac },	  { ZYDIS_MNEMONIC_SMSW, bind_smsw },
+	{ ZYDIS_MNEMONIC_INVLPG, bind_invlpg },	  { 0, NULL },
 };

@@ -144,8 +144,7 @@ static bool is_inside(const struct cpu *c, const struct insn *i, uint64_t off, u
 }
 
 /* One element, wherever its bytes are. */
-static void string_one(struct cpu *c, const struct insn *i, uint16_t port, uint64_t off,
-		       bool is_in)
+static void string_one(struct cpu *c, const struct insn *i, uint16_t port, uint64_t off, bool is_in)
 {
 	unsigned int how = i->flags & INSN_SS;
 	uint64_t lin = seg_lin(c, i->seg, off, i->opsize, is_in);
@@ -286,9 +285,13 @@ static int bind_outs(const struct dec *d, struct insn *i)
 }
 
 const struct interp_op interp_ops_io[] = {
-	{ ZYDIS_MNEMONIC_IN, bind_in },	      { ZYDIS_MNEMONIC_OUT, bind_out },
-	{ ZYDIS_MNEMONIC_INSB, bind_ins },    { ZYDIS_MNEMONIC_INSW, bind_ins },
-	{ ZYDIS_MNEMONIC_INSD, bind_ins },    { ZYDIS_MNEMONIC_OUTSB, bind_outs },
-	{ ZYDIS_MNEMONIC_OUTSW, bind_outs },  { ZYDIS_MNEMONIC_OUTSD, bind_outs },
+	{ ZYDIS_MNEMONIC_IN, bind_in },
+	{ ZYDIS_MNEMONIC_OUT, bind_out },
+	{ ZYDIS_MNEMONIC_INSB, bind_ins },
+	{ ZYDIS_MNEMONIC_INSW, bind_ins },
+	{ ZYDIS_MNEMONIC_INSD, bind_ins },
+	{ ZYDIS_MNEMONIC_OUTSB, bind_outs },
+	{ ZYDIS_MNEMONIC_OUTSW, bind_outs },
+	{ ZYDIS_MNEMONIC_OUTSD, bind_outs },
 	{ 0, NULL },
 };

@@ -201,16 +201,10 @@ BIND(rdpkru)
 BIND(wrpkru)
 
 const struct interp_op interp_ops_msr[] = {
-	{ ZYDIS_MNEMONIC_RDMSR, bind_rdmsr },
-	{ ZYDIS_MNEMONIC_WRMSR, bind_wrmsr },
-	{ ZYDIS_MNEMONIC_RDTSC, bind_rdtsc },
-	{ ZYDIS_MNEMONIC_RDTSCP, bind_rdtscp },
-	{ ZYDIS_MNEMONIC_RDPID, bind_rdpid },
-	{ ZYDIS_MNEMONIC_RDPMC, bind_rdpmc },
-	{ ZYDIS_MNEMONIC_CPUID, bind_cpuid },
-	{ ZYDIS_MNEMONIC_RDRAND, bind_rdrand },
-	{ ZYDIS_MNEMONIC_RDSEED, bind_rdseed },
-	{ ZYDIS_MNEMONIC_RDPKRU, bind_rdpkru },
-	{ ZYDIS_MNEMONIC_WRPKRU, bind_wrpkru },
-	{ 0, NULL },
+	{ ZYDIS_MNEMONIC_RDMSR, bind_rdmsr },	{ ZYDIS_MNEMONIC_WRMSR, bind_wrmsr },
+	{ ZYDIS_MNEMONIC_RDTSC, bind_rdtsc },	{ ZYDIS_MNEMONIC_RDTSCP, bind_rdtscp },
+	{ ZYDIS_MNEMONIC_RDPID, bind_rdpid },	{ ZYDIS_MNEMONIC_RDPMC, bind_rdpmc },
+	{ ZYDIS_MNEMONIC_CPUID, bind_cpuid },	{ ZYDIS_MNEMONIC_RDRAND, bind_rdrand },
+	{ ZYDIS_MNEMONIC_RDSEED, bind_rdseed }, { ZYDIS_MNEMONIC_RDPKRU, bind_rdpkru },
+	{ ZYDIS_MNEMONIC_WRPKRU, bind_wrpkru }, { 0, NULL },
 };

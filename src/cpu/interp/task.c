@@ -13,9 +13,9 @@
 #include "cpu/interp/sys_priv.h"
 
 enum { NR_GPRS = 8 };
-#define DR6_BT	       (UINT64_C(1) << 15)
-#define DR7_LOCAL      UINT64_C(0x155) /* L0 to L3, LE */
-#define TSS_TRAP_FLAG  1
+#define DR6_BT	      (UINT64_C(1) << 15)
+#define DR7_LOCAL     UINT64_C(0x155) /* L0 to L3, LE */
+#define TSS_TRAP_FLAG 1
 #define TASK_FLAGS                                                                                 \
 	(RFLAGS_STATUS | RFLAGS_TF | RFLAGS_IF | RFLAGS_DF | RFLAGS_IOPL | RFLAGS_NT | RFLAGS_RF | \
 	 RFLAGS_VM | RFLAGS_AC | RFLAGS_VIF | RFLAGS_VIP | RFLAGS_ID)
