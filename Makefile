@@ -37,7 +37,8 @@ deps:
 
 # From nothing to the shell of an unmodified Debian kernel.
 up: deps
-	@$(MAKE) --no-print-directory all
+	@$(MAKE) --no-print-directory $(BUILD)/build.ninja
+	@ninja -C $(BUILD) atoll atoll-vm
 	@ATOLL=$(CURDIR)/$(BUILD)/atoll scripts/up.sh
 
 check: deps
