@@ -15,7 +15,14 @@
 #include "cpu/mmu.h"
 
 enum { X87 = 1, SSE = 2, AVX = 4 };
-enum { OFF_MXCSR = 24, OFF_ST = 32, OFF_XMM = 160, OFF_HEADER = 512, OFF_YMM = 576, OFF_PKRU = 832 };
+enum {
+	OFF_MXCSR = 24,
+	OFF_ST = 32,
+	OFF_XMM = 160,
+	OFF_HEADER = 512,
+	OFF_YMM = 576,
+	OFF_PKRU = 832
+};
 #define XCOMP_COMPACT (UINT64_C(1) << 63)
 
 static bool is_zero(const void *p, unsigned int n)
@@ -92,13 +99,14 @@ static void x87_registers(const struct cpu_fpu *f, uint8_t b[128])
  * alignment and at both ends, FXSAVE and FXRSTOR at the last byte first, XSAVE and XRSTOR at the first byte;
  * the offset of the last one wraps at the address size. This decides what fault is told.
  */
-static uint64_t aligned_operand(struct cpu *c, const struct insn *i, unsigned int size, unsigned int align,
-				bool write)
+static uint64_t aligned_operand(struct cpu *c, const struct insn *i, unsigned int size,
+				unsigned int align, bool write)
 {
 	unsigned int how = (i->flags & INSN_SS) | (write ? MEM_RMW : 0);
 	uint64_t base = i->seg == SEG_FLAT ? 0 : c->st.seg[i->seg].base, ea = insn_ea(c, i);
 	uint64_t mask = i->asize == 8 ? UINT64_MAX : i->asize == 4 ? UINT32_MAX : UINT16_MAX;
-	uint64_t first = seg_lin(c, i->seg, ea, align == 16 ? 4 : 1, false), last = ((ea + size - 1) & mask) + base;
+	uint64_t first = seg_lin(c, i->seg, ea, align == 16 ? 4 : 1, false),
+		 last = ((ea + size - 1) & mask) + base;
 
 	if (c->mode != CPU_MODE_64)
 		last = (uint32_t)last;

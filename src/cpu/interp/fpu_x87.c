@@ -14,7 +14,7 @@
 
 void fpu_update_es(struct cpu_fpu *f)
 {
-	f->fsw &= (uint16_t)~(FSW_ES | FSW_B);
+	f->fsw &= (uint16_t) ~(FSW_ES | FSW_B);
 	if (f->fsw & ~f->fcw & FSW_EXC)
 		f->fsw |= FSW_ES | FSW_B;
 }
@@ -78,14 +78,17 @@ static void run(struct cpu *c, const struct insn *i, void *mem)
 {
 	const struct hostop *h = i->aux;
 	struct cpu_fpu *f = &c->st.fpu;
-	struct cpu_fpu keep = { .fop = f->fop, .fip = f->fip, .fdp = f->fdp, .mxcsr = f->mxcsr,
+	struct cpu_fpu keep = { .fop = f->fop,
+				.fip = f->fip,
+				.fdp = f->fdp,
+				.mxcsr = f->mxcsr,
 				.mxcsr_mask = f->mxcsr_mask };
 	uint16_t ignored = 0;
 	uint64_t r;
 
 	if (unlikely(f->fsw & FSW_ES)) { /* CR0.NE = 0: the host must not see it */
 		ignored = f->fsw & (FSW_EXC | FSW_SF);
-		f->fsw &= (uint16_t)~(FSW_EXC | FSW_SF | FSW_ES | FSW_B);
+		f->fsw &= (uint16_t) ~(FSW_EXC | FSW_SF | FSW_ES | FSW_B);
 	}
 	f->mxcsr = MXCSR_INIT;
 	r = h->entry(&c->st, mem, i);
@@ -159,7 +162,7 @@ static void do_fninit(struct cpu *c, const struct insn *i)
 static void do_fnclex(struct cpu *c, const struct insn *i)
 {
 	check_nm(c);
-	c->st.fpu.fsw &= (uint16_t)~(FSW_EXC | FSW_SF | FSW_ES | FSW_B);
+	c->st.fpu.fsw &= (uint16_t) ~(FSW_EXC | FSW_SF | FSW_ES | FSW_B);
 }
 
 static void do_fwait(struct cpu *c, const struct insn *i)

@@ -56,7 +56,8 @@ void hostop_mmx_enter(struct cpu_fpu *f)
 	f->ftw = 0xff;
 }
 
-static inline __attribute__((always_inline)) void check_unit(struct cpu *c, const struct hostop_plan *p,
+static inline __attribute__((always_inline)) void check_unit(struct cpu *c,
+							     const struct hostop_plan *p,
 							     unsigned int unit)
 {
 	switch (unit) {
@@ -90,7 +91,8 @@ _Noreturn static _cold_ void simd_exception(struct cpu *c)
 }
 
 static inline __attribute__((always_inline)) void call(struct cpu *c, const struct insn *i,
-						       const struct hostop *h, unsigned int unit, void *mem)
+						       const struct hostop *h, unsigned int unit,
+						       void *mem)
 {
 	struct cpu_fpu *f = &c->st.fpu;
 	uint64_t r;
@@ -151,7 +153,8 @@ static inline __attribute__((always_inline)) void exec(struct cpu *c, const stru
 	if (likely((p->mem_write ? e->w : e->r) == ((lin + p->mem_size - 1) & ~GUEST_PAGE_MASK)))
 		host = (void *)(lin + e->addend);
 	else
-		host = mem_host(c, lin, p->mem_size, (i->flags & INSN_SS) | (p->mem_write ? MEM_RMW : 0));
+		host = mem_host(c, lin, p->mem_size,
+				(i->flags & INSN_SS) | (p->mem_write ? MEM_RMW : 0));
 	if (unlikely(!host)) {
 		call_bounced(c, i, h, unit, lin);
 		return;
@@ -161,14 +164,14 @@ static inline __attribute__((always_inline)) void exec(struct cpu *c, const stru
 		mem_host_wrote(c, lin, host, p->mem_size);
 }
 
-#define HANDLERS(name, unit)                                                                             \
-	static void name##_reg(struct cpu *c, const struct insn *i)                                      \
-	{                                                                                                \
-		exec(c, i, unit, false);                                                                 \
-	}                                                                                                \
-	static void name##_mem(struct cpu *c, const struct insn *i)                                      \
-	{                                                                                                \
-		exec(c, i, unit, true);                                                                  \
+#define HANDLERS(name, unit)                                                                       \
+	static void name##_reg(struct cpu *c, const struct insn *i)                                \
+	{                                                                                          \
+		exec(c, i, unit, false);                                                           \
+	}                                                                                          \
+	static void name##_mem(struct cpu *c, const struct insn *i)                                \
+	{                                                                                          \
+		exec(c, i, unit, true);                                                            \
 	}
 HANDLERS(gpr, HOSTOP_GPR)
 HANDLERS(vex_gpr, HOSTOP_VEX_GPR)
@@ -177,9 +180,9 @@ HANDLERS(avx, HOSTOP_AVX)
 HANDLERS(mmx, HOSTOP_MMX)
 
 static interp_fn *const handlers[][2] = {
-	[HOSTOP_GPR] = { gpr_reg, gpr_mem },	 [HOSTOP_VEX_GPR] = { vex_gpr_reg, vex_gpr_mem },
-	[HOSTOP_SSE] = { sse_reg, sse_mem },	 [HOSTOP_AVX] = { avx_reg, avx_mem },
-	[HOSTOP_MMX] = { mmx_reg, mmx_mem },	 [HOSTOP_X87] = { fpu_x87_reg, fpu_x87_mem },
+	[HOSTOP_GPR] = { gpr_reg, gpr_mem }, [HOSTOP_VEX_GPR] = { vex_gpr_reg, vex_gpr_mem },
+	[HOSTOP_SSE] = { sse_reg, sse_mem }, [HOSTOP_AVX] = { avx_reg, avx_mem },
+	[HOSTOP_MMX] = { mmx_reg, mmx_mem }, [HOSTOP_X87] = { fpu_x87_reg, fpu_x87_mem },
 };
 
 int hostop_bind(const struct dec *d, struct insn *i)
@@ -203,8 +206,7 @@ int hostop_bind(const struct dec *d, struct insn *i)
 	i->aux = h;
 	if (plan.unit == HOSTOP_X87)
 		/* FOP: the low bits of the opcode and ModRM as the guest wrote them */
-		i->imm = (d->zi.opcode & 7u) << 8 |
-			 d->bytes[d->zi.raw.modrm.offset];
+		i->imm = (d->zi.opcode & 7u) << 8 | d->bytes[d->zi.raw.modrm.offset];
 	else
 		i->imm = slots[0] | (uint64_t)slots[1] << 16 | (uint64_t)slots[2] << 32 |
 			 (uint64_t)slots[3] << 48;

@@ -30,9 +30,9 @@ enum hostop_class { HOSTOP_R64, HOSTOP_MM, HOSTOP_XMM, HOSTOP_YMM };
 
 /* One register that the stub has to load before and/or store after. */
 struct hostop_use {
-	uint8_t class;	/* enum hostop_class */
-	uint8_t host;	/* host register number */
-	uint8_t slot;	/* which of the offsets in struct insn names the guest's; HOSTOP_SLOTS: fixed */
+	uint8_t class; /* enum hostop_class */
+	uint8_t host;  /* host register number */
+	uint8_t slot; /* which of the offsets in struct insn names the guest's; HOSTOP_SLOTS: fixed */
 	uint16_t fixed; /* offset in struct cpu_state, when slot is HOSTOP_SLOTS */
 	bool load, store;
 };
@@ -41,12 +41,12 @@ struct hostop_use {
 struct hostop_plan {
 	uint8_t bytes[HOSTOP_BYTES_MAX];
 	uint8_t len;
-	uint8_t unit;		 /* enum hostop_unit */
-	uint8_t align;		 /* required alignment of the memory operand (#GP); 0 = none */
-	uint8_t ac_align;	 /* its natural alignment, for #AC */
+	uint8_t unit;	  /* enum hostop_unit */
+	uint8_t align;	  /* required alignment of the memory operand (#GP); 0 = none */
+	uint8_t ac_align; /* its natural alignment, for #AC */
 	bool has_mem, mem_read, mem_write;
 	bool vex, uses_xmm, uses_mxcsr, writes_mm;
-	uint16_t mem_size;	 /* bytes */
+	uint16_t mem_size;	      /* bytes */
 	uint32_t flags_in, flags_out; /* of RFLAGS_STATUS */
 	unsigned int nr_uses;
 	struct hostop_use use[HOSTOP_MAX_USES];
@@ -75,7 +75,8 @@ enum { HOSTOP_STUB_MAX = 256 };
  *         ModRM.rm, VEX.vvvv and imm8[7:4]; unused ones 0
  * Returns 0; -EINVAL when this instruction is not one that may run on the host. Thread: any.
  */
-_nodiscard_ int hostop_encode(const struct dec *d, struct hostop_plan *ret, uint16_t slots[HOSTOP_SLOTS]);
+_nodiscard_ int hostop_encode(const struct dec *d, struct hostop_plan *ret,
+			      uint16_t slots[HOSTOP_SLOTS]);
 
 /*
  * hostop_stub - the function for a plan, made on first use.
@@ -93,7 +94,8 @@ uint64_t hostop_stub_bytes(void);
 interp_fn *hostop_special(const struct dec *d, struct insn *i);
 
 /* Raise #GP(0) unless the operand at @ea is aligned; before its limit and pages are looked at. */
-static inline void hostop_aligned(struct cpu *c, const struct insn *i, uint64_t ea, unsigned int align)
+static inline void hostop_aligned(struct cpu *c, const struct insn *i, uint64_t ea,
+				  unsigned int align)
 {
 	uint64_t base = i->seg == SEG_FLAT ? 0 : c->st.seg[i->seg].base;
 

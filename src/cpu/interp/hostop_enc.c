@@ -83,7 +83,8 @@ static bool isa_may_run(unsigned int isa)
 static bool is_x87(const ZydisDecodedInstruction *zi)
 {
 	return zi->encoding == ZYDIS_INSTRUCTION_ENCODING_LEGACY &&
-	       zi->opcode_map == ZYDIS_OPCODE_MAP_DEFAULT && zi->opcode >= 0xd8 && zi->opcode <= 0xdf;
+	       zi->opcode_map == ZYDIS_OPCODE_MAP_DEFAULT && zi->opcode >= 0xd8 &&
+	       zi->opcode <= 0xdf;
 }
 
 unsigned int hostop_reg_number(ZydisRegister reg)
@@ -214,7 +215,8 @@ static void emit_legacy(const struct dec *d, const struct roles *roles, bool osi
 static void emit_vex(const struct dec *d, const struct roles *roles, bool w, struct hostop_plan *p)
 {
 	const ZydisDecodedInstruction *zi = &d->zi;
-	unsigned int r = roles->class[SLOT_REG] == HOSTOP_R64, b = roles->class[SLOT_RM] == HOSTOP_R64;
+	unsigned int r = roles->class[SLOT_REG] == HOSTOP_R64,
+		     b = roles->class[SLOT_RM] == HOSTOP_R64;
 	unsigned int v = 0;
 
 	if (roles->class[SLOT_VVVV] >= 0)
@@ -222,8 +224,8 @@ static void emit_vex(const struct dec *d, const struct roles *roles, bool w, str
 	p->len = 0;
 	p->bytes[p->len++] = 0xc4;
 	p->bytes[p->len++] = (uint8_t)((r ? 0 : 0x80) | 0x40 | (b ? 0 : 0x20) | zi->opcode_map);
-	p->bytes[p->len++] = (uint8_t)((w ? 0x80 : 0) | (~v & 15) << 3 | zi->raw.vex.L << 2 |
-				       zi->raw.vex.pp);
+	p->bytes[p->len++] =
+		(uint8_t)((w ? 0x80 : 0) | (~v & 15) << 3 | zi->raw.vex.L << 2 | zi->raw.vex.pp);
 	emit_tail(d, roles, p);
 }
 
@@ -281,7 +283,8 @@ static bool rewrite(const struct dec *d, struct hostop_plan *p, struct dec *n)
 		if (zi->encoding == ZYDIS_INSTRUCTION_ENCODING_VEX)
 			emit_vex(d, &roles, vex_w ^ (try & 1), p);
 		else
-			emit_legacy(d, &roles, osize ^ (try >> 1 & 1), (zi->raw.rex.W != 0) ^ (try & 1), p);
+			emit_legacy(d, &roles, osize ^ (try >> 1 & 1),
+				    (zi->raw.rex.W != 0) ^ (try & 1), p);
 		if (decodes_to_same(d, p, n))
 			return true;
 	}
@@ -303,7 +306,7 @@ static int add_register(const ZydisDecodedOperand *op, const ZydisDecodedOperand
 		return class >= 0 ? -EINVAL : 0;
 	if (class < 0 || p->nr_uses == HOSTOP_MAX_USES)
 		return -EINVAL;
-	*u = (struct hostop_use){ .class = (uint8_t)class,
+	*u = (struct hostop_use){ .class = (uint8_t) class,
 				  .load = op->actions & ZYDIS_OPERAND_ACTION_MASK_READ,
 				  .store = op->actions & ZYDIS_OPERAND_ACTION_MASK_WRITE };
 	/* Without VEX what an instruction does not write stays, also of a register it "writes". */
@@ -326,7 +329,8 @@ static int add_register(const ZydisDecodedOperand *op, const ZydisDecodedOperand
 	switch (class) {
 	case HOSTOP_R64:
 		n *= 8;
-		if (orig && orig->reg.value >= ZYDIS_REGISTER_AH && orig->reg.value <= ZYDIS_REGISTER_BH)
+		if (orig && orig->reg.value >= ZYDIS_REGISTER_AH &&
+		    orig->reg.value <= ZYDIS_REGISTER_BH)
 			n++;
 		break;
 	case HOSTOP_MM:
@@ -424,7 +428,8 @@ int hostop_encode(const struct dec *d, struct hostop_plan *p, uint16_t slots[HOS
 		return -EINVAL;
 	if ((d->zi.encoding != ZYDIS_INSTRUCTION_ENCODING_LEGACY &&
 	     d->zi.encoding != ZYDIS_INSTRUCTION_ENCODING_VEX) ||
-	    !isa_may_run(d->zi.meta.isa_set) || (d->zi.meta.isa_set == ZYDIS_ISA_SET_PPRO && !is_x87(&d->zi)))
+	    !isa_may_run(d->zi.meta.isa_set) ||
+	    (d->zi.meta.isa_set == ZYDIS_ISA_SET_PPRO && !is_x87(&d->zi)))
 		return -EINVAL;
 	pthread_once(&decoder_once, decoder_start);
 	memset(p, 0, sizeof(*p));
@@ -452,8 +457,9 @@ int hostop_encode(const struct dec *d, struct hostop_plan *p, uint16_t slots[HOS
 	p->uses_xmm |= is_mmx_conversion(n.zi.mnemonic);
 	if (n.zi.cpu_flags) {
 		p->flags_in = n.zi.cpu_flags->tested & RFLAGS_STATUS;
-		defined = (n.zi.cpu_flags->modified | n.zi.cpu_flags->set_0 | n.zi.cpu_flags->set_1) &
-			  RFLAGS_STATUS;
+		defined =
+			(n.zi.cpu_flags->modified | n.zi.cpu_flags->set_0 | n.zi.cpu_flags->set_1) &
+			RFLAGS_STATUS;
 		p->flags_out = defined | (n.zi.cpu_flags->undefined & RFLAGS_STATUS);
 		/* The stub returns all of them: those that stay, or may stay, must have been there before. */
 		if (p->flags_out && defined != RFLAGS_STATUS)

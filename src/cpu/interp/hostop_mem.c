@@ -75,8 +75,8 @@ static void do_movntq(struct cpu *c, const struct insn *i)
 
 /* --- MASKMOVQ, MASKMOVDQU: dst, src = register numbers ----------------------------------------------- */
 
-static void masked_bytes(struct cpu *c, const struct insn *i, const uint8_t *value, const uint8_t *mask,
-			 unsigned int n)
+static void masked_bytes(struct cpu *c, const struct insn *i, const uint8_t *value,
+			 const uint8_t *mask, unsigned int n)
 {
 	uint64_t ea = c->st.r[CPU_RDI], lin[2] = { 0 };
 
@@ -119,8 +119,8 @@ static bool element_wanted(const uint8_t *mask, unsigned int off, unsigned int e
 }
 
 /* Each element is an access of its own; none of them is checked for alignment. */
-static uint64_t element_lin(struct cpu *c, const struct insn *i, unsigned int off, unsigned int elem,
-			    bool write)
+static uint64_t element_lin(struct cpu *c, const struct insn *i, unsigned int off,
+			    unsigned int elem, bool write)
 {
 	uint64_t ea = insn_ea(c, i) + off;
 
@@ -185,7 +185,8 @@ static void do_gather(struct cpu *c, const struct insn *i)
 	for (unsigned int k = 0; k < n; k++) {
 		int64_t off = isize == 8 ? (int64_t)get_le64(index + 8 * k)
 					 : (int64_t)(int32_t)get_le32(index + 4 * k);
-		uint64_t ea = c->st.r[i->base] + ((uint64_t)off << i->scale) + (uint64_t)(int64_t)i->disp;
+		uint64_t ea =
+			c->st.r[i->base] + ((uint64_t)off << i->scale) + (uint64_t)(int64_t)i->disp;
 
 		if (element_wanted(mask, k * elem, elem)) {
 			if (i->asize != 8)
@@ -285,7 +286,8 @@ interp_fn *hostop_special(const struct dec *d, struct insn *i)
 		i->opsize = (uint8_t)(d->op[0].size / 8);
 		if (d->zi.mnemonic == ZYDIS_MNEMONIC_MOVNTQ)
 			return do_movntq;
-		return d->zi.encoding == ZYDIS_INSTRUCTION_ENCODING_VEX ? do_movnt_avx : do_movnt_sse;
+		return d->zi.encoding == ZYDIS_INSTRUCTION_ENCODING_VEX ? do_movnt_avx
+									: do_movnt_sse;
 	case ZYDIS_MNEMONIC_MASKMOVQ:
 	case ZYDIS_MNEMONIC_MASKMOVDQU:
 	case ZYDIS_MNEMONIC_VMASKMOVDQU:
@@ -295,9 +297,9 @@ interp_fn *hostop_special(const struct dec *d, struct insn *i)
 		for (unsigned int k = 0; k < d->zi.operand_count; k++)
 			if (d->op[k].type == ZYDIS_OPERAND_TYPE_MEMORY)
 				i->seg = hostop_segment(d, d->op[k].mem.segment);
-		return d->zi.mnemonic == ZYDIS_MNEMONIC_MASKMOVQ    ? do_maskmovq
+		return d->zi.mnemonic == ZYDIS_MNEMONIC_MASKMOVQ     ? do_maskmovq
 		       : d->zi.mnemonic == ZYDIS_MNEMONIC_MASKMOVDQU ? do_maskmovdqu
-								      : do_vmaskmovdqu;
+								     : do_vmaskmovdqu;
 	case ZYDIS_MNEMONIC_VMASKMOVPS:
 	case ZYDIS_MNEMONIC_VMASKMOVPD:
 	case ZYDIS_MNEMONIC_VPMASKMOVD:

@@ -62,10 +62,10 @@ static void put(struct code *c, const void *bytes, unsigned int n)
 	c->n += n;
 }
 
-#define PUT(c, ...)                                                                                      \
-	do {                                                                                             \
-		const uint8_t put_[] = { __VA_ARGS__ };                                                  \
-		put(c, put_, sizeof(put_));                                                              \
+#define PUT(c, ...)                                                                                \
+	do {                                                                                       \
+		const uint8_t put_[] = { __VA_ARGS__ };                                            \
+		put(c, put_, sizeof(put_));                                                        \
 	} while (0)
 
 static void put32(struct code *c, uint32_t v)
@@ -129,7 +129,8 @@ static void insn_transfer(struct code *c, const struct hostop_use *u, bool vex, 
 		if (store) { /* vextractf128 $1: also zeroes what a 128-bit instruction zeroed */
 			PUT(c, 0xc4, 0xa3, 0x7d, 0x19, reg | 0x84, 0x1f);
 		} else if (u->class == HOSTOP_YMM) { /* vinsertf128 $1 */
-			PUT(c, 0xc4, 0xa3, (uint8_t)((~u->host & 15) << 3 | 5), 0x18, reg | 0x84, 0x1f);
+			PUT(c, 0xc4, 0xa3, (uint8_t)((~u->host & 15) << 3 | 5), 0x18, reg | 0x84,
+			    0x1f);
 		} else {
 			break;
 		}
@@ -169,7 +170,8 @@ static void make_x87(struct code *c, const struct hostop_plan *p, uint64_t at)
 static bool uses_fixed_rdx(const struct hostop_plan *p)
 {
 	for (unsigned int k = 0; k < p->nr_uses; k++)
-		if (p->use[k].slot == HOSTOP_SLOTS && p->use[k].class == HOSTOP_R64 && p->use[k].host == 2)
+		if (p->use[k].slot == HOSTOP_SLOTS && p->use[k].class == HOSTOP_R64 &&
+		    p->use[k].host == 2)
 			return true;
 	return false;
 }
@@ -301,8 +303,8 @@ static void area_start(void)
 		return;
 	put32(&c, HOST_MXCSR);
 	area.abort_exit = area.rx + c.n;
-	PUT(&c, 0x0f, 0x77,					    /* emms */
-	    0x48, 0xc7, 0xc0, 0xff, 0xff, 0xff, 0xff, 0xc3);	    /* mov $-1,%rax; ret */
+	PUT(&c, 0x0f, 0x77,				     /* emms */
+	    0x48, 0xc7, 0xc0, 0xff, 0xff, 0xff, 0xff, 0xc3); /* mov $-1,%rax; ret */
 	memcpy(area.rw, c.b, c.n);
 	area.used = 64;
 	if (sigaction(SIGFPE, &sa, &area.before) < 0)
@@ -322,7 +324,8 @@ int hostop_start(struct err *err)
 {
 	pthread_once(&area_once, area_start);
 	if (area.error < 0)
-		return err_set(err, area.error, "memory for host instructions: %s", strerror(-area.error));
+		return err_set(err, area.error, "memory for host instructions: %s",
+			       strerror(-area.error));
 	return 0;
 }
 
@@ -350,7 +353,8 @@ int hostop_stub(const struct hostop_plan *p, const struct hostop **ret)
 			memcpy(area.rw + area.used, c.b, c.n);
 			h->plan = *p;
 			/* The standard leaves object to function pointers open; POSIX does not. */
-			memcpy(&h->entry, &(const uint8_t *){ area.rx + area.used }, sizeof(h->entry));
+			memcpy(&h->entry, &(const uint8_t *){ area.rx + area.used },
+			       sizeof(h->entry));
 			area.used = (area.used + c.n + 15) & ~UINT64_C(15);
 			h->next = *head;
 			*head = h;

@@ -36,7 +36,7 @@ static void say(struct text *t, const char *fmt, ...)
 }
 
 const char *const diff_gpr_names[16] = { "rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi",
-					   "r8",  "r9",	 "r10", "r11", "r12", "r13", "r14", "r15" };
+					 "r8",	"r9",  "r10", "r11", "r12", "r13", "r14", "r15" };
 
 static void say_bytes(struct text *t, const uint8_t *p, unsigned int n)
 {
@@ -47,8 +47,8 @@ static void say_bytes(struct text *t, const uint8_t *p, unsigned int n)
 static void diff_u64(struct text *t, const char *name, uint64_t in, uint64_t host, uint64_t guest)
 {
 	if (host != guest)
-		say(t, "#   %-8s in %016llx host %016llx engine %016llx\n", name, (unsigned long long)in,
-		    (unsigned long long)host, (unsigned long long)guest);
+		say(t, "#   %-8s in %016llx host %016llx engine %016llx\n", name,
+		    (unsigned long long)in, (unsigned long long)host, (unsigned long long)guest);
 }
 
 static void diff_vec(struct text *t, const char *name, unsigned int n, const uint8_t *in,
@@ -98,7 +98,9 @@ static void diff_memory(struct text *t, const uint8_t *h, const uint8_t *g)
 			continue;
 		if (shown++ < 12)
 			say(t, "#   memory %x host %08x engine %08x\n",
-			    off < DIFF_HOLE - DIFF_DATA ? DIFF_DATA + off : DIFF_DATA + off + 0x1000, a, b);
+			    off < DIFF_HOLE - DIFF_DATA ? DIFF_DATA + off
+							: DIFF_DATA + off + 0x1000,
+			    a, b);
 	}
 	if (shown > 12)
 		say(t, "#   ... and %u words more\n", shown - 12);
@@ -161,7 +163,8 @@ void describe(const struct diff_case *k, char *text, size_t size)
 		ZydisDecodedOperand op[ZYDIS_MAX_OPERAND_COUNT];
 		char line[128];
 
-		if (!ZYAN_SUCCESS(ZydisDecoderDecodeFull(&decoder, k->code + off, k->len - off, &zi, op))) {
+		if (!ZYAN_SUCCESS(ZydisDecoderDecodeFull(&decoder, k->code + off, k->len - off, &zi,
+							 op))) {
 			say(&t, "#   (bad)\n");
 			break;
 		}

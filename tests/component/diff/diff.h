@@ -23,15 +23,18 @@
  * Memory, at the same linear addresses on both sides (all below 2 GiB, for 32-bit code):
  */
 enum {
-	DIFF_CODE = 0x10000000,	 /* readable and executable; around it nothing */
+	DIFF_CODE = 0x10000000, /* readable and executable; around it nothing */
 	DIFF_CODE_SIZE = 0x2000,
-	DIFF_DATA = 0x20000000,	 /* writable, not executable */
+	DIFF_DATA = 0x20000000, /* writable, not executable */
 	DIFF_RW_SIZE = 0x2000,
-	DIFF_RO = DIFF_DATA + DIFF_RW_SIZE, /* a read-only page, then a hole, then a writable page */
+	DIFF_RO =
+		DIFF_DATA + DIFF_RW_SIZE, /* a read-only page, then a hole, then a writable page */
 	DIFF_HOLE = DIFF_RO + 0x1000,
 	DIFF_RW2 = DIFF_HOLE + 0x1000,
 	DIFF_DATA_SIZE = 0x4000, /* of content: RW, RW, RO, RW2 */
-	DIFF_CS64 = 0x33, DIFF_CS32 = 0x23, DIFF_DS = 0x2b,
+	DIFF_CS64 = 0x33,
+	DIFF_CS32 = 0x23,
+	DIFF_DS = 0x2b,
 	DIFF_MAX_CODE = 48,
 	DIFF_MAX_PATCHES = 4,
 };
@@ -75,10 +78,11 @@ struct diff_result {
 };
 
 /* Generator. */
-void gen_start(void);		     /* makes the table of encodings; once */
-unsigned int gen_encodings(void);    /* how many */
+void gen_start(void);		  /* makes the table of encodings; once */
+unsigned int gen_encodings(void); /* how many */
 bool gen_covers(bool is32, unsigned int mnemonic, unsigned int *isa);
-void gen_data(uint64_t seed, uint64_t block, uint8_t data[DIFF_DATA_SIZE]); /* initial memory content */
+void gen_data(uint64_t seed, uint64_t block,
+	      uint8_t data[DIFF_DATA_SIZE]); /* initial memory content */
 void gen_case(uint64_t seed, uint64_t number, int mode, const char *only, bool single,
 	      struct diff_case *ret);
 enum { DIFF_DATA_EVERY = 4096 }; /* cases that share initial memory */
@@ -101,13 +105,15 @@ void guest_run(struct guest *g, const struct diff_case *k, struct diff_result *r
 bool guest_offers(struct guest *g, unsigned int isa);
 
 /* Comparison: writes what differs into @text; false when there is a difference. */
-bool compare(const struct diff_case *k, const struct diff_result *host, const struct diff_result *guest,
-	     const uint8_t *host_data, const uint8_t *guest_data, char *text, size_t size);
+bool compare(const struct diff_case *k, const struct diff_result *host,
+	     const struct diff_result *guest, const uint8_t *host_data, const uint8_t *guest_data,
+	     char *text, size_t size);
 extern const char *const diff_gpr_names[16];
 void describe(const struct diff_case *k, char *text, size_t size);
 
 /* Why an instruction is not compared, or NULL. */
-const char *skip_reason(const ZydisDecodedInstruction *zi, const ZydisDecodedOperand *op, bool is32);
+const char *skip_reason(const ZydisDecodedInstruction *zi, const ZydisDecodedOperand *op,
+			bool is32);
 const char *skip_mnemonic_reason(unsigned int mnemonic);
 
 #endif

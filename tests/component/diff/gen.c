@@ -26,8 +26,9 @@ struct builder {
 
 static bool same_encoding(const struct encoding *a, const struct encoding *b)
 {
-	return a->mnemonic == b->mnemonic && a->len == b->len && !memcmp(a->bytes, b->bytes, a->len) &&
-	       a->is_mem == b->is_mem && (!a->fixed_reg || ((a->modrm ^ b->modrm) & 0x38) == 0) &&
+	return a->mnemonic == b->mnemonic && a->len == b->len &&
+	       !memcmp(a->bytes, b->bytes, a->len) && a->is_mem == b->is_mem &&
+	       (!a->fixed_reg || ((a->modrm ^ b->modrm) & 0x38) == 0) &&
 	       (!a->fixed_rm || ((a->modrm ^ b->modrm) & 7) == 0);
 }
 
@@ -42,7 +43,8 @@ static void add(struct builder *b, const uint8_t *bytes, unsigned int len, bool 
 	buf[len] = modrm;
 	if (!ZYAN_SUCCESS(ZydisDecoderDecodeFull(b->decoder, buf, 15, &zi, op)))
 		return;
-	if (zi.encoding != ZYDIS_INSTRUCTION_ENCODING_LEGACY && zi.encoding != ZYDIS_INSTRUCTION_ENCODING_VEX)
+	if (zi.encoding != ZYDIS_INSTRUCTION_ENCODING_LEGACY &&
+	    zi.encoding != ZYDIS_INSTRUCTION_ENCODING_VEX)
 		return;
 	/* A prefix that did nothing, or an escape byte that was an instruction of its own. */
 	if (zi.raw.modrm.offset ? zi.raw.modrm.offset != len : zi.length < len)
@@ -85,7 +87,9 @@ static void sweep_modrm(struct builder *b, const uint8_t *bytes, unsigned int le
 static void sweep(struct builder *b)
 {
 	static const uint8_t prefixes[] = { 0, 0x66, 0xf2, 0xf3 };
-	static const uint8_t escapes[][3] = { { 0 }, { 1, 0x0f }, { 2, 0x0f, 0x38 }, { 2, 0x0f, 0x3a } };
+	static const uint8_t escapes[][3] = {
+		{ 0 }, { 1, 0x0f }, { 2, 0x0f, 0x38 }, { 2, 0x0f, 0x3a }
+	};
 	uint8_t bytes[8];
 
 	for (unsigned int map = 0; map < 4; map++)
@@ -211,7 +215,8 @@ static unsigned int put_address(struct rng *r, bool is32, uint8_t *p, unsigned i
 
 static unsigned int put_encoding(struct rng *r, bool is32, const struct encoding *e, uint8_t *p)
 {
-	static const uint8_t extra[] = { 0x66, 0x67, 0xf2, 0xf3, 0x2e, 0x36, 0x3e, 0x26, 0x64, 0x65, 0xf0 };
+	static const uint8_t extra[] = { 0x66, 0x67, 0xf2, 0xf3, 0x2e, 0x36,
+					 0x3e, 0x26, 0x64, 0x65, 0xf0 };
 	unsigned int n = 0, from = 0, reg = e->modrm >> 3 & 7, rm = e->modrm & 7;
 
 	if (rng_one_in(r, 8))
@@ -228,7 +233,8 @@ static unsigned int put_encoding(struct rng *r, bool is32, const struct encoding
 		else if (!e->is_mem || rng_one_in(r, 2))
 			p[n + 1] ^= 0x20 & (uint8_t)rng_next(r);
 		if ((e->bytes[2] & 0x78) != 0x78)
-			p[n + 2] = (uint8_t)((p[n + 2] & ~0x78) | (rng_next(r) & 0x78) | (is32 ? 0x40 : 0));
+			p[n + 2] = (uint8_t)((p[n + 2] & ~0x78) | (rng_next(r) & 0x78) |
+					     (is32 ? 0x40 : 0));
 		/* the two-byte form where it can be */
 		if ((p[n + 1] & 0x7f) == 0x61 && !(p[n + 2] & 0x80) && rng_one_in(r, 2)) {
 			p[n] = 0xc5;
@@ -238,11 +244,14 @@ static unsigned int put_encoding(struct rng *r, bool is32, const struct encoding
 		}
 		n += e->len;
 	} else {
-		while (from < e->len && (e->bytes[from] == 0x66 || e->bytes[from] == 0xf2 ||
-					 e->bytes[from] == 0xf3) && from + 1 < e->len)
+		while (from < e->len &&
+		       (e->bytes[from] == 0x66 || e->bytes[from] == 0xf2 ||
+			e->bytes[from] == 0xf3) &&
+		       from + 1 < e->len)
 			p[n++] = e->bytes[from++];
 		if (!is32 && from + 1 < e->len && e->bytes[from] == 0x48)
-			p[n++] = (uint8_t)(e->bytes[from++] | (rng_one_in(r, 2) ? rng_below(r, 8) : 0));
+			p[n++] = (uint8_t)(e->bytes[from++] |
+					   (rng_one_in(r, 2) ? rng_below(r, 8) : 0));
 		else if (!is32 && rng_one_in(r, 3))
 			p[n++] = (uint8_t)(0x40 | rng_below(r, 16));
 		memcpy(p + n, e->bytes + from, e->len - from);

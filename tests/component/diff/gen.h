@@ -11,10 +11,10 @@ struct encoding {
 	uint16_t isa;
 	uint8_t bytes[5]; /* legacy: mandatory or size prefix, REX.W, escape, opcode; VEX: C4 .. opcode */
 	uint8_t len;
-	uint8_t modrm;	   /* an example */
+	uint8_t modrm; /* an example */
 	bool has_modrm, vex;
-	bool fixed_reg;	   /* ModRM.reg is part of the opcode */
-	bool fixed_rm;	   /* ModRM.rm too */
+	bool fixed_reg; /* ModRM.reg is part of the opcode */
+	bool fixed_rm;	/* ModRM.rm too */
 	bool is_mem;
 	uint8_t imm_size;
 };

@@ -11,10 +11,30 @@
 uint64_t gen_integer(struct rng *r)
 {
 	static const uint64_t edges[] = {
-		0, 1, 2, 0x7f, 0x80, 0xff, 0x7fff, 0x8000, 0xffff, 0x7fffffff, 0x80000000, 0xffffffff,
-		0x100000000, 0x7fffffffffffffff, 0x8000000000000000, UINT64_MAX, UINT64_MAX - 1,
-		0xffffffff80000000, 0x00007fffffffffff, 0x0000800000000000, 0xffff7fffffffffff,
-		0xffff800000000000, 0x5555555555555555, 0x4000000000000000,
+		0,
+		1,
+		2,
+		0x7f,
+		0x80,
+		0xff,
+		0x7fff,
+		0x8000,
+		0xffff,
+		0x7fffffff,
+		0x80000000,
+		0xffffffff,
+		0x100000000,
+		0x7fffffffffffffff,
+		0x8000000000000000,
+		UINT64_MAX,
+		UINT64_MAX - 1,
+		0xffffffff80000000,
+		0x00007fffffffffff,
+		0x0000800000000000,
+		0xffff7fffffffffff,
+		0xffff800000000000,
+		0x5555555555555555,
+		0x4000000000000000,
 	};
 
 	switch (rng_below(r, 6)) {
@@ -34,8 +54,8 @@ uint64_t gen_integer(struct rng *r)
 /* A place for an operand of @size bytes. */
 uint64_t gen_pointer(struct rng *r, unsigned int size)
 {
-	static const uint32_t edges[] = { DIFF_DATA, DIFF_DATA + 0x1000, DIFF_RO, DIFF_HOLE, DIFF_RW2,
-					  DIFF_RW2 + 0x1000 };
+	static const uint32_t edges[] = { DIFF_DATA, DIFF_DATA + 0x1000, DIFF_RO,
+					  DIFF_HOLE, DIFF_RW2,		 DIFF_RW2 + 0x1000 };
 	uint32_t align = size ? size : 16;
 
 	switch (rng_below(r, 16)) {
@@ -59,9 +79,10 @@ uint64_t gen_pointer(struct rng *r, unsigned int size)
 static uint32_t gen_f32(struct rng *r)
 {
 	static const uint32_t edges[] = {
-		0, 0x80000000, 1, 0x80000001, 0x007fffff, 0x00800000, 0x80800000, 0x3f800000, 0xbf800000,
-		0x7f7fffff, 0xff7fffff, 0x7f800000, 0xff800000, 0x7fc00000, 0xffc00000, 0x7f800001,
-		0xffbfffff, 0x4f000000, 0xcf000000, 0x5f000000, 0x3f000000, 0x40490fdb, 0x4effffff,
+		0,	    0x80000000, 1,	    0x80000001, 0x007fffff, 0x00800000,
+		0x80800000, 0x3f800000, 0xbf800000, 0x7f7fffff, 0xff7fffff, 0x7f800000,
+		0xff800000, 0x7fc00000, 0xffc00000, 0x7f800001, 0xffbfffff, 0x4f000000,
+		0xcf000000, 0x5f000000, 0x3f000000, 0x40490fdb, 0x4effffff,
 	};
 
 	if (rng_one_in(r, 2))
@@ -72,11 +93,28 @@ static uint32_t gen_f32(struct rng *r)
 static uint64_t gen_f64(struct rng *r)
 {
 	static const uint64_t edges[] = {
-		0, 0x8000000000000000, 1, 0x800fffffffffffff, 0x0010000000000000, 0x3ff0000000000000,
-		0xbff0000000000000, 0x7fefffffffffffff, 0x7ff0000000000000, 0xfff0000000000000,
-		0x7ff8000000000000, 0xfff8000000000000, 0x7ff0000000000001, 0xfff7ffffffffffff,
-		0x41e0000000000000, 0x43e0000000000000, 0xc3e0000000000000, 0x3fe0000000000000,
-		0x400921fb54442d18, 0x36a0000000000000, 0x380fffffffffffff, 0x47efffffffffffff,
+		0,
+		0x8000000000000000,
+		1,
+		0x800fffffffffffff,
+		0x0010000000000000,
+		0x3ff0000000000000,
+		0xbff0000000000000,
+		0x7fefffffffffffff,
+		0x7ff0000000000000,
+		0xfff0000000000000,
+		0x7ff8000000000000,
+		0xfff8000000000000,
+		0x7ff0000000000001,
+		0xfff7ffffffffffff,
+		0x41e0000000000000,
+		0x43e0000000000000,
+		0xc3e0000000000000,
+		0x3fe0000000000000,
+		0x400921fb54442d18,
+		0x36a0000000000000,
+		0x380fffffffffffff,
+		0x47efffffffffffff,
 	};
 
 	if (rng_one_in(r, 2))
@@ -86,9 +124,11 @@ static uint64_t gen_f64(struct rng *r)
 
 static void gen_f80(struct rng *r, uint8_t b[10])
 {
-	static const uint16_t exps[] = { 0, 1, 0x3fff, 0x7ffe, 0x7fff, 0x3ffe, 0x4000, 0x403e, 0x3f80 };
+	static const uint16_t exps[] = { 0,	 1,	 0x3fff, 0x7ffe, 0x7fff,
+					 0x3ffe, 0x4000, 0x403e, 0x3f80 };
 	uint64_t m = rng_one_in(r, 2) ? UINT64_C(1) << 63 : rng_next(r);
-	uint16_t e = rng_one_in(r, 2) ? exps[rng_below(r, 9)] : (uint16_t)(0x3fff + rng_below(r, 128) - 64);
+	uint16_t e = rng_one_in(r, 2) ? exps[rng_below(r, 9)]
+				      : (uint16_t)(0x3fff + rng_below(r, 128) - 64);
 
 	if (rng_one_in(r, 6))
 		m = rng_one_in(r, 2) ? 0 : rng_next(r);
@@ -153,7 +193,7 @@ static void gen_fpu(struct rng *r, struct cpu_fpu *f)
 	if (rng_one_in(r, 4))
 		f->fsw |= rng_next(r) & 0x7f;
 	if (!rng_one_in(r, 16)) /* mostly nothing pending */
-		f->fsw &= (uint16_t)~(~f->fcw & 0x3f);
+		f->fsw &= (uint16_t) ~(~f->fcw & 0x3f);
 	if (f->fsw & ~f->fcw & 0x3f)
 		f->fsw |= 0x8080;
 	f->ftw = rng_one_in(r, 3) ? (uint8_t)rng_next(r) : rng_one_in(r, 2) ? 0xff : 0x7e;
@@ -180,7 +220,8 @@ static void gen_initial_state(struct rng *r, struct cpu_fpu *f)
 void gen_registers(struct rng *r, struct diff_case *k)
 {
 	for (unsigned int n = 0; n < 16; n++)
-		k->gpr[n] = rng_one_in(r, 3) ? gen_pointer(r, 1u << rng_below(r, 6)) : gen_integer(r);
+		k->gpr[n] = rng_one_in(r, 3) ? gen_pointer(r, 1u << rng_below(r, 6))
+					     : gen_integer(r);
 	k->gpr[CPU_RSP] = gen_pointer(r, 8);
 	if (!rng_one_in(r, 4)) {
 		k->gpr[CPU_RSI] = gen_pointer(r, 8);
@@ -308,7 +349,8 @@ void gen_operands(struct rng *r, struct diff_case *k, const ZydisDecodedOperand 
 			k->gpr[x] = rng_below(r, 64) - 32;
 		if (x >= 0)
 			index = k->gpr[x];
-		base = target - index * m->scale - (m->disp.has_displacement ? (uint64_t)m->disp.value : 0);
+		base = target - index * m->scale -
+		       (m->disp.has_displacement ? (uint64_t)m->disp.value : 0);
 		if (m->segment == ZYDIS_REGISTER_FS)
 			base -= k->fs_base;
 		if (m->segment == ZYDIS_REGISTER_GS)
@@ -331,11 +373,14 @@ void gen_operands(struct rng *r, struct diff_case *k, const ZydisDecodedOperand 
 				    k->zi.mnemonic == ZYDIS_MNEMONIC_VPGATHERQQ;
 
 			for (unsigned int e = 0; e < 8; e++) {
-				uint8_t *p = e < 4 ? k->fpu.xmm[v] + 4 * e : k->fpu.ymm_hi[v] + 4 * (e - 4);
-				uint32_t small = rng_below(r, rng_one_in(r, 16) ? 0x4000 : 256) - 64;
+				uint8_t *p = e < 4 ? k->fpu.xmm[v] + 4 * e
+						   : k->fpu.ymm_hi[v] + 4 * (e - 4);
+				uint32_t small =
+					rng_below(r, rng_one_in(r, 16) ? 0x4000 : 256) - 64;
 
-				put_le32(p, wide && (e & 1) ? (get_le32(p - 4) >> 31 ? UINT32_MAX : 0)
-							    : small);
+				put_le32(p, wide && (e & 1)
+						    ? (get_le32(p - 4) >> 31 ? UINT32_MAX : 0)
+						    : small);
 			}
 		}
 		wanted_contents(r, k, target);

@@ -21,15 +21,33 @@
 
 enum {
 	RAM_SIZE = 0x200000,
-	GPA_PML4 = 0x1000, GPA_PDPT = 0x2000, GPA_PD = 0x3000, GPA_PT_CODE = 0x4000, GPA_PT_DATA = 0x5000,
-	GPA_PDPT_K = 0x6000, GPA_PD_K = 0x7000, GPA_HANDLERS = 0x8000, GPA_IDT = 0x9000, GPA_GDT = 0xa000,
-	GPA_TSS = 0xb000, GPA_STACK_TOP = 0x10000, GPA_CODE = 0x100000,
+	GPA_PML4 = 0x1000,
+	GPA_PDPT = 0x2000,
+	GPA_PD = 0x3000,
+	GPA_PT_CODE = 0x4000,
+	GPA_PT_DATA = 0x5000,
+	GPA_PDPT_K = 0x6000,
+	GPA_PD_K = 0x7000,
+	GPA_HANDLERS = 0x8000,
+	GPA_IDT = 0x9000,
+	GPA_GDT = 0xa000,
+	GPA_TSS = 0xb000,
+	GPA_STACK_TOP = 0x10000,
+	GPA_CODE = 0x100000,
 	GPA_DATA = GPA_CODE + DIFF_CODE_SIZE,
 	HANDLER_SIZE = 8,
 };
 #define KERNEL UINT64_C(0xffff800000000000)
 #define PTE_NX (UINT64_C(1) << 63)
-enum { PTE_P = 1, PTE_W = 2, PTE_U = 4, PTE_A = 0x20, PTE_D = 0x40, PTE_PS = 0x80, PTE_AD = PTE_A | PTE_D };
+enum {
+	PTE_P = 1,
+	PTE_W = 2,
+	PTE_U = 4,
+	PTE_A = 0x20,
+	PTE_D = 0x40,
+	PTE_PS = 0x80,
+	PTE_AD = PTE_A | PTE_D
+};
 
 struct guest {
 	uint8_t *ram;
@@ -80,8 +98,12 @@ static void eoi(void *arg, uint8_t vector)
 }
 
 static const struct cpu_machine_ops ops = {
-	.pio_in = pio_in, .pio_out = pio_out, .mmio_read = mmio_read, .mmio_write = mmio_write,
-	.extint_ack = extint_ack, .eoi = eoi,
+	.pio_in = pio_in,
+	.pio_out = pio_out,
+	.mmio_read = mmio_read,
+	.mmio_write = mmio_write,
+	.extint_ack = extint_ack,
+	.eoi = eoi,
 };
 
 static void put_pte(struct guest *g, uint32_t table, uint64_t index, uint64_t pte)
@@ -147,13 +169,15 @@ static void make_state(struct guest *g)
 	cpu_get_state(g->cpu, s);
 	s->cr0 = CR0_PE | CR0_MP | CR0_ET | CR0_NE | CR0_WP | CR0_AM | CR0_PG;
 	s->cr3 = GPA_PML4;
-	s->cr4 = CR4_DE | CR4_PAE | CR4_PGE | CR4_OSFXSR | CR4_OSXMMEXCPT | CR4_OSXSAVE | CR4_FSGSBASE;
+	s->cr4 = CR4_DE | CR4_PAE | CR4_PGE | CR4_OSFXSR | CR4_OSXMMEXCPT | CR4_OSXSAVE |
+		 CR4_FSGSBASE;
 	s->efer = EFER_SCE | EFER_LME | EFER_LMA | EFER_NXE;
 	s->xcr0 = 7;
 	s->gdtr = (struct cpu_dtable){ KERNEL + GPA_GDT, 0x7f };
 	s->idtr = (struct cpu_dtable){ KERNEL + GPA_IDT, 0xfff };
-	s->tr = (struct cpu_seg){ .base = KERNEL + GPA_TSS, .limit = 0x67, .sel = 0x40,
-				  .attr = 0xb | SEG_P };
+	s->tr = (struct cpu_seg){
+		.base = KERNEL + GPA_TSS, .limit = 0x67, .sel = 0x40, .attr = 0xb | SEG_P
+	};
 	s->ldtr = (struct cpu_seg){ 0 };
 	for (unsigned int k = 0; k < CPU_NR_SEGS; k++)
 		s->seg[k] = (struct cpu_seg){ .limit = UINT32_MAX, .sel = DIFF_DS, .attr = 0xcf3 };
@@ -178,8 +202,14 @@ struct guest *guest_new(const char **why)
 	static struct err err;
 	struct guest *g = mem_new(sizeof(*g));
 	struct cpu_group_config cfg = {
-		.nr_cpus = 1, .engine = CPU_ENGINE_INTERP, .model = "host", .mem = &g->mem,
-		.timers = &g->timers, .clock = clock_real(), .ops = &ops, .arg = g,
+		.nr_cpus = 1,
+		.engine = CPU_ENGINE_INTERP,
+		.model = "host",
+		.mem = &g->mem,
+		.timers = &g->timers,
+		.clock = clock_real(),
+		.ops = &ops,
+		.arg = g,
 	};
 
 	g->ram = mmap(NULL, RAM_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -188,7 +218,8 @@ struct guest *guest_new(const char **why)
 		return NULL;
 	}
 	g->mem.nr = 1;
-	g->mem.region[0] = (struct physmem_region){ .size = RAM_SIZE, .hva = g->ram, .page_flags = g->flags };
+	g->mem.region[0] =
+		(struct physmem_region){ .size = RAM_SIZE, .hva = g->ram, .page_flags = g->flags };
 	timerq_init(&g->timers, clock_real());
 	if (cpu_group_new(&cfg, &g->grp, &err) < 0) {
 		*why = err_text(&err);

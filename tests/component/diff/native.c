@@ -47,7 +47,8 @@ static struct cpu_fpu image __attribute__((aligned(64)));
 
 static void *map_at(uint64_t at, size_t size, int prot, int fd, off_t off)
 {
-	return mmap((void *)at, size, prot, MAP_SHARED | MAP_FIXED_NOREPLACE | MAP_POPULATE, fd, off);
+	return mmap((void *)at, size, prot, MAP_SHARED | MAP_FIXED_NOREPLACE | MAP_POPULATE, fd,
+		    off);
 }
 
 static int map_memory(struct native *n)
@@ -65,10 +66,11 @@ static int map_memory(struct native *n)
 	n->code = alias;
 	n->data = alias + DIFF_CODE_SIZE;
 	if (map_at(DIFF_CODE, DIFF_CODE_SIZE, PROT_READ | PROT_EXEC, fd, 0) == MAP_FAILED ||
-	    map_at(DIFF_DATA, DIFF_RW_SIZE, PROT_READ | PROT_WRITE, fd, DIFF_CODE_SIZE) == MAP_FAILED ||
+	    map_at(DIFF_DATA, DIFF_RW_SIZE, PROT_READ | PROT_WRITE, fd, DIFF_CODE_SIZE) ==
+		    MAP_FAILED ||
 	    map_at(DIFF_RO, 0x1000, PROT_READ, fd, DIFF_CODE_SIZE + DIFF_RW_SIZE) == MAP_FAILED ||
-	    map_at(DIFF_RW2, 0x1000, PROT_READ | PROT_WRITE, fd, DIFF_CODE_SIZE + DIFF_RW_SIZE + 0x1000) ==
-		    MAP_FAILED)
+	    map_at(DIFF_RW2, 0x1000, PROT_READ | PROT_WRITE, fd,
+		   DIFF_CODE_SIZE + DIFF_RW_SIZE + 0x1000) == MAP_FAILED)
 		return -errno;
 	close(fd);
 	return 0;
@@ -158,11 +160,14 @@ void native_caught(int sig, siginfo_t *info, void *context)
 
 void native_run(const struct diff_case *k, struct diff_result *ret)
 {
-	struct native_frame f = { .rip = k->rip, .rflags = k->rflags, .fs_base = k->fs_base,
-				  .gs_base = k->gs_base, .cs = k->is32 ? DIFF_CS32 : DIFF_CS64,
+	struct native_frame f = { .rip = k->rip,
+				  .rflags = k->rflags,
+				  .fs_base = k->fs_base,
+				  .gs_base = k->gs_base,
+				  .cs = k->is32 ? DIFF_CS32 : DIFF_CS64,
 				  .xsave = &image };
 	static const struct itimerval limit = { .it_value = { .tv_usec = 500000 },
-							.it_interval = { .tv_usec = 500000 } };
+						.it_interval = { .tv_usec = 500000 } };
 	static unsigned int armed;
 
 	memcpy(f.gpr, k->gpr, sizeof(f.gpr));

@@ -10,8 +10,7 @@
  * the test's: first of all they are cleared. A signal that came while no test was running is handed to
  * native_foreign(); otherwise native_caught() saves the state, and native_enter() returns.
  */
-__asm__(
-	".text\n"
+__asm__(".text\n"
 	".globl native_enter\n"
 	".type native_enter, @function\n"
 	"native_enter:\n"

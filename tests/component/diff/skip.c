@@ -10,7 +10,10 @@ static const struct {
 	uint16_t mnemonic;
 	const char *reason;
 } table[] = {
-#define SKIP(m, why) { ZYDIS_MNEMONIC_##m, why }
+#define SKIP(m, why)                                                                               \
+	{                                                                                          \
+		ZYDIS_MNEMONIC_##m, why                                                            \
+	}
 	SKIP(SYSCALL, "enters the host's kernel"),
 	SKIP(SYSENTER, "enters the host's kernel"),
 	SKIP(SYSRET, "privileged; differs in nothing but #GP"),
