@@ -29,7 +29,7 @@ enum {
 	PT_PML4 = 0x1000,
 	PT_PDPT = 0x2000,
 	PT_PD = 0x3000,
-	PT_PT = 0x4000,	 /* the first 2 MiB in 4 KiB pages */
+	PT_PT = 0x4000, /* the first 2 MiB in 4 KiB pages */
 	IDT = 0x5000,
 	HANDLERS = 0x6000,
 	GDT = 0x7000,
@@ -43,8 +43,15 @@ enum {
 	NR_HANDLERS = 32,
 };
 
-enum { SEL_CODE64 = 0x08, SEL_DATA = 0x10, SEL_CODE32 = 0x18, SEL_CODE16 = 0x20, SEL_UCODE64 = 0x2b,
-       SEL_UDATA = 0x33, SEL_TSS = 0x38 };
+enum {
+	SEL_CODE64 = 0x08,
+	SEL_DATA = 0x10,
+	SEL_CODE32 = 0x18,
+	SEL_CODE16 = 0x20,
+	SEL_UCODE64 = 0x2b,
+	SEL_UDATA = 0x33,
+	SEL_TSS = 0x38
+};
 
 struct interp_test {
 	struct clock *clock;
@@ -144,7 +151,7 @@ static void test_tables(struct interp_test *t)
 		m[at + 1] = (uint8_t)(PORT_FAULT + k);
 		m[at + 2] = 0xf4;
 		put_le64(m + IDT + 16 * k, (at & 0xffff) | (uint64_t)SEL_CODE64 << 16 |
-					   UINT64_C(0xee00) << 32 | (at >> 16) << 48);
+						   UINT64_C(0xee00) << 32 | (at >> 16) << 48);
 	}
 }
 
@@ -203,8 +210,8 @@ static int test_setup_n(void **state, unsigned int nr_cpus)
 	memset(t->ram, 0, RAM_SIZE);
 	t->flags = calloc(RAM_SIZE / GUEST_PAGE_SIZE, 1);
 	t->mem.nr = 1;
-	t->mem.region[0] = (struct physmem_region){
-		.size = RAM_SIZE, .hva = t->ram, .page_flags = t->flags };
+	t->mem.region[0] =
+		(struct physmem_region){ .size = RAM_SIZE, .hva = t->ram, .page_flags = t->flags };
 	cfg.mem = &t->mem;
 	cfg.timers = &t->timers;
 	cfg.clock = t->clock;
@@ -253,8 +260,8 @@ _unused_ static void test_go(struct interp_test *t)
 		fail_msg("cpu_run: exit %d, %s, rip %llx", (int)exit, err_text(&err),
 			 (unsigned long long)t->s.rip);
 	if (t->vector >= 0) {
-		static const uint32_t has_error = 1u << 8 | 1u << 10 | 1u << 11 | 1u << 12 | 1u << 13 |
-						  1u << 14 | 1u << 17;
+		static const uint32_t has_error = 1u << 8 | 1u << 10 | 1u << 11 | 1u << 12 |
+						  1u << 13 | 1u << 14 | 1u << 17;
 		const uint8_t *frame = t->ram + t->s.gpr[CPU_RSP];
 
 		t->fault_error = 0;
@@ -280,22 +287,23 @@ _unused_ static void test_run(struct interp_test *t, const void *code, size_t n)
 }
 
 /* RUN(t, "add rax, rbx; inc ecx"): assembled by the compiler, for a mode with RUN_BITS(t, "32", ...). */
-#define RUN_BITS(t, bits, text)                                                                     \
-	do {                                                                                         \
-		const uint8_t *code_, *code_end_;                                                    \
-		__asm__(".pushsection .rodata\n\t.code" bits "\n\t.intel_syntax noprefix\n771: " text  \
-			"\n772:\n\t.att_syntax prefix\n\t.code64\n\t.popsection\n\t"                   \
-			"lea 771b(%%rip), %0\n\tlea 772b(%%rip), %1"                                 \
-			: "=r"(code_), "=r"(code_end_));                                             \
-		test_run(t, code_, (size_t)(code_end_ - code_));                                     \
+#define RUN_BITS(t, bits, text)                                                                    \
+	do {                                                                                       \
+		const uint8_t *code_, *code_end_;                                                  \
+		__asm__(".pushsection .rodata\n\t.code" bits                                       \
+			"\n\t.intel_syntax noprefix\n771: " text                                   \
+			"\n772:\n\t.att_syntax prefix\n\t.code64\n\t.popsection\n\t"               \
+			"lea 771b(%%rip), %0\n\tlea 772b(%%rip), %1"                               \
+			: "=r"(code_), "=r"(code_end_));                                           \
+		test_run(t, code_, (size_t)(code_end_ - code_));                                   \
 	} while (0)
 #define RUN(t, text) RUN_BITS(t, "64", text)
 
-#define assert_fault(t, vec)                                                                        \
-	do {                                                                                         \
-		assert_int_equal((t)->vector, vec);                                                  \
+#define assert_fault(t, vec)                                                                       \
+	do {                                                                                       \
+		assert_int_equal((t)->vector, vec);                                                \
 	} while (0)
 #define assert_no_fault(t) assert_int_equal((t)->vector, -1)
-#define STATUS(t) ((t)->s.rflags & RFLAGS_STATUS)
+#define STATUS(t)	   ((t)->s.rflags & RFLAGS_STATUS)
 
 #endif

@@ -49,8 +49,9 @@ static void test_jumps(void **state)
 	RUN(t, "push 1; push 2; call 2f; jmp 3f; 2: ret 16; 3: nop");
 	assert_int_equal(RSP(t), STACK);
 	begin(t);
-	RUN(t, "lea rax, [rip + 2f]; jmp rax; ud2; 2: lea rbx, [rip + 3f]; push rbx; call qword ptr [rsp]; "
-	       "jmp 4f; 3: pop rcx; mov eax, 7; jmp rcx; 4: nop");
+	RUN(t,
+	    "lea rax, [rip + 2f]; jmp rax; ud2; 2: lea rbx, [rip + 3f]; push rbx; call qword ptr [rsp]; "
+	    "jmp 4f; 3: pop rcx; mov eax, 7; jmp rcx; 4: nop");
 	assert_no_fault(t);
 	assert_int_equal(RAX(t), 7);
 }
@@ -77,10 +78,11 @@ static void test_conditions(void **state)
 	}
 	/* Each Jcc, taken and not. */
 	begin(t);
-	RUN(t, ".macro count cc, reg; j\\cc 9f; lea \\reg, [\\reg + 1]; 9:; .endm\n"
-	       "xor eax, eax; count z, rdx; count nz, rcx; count s, rcx; count ns, rdx; count p, rdx; "
-	       "count np, rcx; count l, rcx; count nl, rdx; count le, rdx; count nle, rcx; count b, rcx; "
-	       "count nb, rdx; count be, rdx; count nbe, rcx; count o, rcx; count no, rdx");
+	RUN(t,
+	    ".macro count cc, reg; j\\cc 9f; lea \\reg, [\\reg + 1]; 9:; .endm\n"
+	    "xor eax, eax; count z, rdx; count nz, rcx; count s, rcx; count ns, rdx; count p, rdx; "
+	    "count np, rcx; count l, rcx; count nl, rdx; count le, rdx; count nle, rcx; count b, rcx; "
+	    "count nb, rdx; count be, rdx; count nbe, rcx; count o, rcx; count no, rdx");
 	assert_int_equal(RDX(t), 0);
 	assert_int_equal(RCX(t), 8);
 }
@@ -160,8 +162,9 @@ static void test_push_pop(void **state)
 	assert_int_equal(RDX(t), (uint64_t)-2);
 	assert_int_equal(RSI(t), STACK);
 	begin(t);
-	RUN(t, "push 0x60; push 0x50; push 0x40; pop qword ptr [rsp]; pop rax; pop rbx; push 8; mov rsp, rsp; "
-	       "lea rcx, [rsp]; push rcx; pop rsp");
+	RUN(t,
+	    "push 0x60; push 0x50; push 0x40; pop qword ptr [rsp]; pop rax; pop rbx; push 8; mov rsp, rsp; "
+	    "lea rcx, [rsp]; push rcx; pop rsp");
 	assert_int_equal(RAX(t), 0x40);
 	assert_int_equal(RBX(t), 0x60);
 	assert_int_equal(RSP(t), STACK - 8);
@@ -172,8 +175,9 @@ static void test_push_pop(void **state)
 	assert_int_equal(RBP(t), 0x1234);
 	assert_int_equal(RSP(t), STACK);
 	begin(t);
-	RUN(t, "lea rbp, [rsp - 0x100]; mov dword ptr [rbp - 8], 0x77; enter 0, 2; mov rax, [rbp - 8]; "
-	       "mov rbx, [rbp - 16]; mov rcx, rbp");
+	RUN(t,
+	    "lea rbp, [rsp - 0x100]; mov dword ptr [rbp - 8], 0x77; enter 0, 2; mov rax, [rbp - 8]; "
+	    "mov rbx, [rbp - 16]; mov rcx, rbp");
 	assert_int_equal(RAX(t), 0x77);
 	assert_int_equal(RBX(t), RCX(t));
 }
@@ -199,7 +203,8 @@ static void test_legacy_stack(void **state)
 	for (unsigned int k = 0; k < 8; k++)
 		if (k != CPU_RSP)
 			t->s.gpr[k] = 0x100 + k;
-	RUN_BITS(t, "32", "pushad; mov eax, [esp + 12]; mov ebx, [esp]; mov [esp + 28], ebx; popad");
+	RUN_BITS(t, "32",
+		 "pushad; mov eax, [esp + 12]; mov ebx, [esp]; mov [esp + 28], ebx; popad");
 	assert_int_equal(RAX(t), 0x107);
 	assert_int_equal(RBX(t), 0x103);
 	assert_int_equal(RSP(t), STACK);
@@ -363,7 +368,8 @@ static void test_page_crossing_code(void **state)
 	page_set(t, CODE + 0x1000, 7);
 	/* Too long. */
 	begin(t);
-	RUN(t, ".byte 0x66,0x66,0x66,0x66,0x66,0x66,0x66,0x66,0x66,0x66,0x66,0x66,0x66,0x66,0x66,0x90");
+	RUN(t,
+	    ".byte 0x66,0x66,0x66,0x66,0x66,0x66,0x66,0x66,0x66,0x66,0x66,0x66,0x66,0x66,0x66,0x90");
 	assert_fault(t, 13);
 	begin(t);
 	RUN(t, ".byte 0x66,0x66,0x66,0x66,0x66,0x66,0x66,0x66,0x66,0x66,0x66,0x66,0x66,0x66,0x90");
@@ -389,13 +395,15 @@ static void test_self_modifying(void **state)
 	t->ram[CODE + 0x2000] = 0xb8;
 	put_le32(t->ram + CODE + 0x2001, 1);
 	t->ram[CODE + 0x2005] = 0xc3;
-	RUN(t, "mov edi, 0x12000; call rdi; mov ebx, eax; mov dword ptr [rdi + 1], 5; call rdi; add ebx, eax; "
-	       "lock add dword ptr [rdi + 1], 3; call rdi; add ebx, eax");
+	RUN(t,
+	    "mov edi, 0x12000; call rdi; mov ebx, eax; mov dword ptr [rdi + 1], 5; call rdi; add ebx, eax; "
+	    "lock add dword ptr [rdi + 1], 3; call rdi; add ebx, eax");
 	assert_int_equal(RBX(t), 1 + 5 + 8);
 	/* String stores and device writes are seen as well. */
 	begin(t);
-	RUN(t, "mov edi, 0x12000; call rdi; mov ebx, eax; inc rdi; mov ecx, 4; mov eax, 9; rep stosb; "
-	       "mov edi, 0x12000; call rdi; mov edx, eax");
+	RUN(t,
+	    "mov edi, 0x12000; call rdi; mov ebx, eax; inc rdi; mov ecx, 4; mov eax, 9; rep stosb; "
+	    "mov edi, 0x12000; call rdi; mov edx, eax");
 	assert_int_equal(RDX(t), 0x09090909);
 	put_le32(t->ram + CODE + 0x2001, 0);
 	assert_int_equal(physmem_write(&t->mem, CODE + 0x2001, "\x03\0\0", 4), 0);
@@ -405,8 +413,9 @@ static void test_self_modifying(void **state)
 	assert_int_equal(RBX(t), 3);
 	/* Data next to code in the same page costs nothing but a look. */
 	begin(t);
-	RUN(t, "mov ecx, 1000; 2: add [rip + 3f], ecx; dec ecx; jnz 2b; mov eax, [rip + 3f]; jmp 4f; "
-	       ".balign 256; 3: .long 0; 4: nop");
+	RUN(t,
+	    "mov ecx, 1000; 2: add [rip + 3f], ecx; dec ecx; jnz 2b; mov eax, [rip + 3f]; jmp 4f; "
+	    ".balign 256; 3: .long 0; 4: nop");
 	assert_int_equal(RAX(t), 500500);
 }
 

@@ -28,13 +28,13 @@ static void begin(struct interp_test *t, uint64_t rax, uint64_t rbx, uint64_t fl
 	t->s.rflags |= flags;
 }
 
-#define ALU(text, rax, rbx, in_flags, want, want_flags)                                             \
-	do {                                                                                         \
-		begin(t, rax, rbx, in_flags);                                                        \
-		RUN(t, text);                                                                        \
-		assert_no_fault(t);                                                                  \
-		assert_int_equal(RAX(t), want);                                                      \
-		assert_int_equal(STATUS(t), want_flags);                                             \
+#define ALU(text, rax, rbx, in_flags, want, want_flags)                                            \
+	do {                                                                                       \
+		begin(t, rax, rbx, in_flags);                                                      \
+		RUN(t, text);                                                                      \
+		assert_no_fault(t);                                                                \
+		assert_int_equal(RAX(t), want);                                                    \
+		assert_int_equal(STATUS(t), want_flags);                                           \
 	} while (0)
 
 static void test_add_sub(void **state)

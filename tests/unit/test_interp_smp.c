@@ -63,14 +63,14 @@ static void run_all(struct interp_test *t, unsigned int nr, const uint64_t *rip)
 }
 
 /* PUT(t, at, "text"): assemble to an address. */
-#define PUT(t, at, text)                                                                            \
-	do {                                                                                         \
-		const uint8_t *code_, *code_end_;                                                    \
-		__asm__(".pushsection .rodata\n\t.intel_syntax noprefix\n771: " text                  \
-			"\n772:\n\t.att_syntax prefix\n\t.popsection\n\t"                            \
-			"lea 771b(%%rip), %0\n\tlea 772b(%%rip), %1"                                 \
-			: "=r"(code_), "=r"(code_end_));                                             \
-		memcpy((t)->ram + (at), code_, (size_t)(code_end_ - code_));                         \
+#define PUT(t, at, text)                                                                           \
+	do {                                                                                       \
+		const uint8_t *code_, *code_end_;                                                  \
+		__asm__(".pushsection .rodata\n\t.intel_syntax noprefix\n771: " text               \
+			"\n772:\n\t.att_syntax prefix\n\t.popsection\n\t"                          \
+			"lea 771b(%%rip), %0\n\tlea 772b(%%rip), %1"                               \
+			: "=r"(code_), "=r"(code_end_));                                           \
+		memcpy((t)->ram + (at), code_, (size_t)(code_end_ - code_));                       \
 	} while (0)
 #define END "; mov byte ptr [rsi], 1; 8: pause; jmp 8b"
 
@@ -116,8 +116,9 @@ static void test_cross_modifying(void **state)
 	t->s.gpr[CPU_RDI] = FUNC;
 	PUT(t, FUNC, "mov eax, 0; ret");
 	PUT(t, CODE, "2: call rdi; cmp eax, 5000; jne 2b" END);
-	PUT(t, CODE_B, "xor ecx, ecx; 2: inc ecx; mov [rdi + 1], ecx; mov edx, 20; 3: dec edx; jnz 3b; "
-		       "cmp ecx, 5000; jne 2b" END);
+	PUT(t, CODE_B,
+	    "xor ecx, ecx; 2: inc ecx; mov [rdi + 1], ecx; mov edx, 20; 3: dec edx; jnz 3b; "
+	    "cmp ecx, 5000; jne 2b" END);
 	run_all(t, NR, rip);
 }
 

@@ -80,7 +80,8 @@ static void aa(struct cpu *c, bool is_sub)
 	}
 	wr16(c, CPU_RAX * 8, ax & 0xff0f);
 	/* The others are those of the 16-bit addition or subtraction, before AL is cut. */
-	flags |= (ax & 0x8000 ? RFLAGS_SF : 0) | (ax ? 0 : RFLAGS_ZF) | (of & 0x8000 ? RFLAGS_OF : 0);
+	flags |= (ax & 0x8000 ? RFLAGS_SF : 0) | (ax ? 0 : RFLAGS_ZF) |
+		 (of & 0x8000 ? RFLAGS_OF : 0);
 	status_put(c, flags | (__builtin_parity(ax & 0xff) ? 0 : RFLAGS_PF));
 }
 
@@ -114,11 +115,11 @@ static void aad(struct cpu *c, const struct insn *i)
 			      overflow8(a, v, b, false));
 }
 
-#define SIMPLE(fn_name)                                                                             \
-	static int bind_##fn_name(const struct dec *d, struct insn *i)                               \
-	{                                                                                            \
-		i->fn = fn_name;                                                                     \
-		return 0;                                                                            \
+#define SIMPLE(fn_name)                                                                            \
+	static int bind_##fn_name(const struct dec *d, struct insn *i)                             \
+	{                                                                                          \
+		i->fn = fn_name;                                                                   \
+		return 0;                                                                          \
 	}
 SIMPLE(daa)
 SIMPLE(das)
@@ -128,8 +129,11 @@ SIMPLE(aam)
 SIMPLE(aad)
 
 const struct interp_op interp_ops_bcd[] = {
-	{ ZYDIS_MNEMONIC_DAA, bind_daa }, { ZYDIS_MNEMONIC_DAS, bind_das },
-	{ ZYDIS_MNEMONIC_AAA, bind_aaa }, { ZYDIS_MNEMONIC_AAS, bind_aas },
-	{ ZYDIS_MNEMONIC_AAM, bind_aam }, { ZYDIS_MNEMONIC_AAD, bind_aad },
+	{ ZYDIS_MNEMONIC_DAA, bind_daa },
+	{ ZYDIS_MNEMONIC_DAS, bind_das },
+	{ ZYDIS_MNEMONIC_AAA, bind_aaa },
+	{ ZYDIS_MNEMONIC_AAS, bind_aas },
+	{ ZYDIS_MNEMONIC_AAM, bind_aam },
+	{ ZYDIS_MNEMONIC_AAD, bind_aad },
 	{ 0, NULL },
 };

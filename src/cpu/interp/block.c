@@ -89,8 +89,10 @@ static bool is_sensitive(ZydisMnemonic m)
 	case ZYDIS_MNEMONIC_XGETBV:
 	case ZYDIS_MNEMONIC_IRET:
 	case ZYDIS_MNEMONIC_IRETD:
-	case ZYDIS_MNEMONIC_IRETQ: return true;
-	default: return false;
+	case ZYDIS_MNEMONIC_IRETQ:
+		return true;
+	default:
+		return false;
 	}
 }
 
@@ -136,8 +138,8 @@ static void decode_slowly(struct cpu *c, struct block *b)
 	while (r == DEC_MORE) {
 		if (cs_left(c, n + 1) <= n)
 			cpu_raise_err(c, VEC_GP, 0);
-		buf[n] = mem_fetch_byte(c, c->mode == CPU_MODE_64 ? c->st.rip + n :
-								    (uint32_t)(block_lin(c) + n));
+		buf[n] = mem_fetch_byte(c, c->mode == CPU_MODE_64 ? c->st.rip + n
+								  : (uint32_t)(block_lin(c) + n));
 		r = dec_insn(c, &x->dec, buf, ++n, &b->insn[0]);
 	}
 	memcpy(b->bytes, buf, n);
@@ -226,8 +228,8 @@ static void unlink_block(struct block_cache *x, struct block *b)
  */
 static bool revive(struct cpu *c, struct block *b, _Atomic uint8_t *flags)
 {
-	uint32_t generation = code_page_cover(c, b->page, (uintptr_t)b->host & GUEST_PAGE_MASK,
-					      b->len, flags);
+	uint32_t generation =
+		code_page_cover(c, b->page, (uintptr_t)b->host & GUEST_PAGE_MASK, b->len, flags);
 
 	if (memcmp(b->bytes, b->host, b->len) != 0)
 		return false;
@@ -263,8 +265,8 @@ static struct block *lookup(struct cpu *c, const uint8_t *host, _Atomic uint8_t 
 		b = b->next;
 	if (!b || !block_in_limit(c, b))
 		return NULL;
-	if (likely(!b->crosses ? block_fresh(b) || revive(c, b, flags) :
-				 block_fresh(b) && crossing_fresh(c, b)))
+	if (likely(!b->crosses ? block_fresh(b) || revive(c, b, flags)
+			       : block_fresh(b) && crossing_fresh(c, b)))
 		return b;
 	unlink_block(x, b);
 	return NULL;
@@ -273,7 +275,8 @@ static struct block *lookup(struct cpu *c, const uint8_t *host, _Atomic uint8_t 
 /* An instruction that ends in the next page: kept with the generations of both. */
 static struct block *decode_crossing(struct cpu *c, struct block *b, _Atomic uint8_t *flags)
 {
-	unsigned int first = (unsigned int)(GUEST_PAGE_SIZE - ((uintptr_t)b->host & GUEST_PAGE_MASK));
+	unsigned int first =
+		(unsigned int)(GUEST_PAGE_SIZE - ((uintptr_t)b->host & GUEST_PAGE_MASK));
 	_Atomic uint8_t *flags2 = NULL;
 
 	/* The first decoding only finds how far the instruction goes, and raises what fetching raises. */
@@ -284,7 +287,8 @@ static struct block *decode_crossing(struct cpu *c, struct block *b, _Atomic uin
 	if (!b->host2)
 		return b;
 	b->page2 = code_page_get(c->grp->code, b->host2);
-	b->generation = code_page_cover(c, b->page, (uintptr_t)b->host & GUEST_PAGE_MASK, first, flags);
+	b->generation =
+		code_page_cover(c, b->page, (uintptr_t)b->host & GUEST_PAGE_MASK, first, flags);
 	b->generation2 = code_page_cover(c, b->page2, 0, b->len - first, flags2);
 	b->crosses = true;
 	decode_slowly(c, b);

@@ -60,15 +60,15 @@ void code_written_group(struct cpu_group *grp, const struct physmem_region *r, u
 enum { BLOCK_MAX_INSNS = 64, INSN_MAX_LEN = 15 };
 
 struct block {
-	const uint8_t *host;  /* first byte */
+	const uint8_t *host; /* first byte */
 	struct code_page *page;
 	uint32_t generation;
-	uint8_t mode;	      /* block_mode() */
-	uint8_t nr;	      /* instructions */
+	uint8_t mode; /* block_mode() */
+	uint8_t nr;   /* instructions */
 	uint8_t nr_sensitive, nr_privileged;
-	uint16_t len;	      /* bytes */
-	bool crosses;	      /* its only instruction ends in the next page */
-	struct block *next;   /* in the hash chain */
+	uint16_t len;	       /* bytes */
+	bool crosses;	       /* its only instruction ends in the next page */
+	struct block *next;    /* in the hash chain */
 	struct block *succ[2]; /* blocks of the same page that came after this one */
 
 	/* Second page, when it crosses. */
@@ -76,7 +76,7 @@ struct block {
 	struct code_page *page2;
 	uint32_t generation2;
 
-	uint8_t *bytes;	      /* what was decoded: to see whether a write changed it */
+	uint8_t *bytes; /* what was decoded: to see whether a write changed it */
 	struct insn insn[];
 };
 
@@ -91,12 +91,12 @@ struct jump_entry {
 struct block_cache {
 	const struct block *running; /* for the statistics when a fault cuts it short; NULL: none */
 	uint64_t running_rip;	     /* where it began */
-	uint64_t epoch;		     /* counts block_cache_drop(): pointers to blocks are from one */
+	uint64_t epoch; /* counts block_cache_drop(): pointers to blocks are from one */
 	struct jump_entry jump[JUMP_SIZE];
 	struct block *hash[HASH_SIZE];
 	uint8_t *arena;
 	size_t arena_used;
-	struct block *scratch;	    /* the block of code that cannot be kept */
+	struct block *scratch; /* the block of code that cannot be kept */
 	struct dec dec;
 };
 

@@ -108,7 +108,8 @@ uint32_t code_page_cover(struct cpu *c, struct code_page *page, unsigned int off
 {
 	struct code_map *map = c->grp->code;
 	uint64_t pieces = pieces_of(off, len);
-	uint32_t generation = atomic_load(&page->generation); /* before the bits: see page_written() */
+	uint32_t generation =
+		atomic_load(&page->generation); /* before the bits: see page_written() */
 
 	if (!flags || (atomic_load(&page->pieces) & pieces) == pieces)
 		return generation;

@@ -54,10 +54,10 @@ static void decoders_make(void)
 
 static const ZydisDecoder *decoder_of(const struct cpu *c)
 {
-	unsigned int kind = c->mode == CPU_MODE_64  ? DEC_LONG64 :
-			    c->mode == CPU_MODE_32  ? DEC_LEGACY32 :
-			    c->protected_mode	    ? DEC_LEGACY16 :
-						      DEC_REAL16;
+	unsigned int kind = c->mode == CPU_MODE_64   ? DEC_LONG64
+			    : c->mode == CPU_MODE_32 ? DEC_LEGACY32
+			    : c->protected_mode	     ? DEC_LEGACY16
+						     : DEC_REAL16;
 
 	return &decoders[kind][cpuid_has_isa(&c->grp->cpuid, ZYDIS_ISA_SET_LZCNT)]
 			[cpuid_has_isa(&c->grp->cpuid, ZYDIS_ISA_SET_BMI1)];
@@ -68,10 +68,10 @@ static const ZydisDecoder *decoder_of(const struct cpu *c)
 static void table_make(void)
 {
 	static const struct interp_op *const tables[] = {
-		interp_ops_alu,	  interp_ops_mov,     interp_ops_flow, interp_ops_string,
-		interp_ops_bit,	  interp_ops_atomic,  interp_ops_bcd,  interp_ops_stack,
-		interp_ops_shift, interp_ops_muldiv,  interp_ops_seg,  interp_ops_far,
-		interp_ops_syscall, interp_ops_cr,    interp_ops_msr,  interp_ops_io,
+		interp_ops_alu,	    interp_ops_mov,    interp_ops_flow, interp_ops_string,
+		interp_ops_bit,	    interp_ops_atomic, interp_ops_bcd,	interp_ops_stack,
+		interp_ops_shift,   interp_ops_muldiv, interp_ops_seg,	interp_ops_far,
+		interp_ops_syscall, interp_ops_cr,     interp_ops_msr,	interp_ops_io,
 		interp_ops_sysmisc, interp_ops_fpu,
 	};
 
@@ -118,17 +118,24 @@ static uint8_t addr_slot(ZydisRegister reg)
 uint8_t dec_segment(const struct dec *d, ZydisRegister reg)
 {
 	switch (reg) {
-	case ZYDIS_REGISTER_FS: return CPU_FS;
-	case ZYDIS_REGISTER_GS: return CPU_GS;
-	default: break;
+	case ZYDIS_REGISTER_FS:
+		return CPU_FS;
+	case ZYDIS_REGISTER_GS:
+		return CPU_GS;
+	default:
+		break;
 	}
 	if (d->mode == CPU_MODE_64)
 		return SEG_FLAT;
 	switch (reg) {
-	case ZYDIS_REGISTER_ES: return CPU_ES;
-	case ZYDIS_REGISTER_CS: return CPU_CS;
-	case ZYDIS_REGISTER_SS: return CPU_SS;
-	default: return CPU_DS;
+	case ZYDIS_REGISTER_ES:
+		return CPU_ES;
+	case ZYDIS_REGISTER_CS:
+		return CPU_CS;
+	case ZYDIS_REGISTER_SS:
+		return CPU_SS;
+	default:
+		return CPU_DS;
 	}
 }
 
@@ -188,7 +195,7 @@ static void fill_prefixes(const struct dec *d, struct insn *i)
 		uint8_t p = d->zi.raw.prefixes[k].value;
 
 		if (p == 0xf2 || p == 0xf3) {
-			i->flags &= (uint8_t)~(INSN_REP | INSN_REPNE);
+			i->flags &= (uint8_t) ~(INSN_REP | INSN_REPNE);
 			i->flags |= p == 0xf3 ? INSN_REP : INSN_REPNE;
 		}
 	}
@@ -224,8 +231,10 @@ static bool ends_block(const ZydisDecodedInstruction *zi)
 	case ZYDIS_CATEGORY_RET:
 	case ZYDIS_CATEGORY_INTERRUPT:
 	case ZYDIS_CATEGORY_SYSCALL:
-	case ZYDIS_CATEGORY_SYSRET: return true;
-	default: return zi->meta.branch_type != ZYDIS_BRANCH_TYPE_NONE;
+	case ZYDIS_CATEGORY_SYSRET:
+		return true;
+	default:
+		return zi->meta.branch_type != ZYDIS_BRANCH_TYPE_NONE;
 	}
 }
 

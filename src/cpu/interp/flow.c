@@ -190,16 +190,16 @@ static int bind_ret(const struct dec *d, struct insn *i)
 /* --- conditional jumps -------------------------------------------------------------------------- */
 
 #define F(flag) ((c->st.rflags & RFLAGS_##flag) != 0)
-#define JCC(cc, condition)                                                                          \
-	static void jcc64_##cc(struct cpu *c, const struct insn *i)                                  \
-	{                                                                                            \
-		if (condition)                                                                       \
-			jump64(c, c->st.rip + i->imm);                                               \
-	}                                                                                            \
-	static void jcc_##cc(struct cpu *c, const struct insn *i)                                    \
-	{                                                                                            \
-		if (condition)                                                                       \
-			cpu_jump_near(c, c->st.rip + i->imm, i->opsize);                             \
+#define JCC(cc, condition)                                                                         \
+	static void jcc64_##cc(struct cpu *c, const struct insn *i)                                \
+	{                                                                                          \
+		if (condition)                                                                     \
+			jump64(c, c->st.rip + i->imm);                                             \
+	}                                                                                          \
+	static void jcc_##cc(struct cpu *c, const struct insn *i)                                  \
+	{                                                                                          \
+		if (condition)                                                                     \
+			cpu_jump_near(c, c->st.rip + i->imm, i->opsize);                           \
 	}
 JCC(o, F(OF))
 JCC(no, !F(OF))
@@ -221,10 +221,12 @@ JCC(nle, !F(ZF) && F(SF) == F(OF))
 static int bind_jcc(const struct dec *d, struct insn *i)
 {
 	static interp_fn *const fns[16][2] = {
-		{ jcc_o, jcc64_o }, { jcc_no, jcc64_no }, { jcc_b, jcc64_b }, { jcc_nb, jcc64_nb },
-		{ jcc_z, jcc64_z }, { jcc_nz, jcc64_nz }, { jcc_be, jcc64_be }, { jcc_nbe, jcc64_nbe },
-		{ jcc_s, jcc64_s }, { jcc_ns, jcc64_ns }, { jcc_p, jcc64_p }, { jcc_np, jcc64_np },
-		{ jcc_l, jcc64_l }, { jcc_nl, jcc64_nl }, { jcc_le, jcc64_le }, { jcc_nle, jcc64_nle },
+		{ jcc_o, jcc64_o },	{ jcc_no, jcc64_no },	{ jcc_b, jcc64_b },
+		{ jcc_nb, jcc64_nb },	{ jcc_z, jcc64_z },	{ jcc_nz, jcc64_nz },
+		{ jcc_be, jcc64_be },	{ jcc_nbe, jcc64_nbe }, { jcc_s, jcc64_s },
+		{ jcc_ns, jcc64_ns },	{ jcc_p, jcc64_p },	{ jcc_np, jcc64_np },
+		{ jcc_l, jcc64_l },	{ jcc_nl, jcc64_nl },	{ jcc_le, jcc64_le },
+		{ jcc_nle, jcc64_nle },
 	};
 
 	narrow_branch(d, i);
@@ -300,18 +302,18 @@ static void bound(struct cpu *c, const struct insn *i)
 		cpu_raise(c, VEC_BR);
 }
 
-#define SIMPLE(fn_name)                                                                             \
-	static int bind_##fn_name(const struct dec *d, struct insn *i)                               \
-	{                                                                                            \
-		i->fn = fn_name;                                                                     \
-		return 0;                                                                            \
+#define SIMPLE(fn_name)                                                                            \
+	static int bind_##fn_name(const struct dec *d, struct insn *i)                             \
+	{                                                                                          \
+		i->fn = fn_name;                                                                   \
+		return 0;                                                                          \
 	}
-#define NARROW(fn_name)                                                                             \
-	static int bind_##fn_name(const struct dec *d, struct insn *i)                               \
-	{                                                                                            \
-		narrow_branch(d, i);                                                                 \
-		i->fn = fn_name;                                                                     \
-		return 0;                                                                            \
+#define NARROW(fn_name)                                                                            \
+	static int bind_##fn_name(const struct dec *d, struct insn *i)                             \
+	{                                                                                          \
+		narrow_branch(d, i);                                                               \
+		i->fn = fn_name;                                                                   \
+		return 0;                                                                          \
 	}
 NARROW(jrcxz)
 NARROW(loop)
@@ -333,7 +335,10 @@ SIMPLE(int1)
 SIMPLE(into)
 SIMPLE(bound)
 
-#define OP(mnemonic, bind) { ZYDIS_MNEMONIC_##mnemonic, bind }
+#define OP(mnemonic, bind)                                                                         \
+	{                                                                                          \
+		ZYDIS_MNEMONIC_##mnemonic, bind                                                    \
+	}
 /* clang-format off */
 const struct interp_op interp_ops_flow[] = {
 	OP(JMP, bind_jmp), OP(CALL, bind_call), OP(RET, bind_ret),

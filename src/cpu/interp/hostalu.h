@@ -24,20 +24,20 @@ static inline void flags_put(struct cpu *c, uint32_t ax)
 		       (ax & 0xff) << 11;
 }
 
-#define FLAGS_OUT "seto %%al\n\tlahf"		   /* after the instruction; AX = flags */
-#define FLAGS_IN  "addb $0x7f, %%al\n\tsahf\n\t"   /* before it: AX = flags_ax() */
+#define FLAGS_OUT "seto %%al\n\tlahf"		 /* after the instruction; AX = flags */
+#define FLAGS_IN  "addb $0x7f, %%al\n\tsahf\n\t" /* before it: AX = flags_ax() */
 #define CARRY_IN  "btl $0, %k[rf]\n\t"
 
 /* --- registers by byte offset ------------------------------------------------------------------- */
 
-#define REG_DEFINE(bits, stored)                                                                    \
-	static inline uint##bits##_t rd##bits(struct cpu *c, unsigned int off)                       \
-	{                                                                                            \
-		return *(uint##bits##_t *)(void *)reg_ptr(c, off);                                   \
-	}                                                                                            \
-	static inline void wr##bits(struct cpu *c, unsigned int off, uint##bits##_t v)               \
-	{                                                                                            \
-		*(stored *)(void *)reg_ptr(c, off) = v;                                              \
+#define REG_DEFINE(bits, stored)                                                                   \
+	static inline uint##bits##_t rd##bits(struct cpu *c, unsigned int off)                     \
+	{                                                                                          \
+		return *(uint##bits##_t *)(void *)reg_ptr(c, off);                                 \
+	}                                                                                          \
+	static inline void wr##bits(struct cpu *c, unsigned int off, uint##bits##_t v)             \
+	{                                                                                          \
+		*(stored *)(void *)reg_ptr(c, off) = v;                                            \
 	}
 REG_DEFINE(8, uint8_t)
 REG_DEFINE(16, uint16_t)
@@ -51,14 +51,14 @@ static inline unsigned int insn_how(const struct insn *i)
 }
 
 /* Memory operand of 8, 16, 32 or 64 bits: read, read in order to write, write. */
-#define OPMEM_DEFINE(bits)                                                                          \
-	static inline uint##bits##_t ldm##bits(struct cpu *c, const struct insn *i)                  \
-	{                                                                                            \
-		return ld##bits(c, insn_lin(c, i, bits / 8, false), insn_how(i));                    \
-	}                                                                                            \
-	static inline void stm##bits(struct cpu *c, const struct insn *i, uint##bits##_t v)          \
-	{                                                                                            \
-		st##bits(c, insn_lin(c, i, bits / 8, true), v, insn_how(i));                         \
+#define OPMEM_DEFINE(bits)                                                                         \
+	static inline uint##bits##_t ldm##bits(struct cpu *c, const struct insn *i)                \
+	{                                                                                          \
+		return ld##bits(c, insn_lin(c, i, bits / 8, false), insn_how(i));                  \
+	}                                                                                          \
+	static inline void stm##bits(struct cpu *c, const struct insn *i, uint##bits##_t v)        \
+	{                                                                                          \
+		st##bits(c, insn_lin(c, i, bits / 8, true), v, insn_how(i));                       \
 	}
 OPMEM_DEFINE(8)
 OPMEM_DEFINE(16)
@@ -68,43 +68,43 @@ OPMEM_DEFINE(64)
 /* --- two operands ------------------------------------------------------------------------------- */
 
 /* host_NAMEbits(a, b, rflags, &ax): a op b. CARRY_IN as @pre for those that read CF. */
-#define HOST_BIN_SIZE(name, pre, op, bits)                                                          \
-	static inline uint##bits##_t host_##name##bits(uint##bits##_t a, uint##bits##_t b,           \
-						       uint64_t rflags, uint32_t *ret_ax)            \
-	{                                                                                            \
-		uint32_t ax = 0;                                                                     \
-                                                                                                     \
-		__asm__(pre op " %[b], %[a]\n\t" FLAGS_OUT                                           \
-			: [a] "+r"(a), "+&a"(ax)                                                     \
-			: [b] "r"(b), [rf] "r"((uint32_t)rflags)                                     \
-			: "cc");                                                                     \
-		*ret_ax = ax;                                                                        \
-		return a;                                                                            \
+#define HOST_BIN_SIZE(name, pre, op, bits)                                                         \
+	static inline uint##bits##_t host_##name##bits(uint##bits##_t a, uint##bits##_t b,         \
+						       uint64_t rflags, uint32_t *ret_ax)          \
+	{                                                                                          \
+		uint32_t ax = 0;                                                                   \
+                                                                                                   \
+		__asm__(pre op " %[b], %[a]\n\t" FLAGS_OUT                                         \
+			: [a] "+r"(a), "+&a"(ax)                                                   \
+			: [b] "r"(b), [rf] "r"((uint32_t)rflags)                                   \
+			: "cc");                                                                   \
+		*ret_ax = ax;                                                                      \
+		return a;                                                                          \
 	}
-#define HOST_BIN(name, pre)                                                                         \
-	HOST_BIN_SIZE(name, pre, #name "b", 8)                                                       \
-	HOST_BIN_SIZE(name, pre, #name "w", 16)                                                      \
-	HOST_BIN_SIZE(name, pre, #name "l", 32)                                                      \
+#define HOST_BIN(name, pre)                                                                        \
+	HOST_BIN_SIZE(name, pre, #name "b", 8)                                                     \
+	HOST_BIN_SIZE(name, pre, #name "w", 16)                                                    \
+	HOST_BIN_SIZE(name, pre, #name "l", 32)                                                    \
 	HOST_BIN_SIZE(name, pre, #name "q", 64)
 
 /* host_NAMEbits(a, rflags, &ax): op a; @pre CARRY_IN for those that keep CF. */
-#define HOST_UN_SIZE(name, pre, op, bits)                                                           \
-	static inline uint##bits##_t host_##name##bits(uint##bits##_t a, uint64_t rflags,            \
-						       uint32_t *ret_ax)                             \
-	{                                                                                            \
-		uint32_t ax = 0;                                                                     \
-                                                                                                     \
-		__asm__(pre op " %[a]\n\t" FLAGS_OUT                                                 \
-			: [a] "+&r"(a), "+&a"(ax)                                                    \
-			: [rf] "r"((uint32_t)rflags)                                                 \
-			: "cc");                                                                     \
-		*ret_ax = ax;                                                                        \
-		return a;                                                                            \
+#define HOST_UN_SIZE(name, pre, op, bits)                                                          \
+	static inline uint##bits##_t host_##name##bits(uint##bits##_t a, uint64_t rflags,          \
+						       uint32_t *ret_ax)                           \
+	{                                                                                          \
+		uint32_t ax = 0;                                                                   \
+                                                                                                   \
+		__asm__(pre op " %[a]\n\t" FLAGS_OUT                                               \
+			: [a] "+&r"(a), "+&a"(ax)                                                  \
+			: [rf] "r"((uint32_t)rflags)                                               \
+			: "cc");                                                                   \
+		*ret_ax = ax;                                                                      \
+		return a;                                                                          \
 	}
-#define HOST_UN(name, pre)                                                                          \
-	HOST_UN_SIZE(name, pre, #name "b", 8)                                                        \
-	HOST_UN_SIZE(name, pre, #name "w", 16)                                                       \
-	HOST_UN_SIZE(name, pre, #name "l", 32)                                                       \
+#define HOST_UN(name, pre)                                                                         \
+	HOST_UN_SIZE(name, pre, #name "b", 8)                                                      \
+	HOST_UN_SIZE(name, pre, #name "w", 16)                                                     \
+	HOST_UN_SIZE(name, pre, #name "l", 32)                                                     \
 	HOST_UN_SIZE(name, pre, #name "q", 64)
 
 /* --- conditions --------------------------------------------------------------------------------- */
@@ -113,8 +113,8 @@ OPMEM_DEFINE(64)
 static inline bool cond_holds(uint64_t rflags, unsigned int cc)
 {
 	static const uint8_t mask[8] = {
-		0x08, RFLAGS_CF, RFLAGS_ZF, RFLAGS_CF | RFLAGS_ZF,
-		RFLAGS_SF, RFLAGS_PF, 0x20, RFLAGS_ZF | 0x20,
+		0x08,	   RFLAGS_CF, RFLAGS_ZF, RFLAGS_CF | RFLAGS_ZF,
+		RFLAGS_SF, RFLAGS_PF, 0x20,	 RFLAGS_ZF | 0x20,
 	};
 	/* The two bits that are always 0 in the low byte stand for OF and for SF != OF. */
 	uint32_t of = (uint32_t)rflags >> 11 & 1, sf = (uint32_t)rflags >> 7 & 1;

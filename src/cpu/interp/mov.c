@@ -21,10 +21,18 @@ uint64_t reg_get(const struct cpu *c, unsigned int off, unsigned int size)
 void reg_set(struct cpu *c, unsigned int off, unsigned int size, uint64_t v)
 {
 	switch (size) {
-	case 1: wr8(c, off, (uint8_t)v); break;
-	case 2: wr16(c, off, (uint16_t)v); break;
-	case 4: wr32(c, off, (uint32_t)v); break;
-	default: wr64(c, off, v); break;
+	case 1:
+		wr8(c, off, (uint8_t)v);
+		break;
+	case 2:
+		wr16(c, off, (uint16_t)v);
+		break;
+	case 4:
+		wr32(c, off, (uint32_t)v);
+		break;
+	default:
+		wr64(c, off, v);
+		break;
 	}
 }
 
@@ -32,46 +40,49 @@ void reg_set(struct cpu *c, unsigned int off, unsigned int size, uint64_t v)
 
 enum form { FORM_RR, FORM_RM, FORM_MR, FORM_RI, FORM_MI, FORM_LOAD_ABS, FORM_STORE_ABS, NR_FORMS };
 
-#define MOV_SIZE(bits)                                                                              \
-	static void mov##bits##_rr(struct cpu *c, const struct insn *i)                              \
-	{                                                                                            \
-		wr##bits(c, i->dst, rd##bits(c, i->src));                                            \
-	}                                                                                            \
-	static void mov##bits##_rm(struct cpu *c, const struct insn *i)                              \
-	{                                                                                            \
-		wr##bits(c, i->dst, ldm##bits(c, i));                                                \
-	}                                                                                            \
-	static void mov##bits##_mr(struct cpu *c, const struct insn *i)                              \
-	{                                                                                            \
-		stm##bits(c, i, rd##bits(c, i->dst));                                                \
-	}                                                                                            \
-	static void mov##bits##_ri(struct cpu *c, const struct insn *i)                              \
-	{                                                                                            \
-		wr##bits(c, i->dst, (uint##bits##_t)i->imm);                                         \
-	}                                                                                            \
-	static void mov##bits##_mi(struct cpu *c, const struct insn *i)                              \
-	{                                                                                            \
-		stm##bits(c, i, (uint##bits##_t)i->imm);                                             \
-	}                                                                                            \
-	/* The address is an immediate of 64 bits: opcodes A0 to A3 in 64-bit mode. */               \
-	static void mov##bits##_load_abs(struct cpu *c, const struct insn *i)                        \
-	{                                                                                            \
-		uint64_t lin = seg_lin(c, i->seg, i->imm, bits / 8, false);                          \
-                                                                                                     \
-		wr##bits(c, CPU_RAX * 8, ld##bits(c, lin, 0));                                       \
-	}                                                                                            \
-	static void mov##bits##_store_abs(struct cpu *c, const struct insn *i)                       \
-	{                                                                                            \
-		uint64_t lin = seg_lin(c, i->seg, i->imm, bits / 8, true);                           \
-                                                                                                     \
-		st##bits(c, lin, rd##bits(c, CPU_RAX * 8), 0);                                       \
+#define MOV_SIZE(bits)                                                                             \
+	static void mov##bits##_rr(struct cpu *c, const struct insn *i)                            \
+	{                                                                                          \
+		wr##bits(c, i->dst, rd##bits(c, i->src));                                          \
+	}                                                                                          \
+	static void mov##bits##_rm(struct cpu *c, const struct insn *i)                            \
+	{                                                                                          \
+		wr##bits(c, i->dst, ldm##bits(c, i));                                              \
+	}                                                                                          \
+	static void mov##bits##_mr(struct cpu *c, const struct insn *i)                            \
+	{                                                                                          \
+		stm##bits(c, i, rd##bits(c, i->dst));                                              \
+	}                                                                                          \
+	static void mov##bits##_ri(struct cpu *c, const struct insn *i)                            \
+	{                                                                                          \
+		wr##bits(c, i->dst, (uint##bits##_t)i->imm);                                       \
+	}                                                                                          \
+	static void mov##bits##_mi(struct cpu *c, const struct insn *i)                            \
+	{                                                                                          \
+		stm##bits(c, i, (uint##bits##_t)i->imm);                                           \
+	}                                                                                          \
+	/* The address is an immediate of 64 bits: opcodes A0 to A3 in 64-bit mode. */             \
+	static void mov##bits##_load_abs(struct cpu *c, const struct insn *i)                      \
+	{                                                                                          \
+		uint64_t lin = seg_lin(c, i->seg, i->imm, bits / 8, false);                        \
+                                                                                                   \
+		wr##bits(c, CPU_RAX * 8, ld##bits(c, lin, 0));                                     \
+	}                                                                                          \
+	static void mov##bits##_store_abs(struct cpu *c, const struct insn *i)                     \
+	{                                                                                          \
+		uint64_t lin = seg_lin(c, i->seg, i->imm, bits / 8, true);                         \
+                                                                                                   \
+		st##bits(c, lin, rd##bits(c, CPU_RAX * 8), 0);                                     \
 	}
 MOV_SIZE(8)
 MOV_SIZE(16)
 MOV_SIZE(32)
 MOV_SIZE(64)
 
-#define MOV_ROW(form) { mov8_##form, mov16_##form, mov32_##form, mov64_##form }
+#define MOV_ROW(form)                                                                              \
+	{                                                                                          \
+		mov8_##form, mov16_##form, mov32_##form, mov64_##form                              \
+	}
 
 static int bind_mov(const struct dec *d, struct insn *i)
 {
@@ -94,9 +105,9 @@ static int bind_mov(const struct dec *d, struct insn *i)
 	else if (a == ZYDIS_OPERAND_TYPE_MEMORY)
 		form = b == ZYDIS_OPERAND_TYPE_IMMEDIATE ? FORM_MI : FORM_MR;
 	else
-		form = b == ZYDIS_OPERAND_TYPE_IMMEDIATE ? FORM_RI :
-		       b == ZYDIS_OPERAND_TYPE_MEMORY	 ? FORM_RM :
-							   FORM_RR;
+		form = b == ZYDIS_OPERAND_TYPE_IMMEDIATE ? FORM_RI
+		       : b == ZYDIS_OPERAND_TYPE_MEMORY	 ? FORM_RM
+							 : FORM_RR;
 	i->fn = fns[form][size_index(i->opsize)];
 	return 0;
 }
@@ -109,14 +120,14 @@ static int bind_movnti(const struct dec *d, struct insn *i)
 
 /* --- extensions --------------------------------------------------------------------------------- */
 
-#define EXT(name, to, from, type)                                                                   \
-	static void name##_r(struct cpu *c, const struct insn *i)                                    \
-	{                                                                                            \
-		wr##to(c, i->dst, (uint##to##_t)(type)rd##from(c, i->src));                          \
-	}                                                                                            \
-	static void name##_m(struct cpu *c, const struct insn *i)                                    \
-	{                                                                                            \
-		wr##to(c, i->dst, (uint##to##_t)(type)ldm##from(c, i));                              \
+#define EXT(name, to, from, type)                                                                  \
+	static void name##_r(struct cpu *c, const struct insn *i)                                  \
+	{                                                                                          \
+		wr##to(c, i->dst, (uint##to##_t)(type)rd##from(c, i->src));                        \
+	}                                                                                          \
+	static void name##_m(struct cpu *c, const struct insn *i)                                  \
+	{                                                                                          \
+		wr##to(c, i->dst, (uint##to##_t)(type)ldm##from(c, i));                            \
 	}
 EXT(movzx16_8, 16, 8, uint8_t)
 EXT(movzx32_8, 32, 8, uint8_t)
@@ -132,7 +143,10 @@ EXT(movsx32_16, 32, 16, int16_t)
 EXT(movsx64_16, 64, 16, int16_t)
 EXT(movsx64_32, 64, 32, int32_t)
 
-#define EXT_ROW(to, from) { to##_##from##_r, to##_##from##_m }
+#define EXT_ROW(to, from)                                                                          \
+	{                                                                                          \
+		to##_##from##_r, to##_##from##_m                                                   \
+	}
 
 /* By signedness, operand size (2, 4, 8), source size (1, 2), and whether it is memory. */
 static interp_fn *const ext_fns[2][3][2][2] = {
@@ -179,19 +193,20 @@ static int bind_movsxd(const struct dec *d, struct insn *i)
 /* --- conditions --------------------------------------------------------------------------------- */
 
 /* The memory operand is read whatever the condition, and a 32-bit register cleared above. */
-#define CMOV_SIZE(bits)                                                                             \
-	static void cmov##bits##_r(struct cpu *c, const struct insn *i)                              \
-	{                                                                                            \
-		bool holds = cond_holds(c->st.rflags, (unsigned int)i->imm);                         \
-                                                                                                     \
-		wr##bits(c, i->dst, rd##bits(c, holds ? i->src : i->dst));                           \
-	}                                                                                            \
-	static void cmov##bits##_m(struct cpu *c, const struct insn *i)                              \
-	{                                                                                            \
-		uint##bits##_t v = ldm##bits(c, i);                                                  \
-                                                                                                     \
-		wr##bits(c, i->dst,                                                                  \
-			 cond_holds(c->st.rflags, (unsigned int)i->imm) ? v : rd##bits(c, i->dst));  \
+#define CMOV_SIZE(bits)                                                                            \
+	static void cmov##bits##_r(struct cpu *c, const struct insn *i)                            \
+	{                                                                                          \
+		bool holds = cond_holds(c->st.rflags, (unsigned int)i->imm);                       \
+                                                                                                   \
+		wr##bits(c, i->dst, rd##bits(c, holds ? i->src : i->dst));                         \
+	}                                                                                          \
+	static void cmov##bits##_m(struct cpu *c, const struct insn *i)                            \
+	{                                                                                          \
+		uint##bits##_t v = ldm##bits(c, i);                                                \
+                                                                                                   \
+		wr##bits(c, i->dst,                                                                \
+			 cond_holds(c->st.rflags, (unsigned int)i->imm) ? v                        \
+									: rd##bits(c, i->dst));    \
 	}
 CMOV_SIZE(16)
 CMOV_SIZE(32)
@@ -199,9 +214,9 @@ CMOV_SIZE(64)
 
 static int bind_cmov(const struct dec *d, struct insn *i)
 {
-	static interp_fn *const fns[3][2] = {
-		{ cmov16_r, cmov16_m }, { cmov32_r, cmov32_m }, { cmov64_r, cmov64_m }
-	};
+	static interp_fn *const fns[3][2] = { { cmov16_r, cmov16_m },
+					      { cmov32_r, cmov32_m },
+					      { cmov64_r, cmov64_m } };
 
 	i->imm = d->zi.opcode & 0xf;
 	i->fn = fns[size_index(i->opsize) - 1][(i->flags & INSN_MEM) != 0];
@@ -250,13 +265,13 @@ static int bind_lea(const struct dec *d, struct insn *i)
 	return 0;
 }
 
-#define XCHG_SIZE(bits)                                                                             \
-	static void xchg##bits##_rr(struct cpu *c, const struct insn *i)                             \
-	{                                                                                            \
-		uint##bits##_t a = rd##bits(c, i->dst), b = rd##bits(c, i->src);                     \
-                                                                                                     \
-		wr##bits(c, i->dst, b);                                                              \
-		wr##bits(c, i->src, a);                                                              \
+#define XCHG_SIZE(bits)                                                                            \
+	static void xchg##bits##_rr(struct cpu *c, const struct insn *i)                           \
+	{                                                                                          \
+		uint##bits##_t a = rd##bits(c, i->dst), b = rd##bits(c, i->src);                   \
+                                                                                                   \
+		wr##bits(c, i->dst, b);                                                            \
+		wr##bits(c, i->src, a);                                                            \
 	}
 XCHG_SIZE(8)
 XCHG_SIZE(16)
@@ -300,14 +315,14 @@ static int bind_bswap(const struct dec *d, struct insn *i)
 	return 0;
 }
 
-#define MOVBE_SIZE(bits)                                                                            \
-	static void movbe##bits##_load(struct cpu *c, const struct insn *i)                          \
-	{                                                                                            \
-		wr##bits(c, i->dst, __builtin_bswap##bits(ldm##bits(c, i)));                         \
-	}                                                                                            \
-	static void movbe##bits##_store(struct cpu *c, const struct insn *i)                         \
-	{                                                                                            \
-		stm##bits(c, i, __builtin_bswap##bits(rd##bits(c, i->dst)));                         \
+#define MOVBE_SIZE(bits)                                                                           \
+	static void movbe##bits##_load(struct cpu *c, const struct insn *i)                        \
+	{                                                                                          \
+		wr##bits(c, i->dst, __builtin_bswap##bits(ldm##bits(c, i)));                       \
+	}                                                                                          \
+	static void movbe##bits##_store(struct cpu *c, const struct insn *i)                       \
+	{                                                                                          \
+		stm##bits(c, i, __builtin_bswap##bits(rd##bits(c, i->dst)));                       \
 	}
 MOVBE_SIZE(16)
 MOVBE_SIZE(32)
@@ -430,11 +445,11 @@ static void clflush(struct cpu *c, const struct insn *i)
 	ldm8(c, i);
 }
 
-#define SIMPLE(fn_name)                                                                             \
-	static int bind_##fn_name(const struct dec *d, struct insn *i)                               \
-	{                                                                                            \
-		i->fn = fn_name;                                                                     \
-		return 0;                                                                            \
+#define SIMPLE(fn_name)                                                                            \
+	static int bind_##fn_name(const struct dec *d, struct insn *i)                             \
+	{                                                                                          \
+		i->fn = fn_name;                                                                   \
+		return 0;                                                                          \
 	}
 SIMPLE(cbw)
 SIMPLE(cwde)
@@ -456,7 +471,8 @@ SIMPLE(clflush)
 /* 0F 0D, the AMD prefetches, has no register form. */
 static int bind_nop(const struct dec *d, struct insn *i)
 {
-	if (d->zi.opcode_map == ZYDIS_OPCODE_MAP_0F && d->zi.opcode == 0x0d && d->zi.raw.modrm.mod == 3)
+	if (d->zi.opcode_map == ZYDIS_OPCODE_MAP_0F && d->zi.opcode == 0x0d &&
+	    d->zi.raw.modrm.mod == 3)
 		return -EINVAL;
 	i->fn = nop;
 	return 0;
@@ -493,7 +509,10 @@ static int bind_pause(const struct dec *d, struct insn *i)
 	return 0;
 }
 
-#define OP(mnemonic, bind) { ZYDIS_MNEMONIC_##mnemonic, bind }
+#define OP(mnemonic, bind)                                                                         \
+	{                                                                                          \
+		ZYDIS_MNEMONIC_##mnemonic, bind                                                    \
+	}
 /* clang-format off */
 const struct interp_op interp_ops_mov[] = {
 	OP(MOV, bind_mov), OP(MOVNTI, bind_movnti), OP(MOVZX, bind_ext), OP(MOVSX, bind_ext),

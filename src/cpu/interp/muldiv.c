@@ -13,40 +13,40 @@
  * Products and flags. The host's flags are taken from the same instruction on the same operands: AX is
  * needed for the product, so flags go in and out through a second register.
  */
-#define HOST_MUL(name, op, bits)                                                                    \
-	static inline void host_##name##bits(uint##bits##_t *a, uint##bits##_t *d,                   \
-					     uint##bits##_t v, uint32_t *ax)                         \
-	{                                                                                            \
-		uint64_t lo = *a, hi = 0, f = *ax;                                                   \
-                                                                                                     \
-		__asm__("xchgq %[f], %%rax\n\t" FLAGS_IN "xchgq %[f], %%rax\n\t" op " %[v]\n\t"      \
-			"xchgq %[f], %%rax\n\t" FLAGS_OUT "\n\txchgq %[f], %%rax"                    \
-			: "+&a"(lo), "+&d"(hi), [f] "+&r"(f)                                         \
-			: [v] "r"(v)                                                                 \
-			: "cc");                                                                     \
-		*ax = (uint32_t)f & 0xffff;                                                          \
-		*a = (uint##bits##_t)lo;                                                             \
-		*d = (uint##bits##_t)(bits == 8 ? lo >> 8 : hi);                                     \
+#define HOST_MUL(name, op, bits)                                                                   \
+	static inline void host_##name##bits(uint##bits##_t *a, uint##bits##_t *d,                 \
+					     uint##bits##_t v, uint32_t *ax)                       \
+	{                                                                                          \
+		uint64_t lo = *a, hi = 0, f = *ax;                                                 \
+                                                                                                   \
+		__asm__("xchgq %[f], %%rax\n\t" FLAGS_IN "xchgq %[f], %%rax\n\t" op " %[v]\n\t"    \
+			"xchgq %[f], %%rax\n\t" FLAGS_OUT "\n\txchgq %[f], %%rax"                  \
+			: "+&a"(lo), "+&d"(hi), [f] "+&r"(f)                                       \
+			: [v] "r"(v)                                                               \
+			: "cc");                                                                   \
+		*ax = (uint32_t)f & 0xffff;                                                        \
+		*a = (uint##bits##_t)lo;                                                           \
+		*d = (uint##bits##_t)(bits == 8 ? lo >> 8 : hi);                                   \
 	}
-#define MUL_SIZE(name, op, bits)                                                                    \
-	HOST_MUL(name, op, bits)                                                                     \
-	static void name##bits##_v(struct cpu *c, uint##bits##_t v)                                  \
-	{                                                                                            \
-		uint##bits##_t a = rd##bits(c, CPU_RAX * 8), d;                                      \
-		uint32_t ax = flags_ax(c->st.rflags);                                                \
-                                                                                                     \
-		host_##name##bits(&a, &d, v, &ax);                                                   \
-		wr##bits(c, CPU_RAX * 8, a);                                                         \
-		wr##bits(c, bits == 8 ? CPU_RAX * 8 + 1 : CPU_RDX * 8, d);                           \
-		flags_put(c, ax);                                                                    \
-	}                                                                                            \
-	static void name##bits##_r(struct cpu *c, const struct insn *i)                              \
-	{                                                                                            \
-		name##bits##_v(c, rd##bits(c, i->dst));                                              \
-	}                                                                                            \
-	static void name##bits##_m(struct cpu *c, const struct insn *i)                              \
-	{                                                                                            \
-		name##bits##_v(c, ldm##bits(c, i));                                                  \
+#define MUL_SIZE(name, op, bits)                                                                   \
+	HOST_MUL(name, op, bits)                                                                   \
+	static void name##bits##_v(struct cpu *c, uint##bits##_t v)                                \
+	{                                                                                          \
+		uint##bits##_t a = rd##bits(c, CPU_RAX * 8), d;                                    \
+		uint32_t ax = flags_ax(c->st.rflags);                                              \
+                                                                                                   \
+		host_##name##bits(&a, &d, v, &ax);                                                 \
+		wr##bits(c, CPU_RAX * 8, a);                                                       \
+		wr##bits(c, bits == 8 ? CPU_RAX * 8 + 1 : CPU_RDX * 8, d);                         \
+		flags_put(c, ax);                                                                  \
+	}                                                                                          \
+	static void name##bits##_r(struct cpu *c, const struct insn *i)                            \
+	{                                                                                          \
+		name##bits##_v(c, rd##bits(c, i->dst));                                            \
+	}                                                                                          \
+	static void name##bits##_m(struct cpu *c, const struct insn *i)                            \
+	{                                                                                          \
+		name##bits##_v(c, ldm##bits(c, i));                                                \
 	}
 MUL_SIZE(mul, "mulb", 8)
 MUL_SIZE(mul, "mulw", 16)
@@ -57,9 +57,9 @@ MUL_SIZE(imul, "imulw", 16)
 MUL_SIZE(imul, "imull", 32)
 MUL_SIZE(imul, "imulq", 64)
 
-#define ROW(name, form)                                                                             \
-	{                                                                                            \
-		name##8_##form, name##16_##form, name##32_##form, name##64_##form                    \
+#define ROW(name, form)                                                                            \
+	{                                                                                          \
+		name##8_##form, name##16_##form, name##32_##form, name##64_##form                  \
 	}
 
 static int bind_mul(const struct dec *d, struct insn *i)
@@ -72,40 +72,43 @@ static int bind_mul(const struct dec *d, struct insn *i)
 
 /* --- IMUL with two and three operands ----------------------------------------------------------- */
 
-#define IMUL2_SIZE(sfx, bits)                                                                       \
-	static inline void imul2_##bits(struct cpu *c, const struct insn *i, uint##bits##_t a,       \
-					uint##bits##_t b)                                            \
-	{                                                                                            \
-		uint32_t ax = flags_ax(c->st.rflags);                                                \
-                                                                                                     \
-		__asm__(FLAGS_IN "imul" sfx " %[b], %[a]\n\t" FLAGS_OUT                              \
-			: [a] "+&r"(a), "+&a"(ax)                                                    \
-			: [b] "r"(b)                                                                 \
-			: "cc");                                                                     \
-		wr##bits(c, i->dst, a);                                                              \
-		flags_put(c, ax);                                                                    \
-	}                                                                                            \
-	static void imul2_##bits##_r(struct cpu *c, const struct insn *i)                            \
-	{                                                                                            \
-		imul2_##bits(c, i, rd##bits(c, i->dst), rd##bits(c, i->src));                        \
-	}                                                                                            \
-	static void imul2_##bits##_m(struct cpu *c, const struct insn *i)                            \
-	{                                                                                            \
-		imul2_##bits(c, i, rd##bits(c, i->dst), ldm##bits(c, i));                            \
-	}                                                                                            \
-	static void imul3_##bits##_r(struct cpu *c, const struct insn *i)                            \
-	{                                                                                            \
-		imul2_##bits(c, i, rd##bits(c, i->src), (uint##bits##_t)i->imm);                     \
-	}                                                                                            \
-	static void imul3_##bits##_m(struct cpu *c, const struct insn *i)                            \
-	{                                                                                            \
-		imul2_##bits(c, i, ldm##bits(c, i), (uint##bits##_t)i->imm);                         \
+#define IMUL2_SIZE(sfx, bits)                                                                      \
+	static inline void imul2_##bits(struct cpu *c, const struct insn *i, uint##bits##_t a,     \
+					uint##bits##_t b)                                          \
+	{                                                                                          \
+		uint32_t ax = flags_ax(c->st.rflags);                                              \
+                                                                                                   \
+		__asm__(FLAGS_IN "imul" sfx " %[b], %[a]\n\t" FLAGS_OUT                            \
+			: [a] "+&r"(a), "+&a"(ax)                                                  \
+			: [b] "r"(b)                                                               \
+			: "cc");                                                                   \
+		wr##bits(c, i->dst, a);                                                            \
+		flags_put(c, ax);                                                                  \
+	}                                                                                          \
+	static void imul2_##bits##_r(struct cpu *c, const struct insn *i)                          \
+	{                                                                                          \
+		imul2_##bits(c, i, rd##bits(c, i->dst), rd##bits(c, i->src));                      \
+	}                                                                                          \
+	static void imul2_##bits##_m(struct cpu *c, const struct insn *i)                          \
+	{                                                                                          \
+		imul2_##bits(c, i, rd##bits(c, i->dst), ldm##bits(c, i));                          \
+	}                                                                                          \
+	static void imul3_##bits##_r(struct cpu *c, const struct insn *i)                          \
+	{                                                                                          \
+		imul2_##bits(c, i, rd##bits(c, i->src), (uint##bits##_t)i->imm);                   \
+	}                                                                                          \
+	static void imul3_##bits##_m(struct cpu *c, const struct insn *i)                          \
+	{                                                                                          \
+		imul2_##bits(c, i, ldm##bits(c, i), (uint##bits##_t)i->imm);                       \
 	}
 IMUL2_SIZE("w", 16)
 IMUL2_SIZE("l", 32)
 IMUL2_SIZE("q", 64)
 
-#define IMUL_ROW(n, form) { imul##n##_16_##form, imul##n##_32_##form, imul##n##_64_##form }
+#define IMUL_ROW(n, form)                                                                          \
+	{                                                                                          \
+		imul##n##_16_##form, imul##n##_32_##form, imul##n##_64_##form                      \
+	}
 
 static int bind_imul(const struct dec *d, struct insn *i)
 {
@@ -141,20 +144,20 @@ static bool idiv_fits(__int128 n, int64_t v, unsigned int bits)
 }
 
 /* Quotient and remainder by the host, which leaves some flags and changes others. */
-#define HOST_DIV(name, op, bits)                                                                    \
-	static inline void host_##name##bits(uint64_t *lo, uint64_t *hi, uint##bits##_t v,           \
-					     uint32_t *ax)                                           \
-	{                                                                                            \
-		uint64_t a = *lo, d = *hi, f = *ax;                                                  \
-                                                                                                     \
-		__asm__("xchgq %[f], %%rax\n\t" FLAGS_IN "xchgq %[f], %%rax\n\t" op " %[v]\n\t"      \
-			"xchgq %[f], %%rax\n\t" FLAGS_OUT "\n\txchgq %[f], %%rax"                    \
-			: "+&a"(a), "+&d"(d), [f] "+&r"(f)                                           \
-			: [v] "r"(v)                                                                 \
-			: "cc");                                                                     \
-		*ax = (uint32_t)f & 0xffff;                                                          \
-		*lo = a;                                                                             \
-		*hi = d;                                                                             \
+#define HOST_DIV(name, op, bits)                                                                   \
+	static inline void host_##name##bits(uint64_t *lo, uint64_t *hi, uint##bits##_t v,         \
+					     uint32_t *ax)                                         \
+	{                                                                                          \
+		uint64_t a = *lo, d = *hi, f = *ax;                                                \
+                                                                                                   \
+		__asm__("xchgq %[f], %%rax\n\t" FLAGS_IN "xchgq %[f], %%rax\n\t" op " %[v]\n\t"    \
+			"xchgq %[f], %%rax\n\t" FLAGS_OUT "\n\txchgq %[f], %%rax"                  \
+			: "+&a"(a), "+&d"(d), [f] "+&r"(f)                                         \
+			: [v] "r"(v)                                                               \
+			: "cc");                                                                   \
+		*ax = (uint32_t)f & 0xffff;                                                        \
+		*lo = a;                                                                           \
+		*hi = d;                                                                           \
 	}
 HOST_DIV(div, "divb", 8)
 HOST_DIV(div, "divw", 16)
@@ -190,18 +193,18 @@ static void idiv8_v(struct cpu *c, uint8_t v)
 	flags_put(c, ax);
 }
 
-#define DIV_V(name, bits, fits)                                                                     \
-	static void name##bits##_v(struct cpu *c, uint##bits##_t v)                                  \
-	{                                                                                            \
-		uint64_t lo = rd##bits(c, CPU_RAX * 8), hi = rd##bits(c, CPU_RDX * 8);               \
-		uint32_t ax = flags_ax(c->st.rflags);                                                \
-                                                                                                     \
-		if (!(fits))                                                                         \
-			cpu_raise(c, VEC_DE);                                                        \
-		host_##name##bits(&lo, &hi, v, &ax);                                                 \
-		wr##bits(c, CPU_RAX * 8, (uint##bits##_t)lo);                                        \
-		wr##bits(c, CPU_RDX * 8, (uint##bits##_t)hi);                                        \
-		flags_put(c, ax);                                                                    \
+#define DIV_V(name, bits, fits)                                                                    \
+	static void name##bits##_v(struct cpu *c, uint##bits##_t v)                                \
+	{                                                                                          \
+		uint64_t lo = rd##bits(c, CPU_RAX * 8), hi = rd##bits(c, CPU_RDX * 8);             \
+		uint32_t ax = flags_ax(c->st.rflags);                                              \
+                                                                                                   \
+		if (!(fits))                                                                       \
+			cpu_raise(c, VEC_DE);                                                      \
+		host_##name##bits(&lo, &hi, v, &ax);                                               \
+		wr##bits(c, CPU_RAX * 8, (uint##bits##_t)lo);                                      \
+		wr##bits(c, CPU_RDX * 8, (uint##bits##_t)hi);                                      \
+		flags_put(c, ax);                                                                  \
 	}
 DIV_V(div, 16, div_fits(hi, v))
 DIV_V(div, 32, div_fits(hi, v))
@@ -210,26 +213,26 @@ DIV_V(idiv, 16, idiv_fits((int32_t)(hi << 16 | lo), (int16_t)v, 16))
 DIV_V(idiv, 32, idiv_fits((int64_t)(hi << 32 | lo), (int32_t)v, 32))
 DIV_V(idiv, 64, idiv_fits((__int128)((unsigned __int128)hi << 64 | lo), (int64_t)v, 64))
 
-#define DIV_FORMS(name, bits)                                                                       \
-	static void name##bits##_r(struct cpu *c, const struct insn *i)                              \
-	{                                                                                            \
-		name##bits##_v(c, rd##bits(c, i->dst));                                              \
-	}                                                                                            \
-	static void name##bits##_m(struct cpu *c, const struct insn *i)                              \
-	{                                                                                            \
-		name##bits##_v(c, ldm##bits(c, i));                                                  \
+#define DIV_FORMS(name, bits)                                                                      \
+	static void name##bits##_r(struct cpu *c, const struct insn *i)                            \
+	{                                                                                          \
+		name##bits##_v(c, rd##bits(c, i->dst));                                            \
+	}                                                                                          \
+	static void name##bits##_m(struct cpu *c, const struct insn *i)                            \
+	{                                                                                          \
+		name##bits##_v(c, ldm##bits(c, i));                                                \
 	}
-#define DIV(name)                                                                                   \
-	DIV_FORMS(name, 8)                                                                           \
-	DIV_FORMS(name, 16)                                                                          \
-	DIV_FORMS(name, 32)                                                                          \
-	DIV_FORMS(name, 64)                                                                          \
-	static int bind_##name(const struct dec *d, struct insn *i)                                  \
-	{                                                                                            \
-		static interp_fn *const fns[2][4] = { ROW(name, r), ROW(name, m) };                  \
-                                                                                                     \
-		i->fn = fns[(i->flags & INSN_MEM) != 0][size_index(i->opsize)];                      \
-		return 0;                                                                            \
+#define DIV(name)                                                                                  \
+	DIV_FORMS(name, 8)                                                                         \
+	DIV_FORMS(name, 16)                                                                        \
+	DIV_FORMS(name, 32)                                                                        \
+	DIV_FORMS(name, 64)                                                                        \
+	static int bind_##name(const struct dec *d, struct insn *i)                                \
+	{                                                                                          \
+		static interp_fn *const fns[2][4] = { ROW(name, r), ROW(name, m) };                \
+                                                                                                   \
+		i->fn = fns[(i->flags & INSN_MEM) != 0][size_index(i->opsize)];                    \
+		return 0;                                                                          \
 	}
 DIV(div)
 DIV(idiv)

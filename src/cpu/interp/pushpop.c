@@ -299,11 +299,11 @@ static int bind_leave(const struct dec *d, struct insn *i)
 	return 0;
 }
 
-#define SIMPLE(fn_name)                                                                             \
-	static int bind_##fn_name(const struct dec *d, struct insn *i)                               \
-	{                                                                                            \
-		i->fn = fn_name;                                                                     \
-		return 0;                                                                            \
+#define SIMPLE(fn_name)                                                                            \
+	static int bind_##fn_name(const struct dec *d, struct insn *i)                             \
+	{                                                                                          \
+		i->fn = fn_name;                                                                   \
+		return 0;                                                                          \
 	}
 SIMPLE(pusha)
 SIMPLE(popa)
@@ -311,12 +311,19 @@ SIMPLE(pushf)
 SIMPLE(popf)
 
 const struct interp_op interp_ops_stack[] = {
-	{ ZYDIS_MNEMONIC_PUSH, bind_push },   { ZYDIS_MNEMONIC_POP, bind_pop },
-	{ ZYDIS_MNEMONIC_PUSHA, bind_pusha }, { ZYDIS_MNEMONIC_PUSHAD, bind_pusha },
-	{ ZYDIS_MNEMONIC_POPA, bind_popa },   { ZYDIS_MNEMONIC_POPAD, bind_popa },
-	{ ZYDIS_MNEMONIC_PUSHF, bind_pushf }, { ZYDIS_MNEMONIC_PUSHFD, bind_pushf },
-	{ ZYDIS_MNEMONIC_PUSHFQ, bind_pushf }, { ZYDIS_MNEMONIC_POPF, bind_popf },
-	{ ZYDIS_MNEMONIC_POPFD, bind_popf },  { ZYDIS_MNEMONIC_POPFQ, bind_popf },
-	{ ZYDIS_MNEMONIC_ENTER, bind_enter }, { ZYDIS_MNEMONIC_LEAVE, bind_leave },
+	{ ZYDIS_MNEMONIC_PUSH, bind_push },
+	{ ZYDIS_MNEMONIC_POP, bind_pop },
+	{ ZYDIS_MNEMONIC_PUSHA, bind_pusha },
+	{ ZYDIS_MNEMONIC_PUSHAD, bind_pusha },
+	{ ZYDIS_MNEMONIC_POPA, bind_popa },
+	{ ZYDIS_MNEMONIC_POPAD, bind_popa },
+	{ ZYDIS_MNEMONIC_PUSHF, bind_pushf },
+	{ ZYDIS_MNEMONIC_PUSHFD, bind_pushf },
+	{ ZYDIS_MNEMONIC_PUSHFQ, bind_pushf },
+	{ ZYDIS_MNEMONIC_POPF, bind_popf },
+	{ ZYDIS_MNEMONIC_POPFD, bind_popf },
+	{ ZYDIS_MNEMONIC_POPFQ, bind_popf },
+	{ ZYDIS_MNEMONIC_ENTER, bind_enter },
+	{ ZYDIS_MNEMONIC_LEAVE, bind_leave },
 	{ 0, NULL },
 };

@@ -259,10 +259,18 @@ static inline void compare(struct cpu *c, uint64_t a, uint64_t b, unsigned int s
 	uint32_t ax;
 
 	switch (size) {
-	case 1: host_cmp8((uint8_t)a, (uint8_t)b, 0, &ax); break;
-	case 2: host_cmp16((uint16_t)a, (uint16_t)b, 0, &ax); break;
-	case 4: host_cmp32((uint32_t)a, (uint32_t)b, 0, &ax); break;
-	default: host_cmp64(a, b, 0, &ax); break;
+	case 1:
+		host_cmp8((uint8_t)a, (uint8_t)b, 0, &ax);
+		break;
+	case 2:
+		host_cmp16((uint16_t)a, (uint16_t)b, 0, &ax);
+		break;
+	case 4:
+		host_cmp32((uint32_t)a, (uint32_t)b, 0, &ax);
+		break;
+	default:
+		host_cmp64(a, b, 0, &ax);
+		break;
 	}
 	flags_put(c, ax);
 }
@@ -282,8 +290,8 @@ static void scas_or_cmps(struct cpu *c, const struct insn *i, bool is_cmps)
 		uint64_t a, b;
 
 		b = ld_size(c, dst_lin(c, i, size, false), size, 0); /* AMD: first */
-		a = is_cmps ? ld_size(c, src_lin(c, i, size), size, insn_how(i)) :
-			      c->st.gpr[CPU_RAX];
+		a = is_cmps ? ld_size(c, src_lin(c, i, size), size, insn_how(i))
+			    : c->st.gpr[CPU_RAX];
 		compare(c, a, b, size);
 		if (is_cmps)
 			index_add(c, i, CPU_RSI, step);
@@ -362,7 +370,10 @@ static int bind_cmps(const struct dec *d, struct insn *i)
 	return is_string(d) ? bind_string(d, i, cmps) : hostop_bind(d, i);
 }
 
-#define OP(mnemonic, bind) { ZYDIS_MNEMONIC_##mnemonic, bind }
+#define OP(mnemonic, bind)                                                                         \
+	{                                                                                          \
+		ZYDIS_MNEMONIC_##mnemonic, bind                                                    \
+	}
 /* clang-format off */
 const struct interp_op interp_ops_string[] = {
 	OP(MOVSB, bind_movs), OP(MOVSW, bind_movs), OP(MOVSD, bind_movs), OP(MOVSQ, bind_movs),

@@ -8,10 +8,10 @@
 
 void trace_insn(struct cpu *c, const struct block *b)
 {
-	ZydisMachineMode machine = c->mode == CPU_MODE_64 ? ZYDIS_MACHINE_MODE_LONG_64 :
-				   c->mode == CPU_MODE_32 ? ZYDIS_MACHINE_MODE_LEGACY_32 :
-				   c->protected_mode	  ? ZYDIS_MACHINE_MODE_LEGACY_16 :
-							    ZYDIS_MACHINE_MODE_REAL_16;
+	ZydisMachineMode machine = c->mode == CPU_MODE_64   ? ZYDIS_MACHINE_MODE_LONG_64
+				   : c->mode == CPU_MODE_32 ? ZYDIS_MACHINE_MODE_LEGACY_32
+				   : c->protected_mode	    ? ZYDIS_MACHINE_MODE_LEGACY_16
+							    : ZYDIS_MACHINE_MODE_REAL_16;
 	ZydisDisassembledInstruction dis;
 	char hex[2 * INSN_MAX_LEN + 1] = "";
 	unsigned int len = MIN(b->insn[0].len, b->len);
