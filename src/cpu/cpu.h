@@ -28,8 +28,8 @@ enum cpu_engine_kind { CPU_ENGINE_AUTO, CPU_ENGINE_INTERP, CPU_ENGINE_DBT, CPU_E
 enum cpu_exit {
 	CPU_EXIT_KICKED,   /* cpu_kick() or cpu_pause(): run again, or not */
 	CPU_EXIT_SHUTDOWN, /* triple fault */
-	CPU_EXIT_DEBUG,	   /* debugger: breakpoint, watchpoint or single step; rip is the next instruction */
-	CPU_EXIT_ERROR,	   /* the engine cannot go on; struct err says why */
+	CPU_EXIT_DEBUG, /* debugger: breakpoint, watchpoint or single step; rip is the next instruction */
+	CPU_EXIT_ERROR, /* the engine cannot go on; struct err says why */
 };
 
 /* What a group needs from its machine. All callbacks run on vCPU threads, concurrently. */
@@ -48,16 +48,16 @@ struct cpu_machine_ops {
 };
 
 struct cpu_group_config {
-	unsigned int nr_cpus;		/* 1 to 64 */
+	unsigned int nr_cpus; /* 1 to 64 */
 	enum cpu_engine_kind engine;
-	const char *model;		/* "baseline", "v2", "v3", "host"; NULL = "host" */
-	const char *features;		/* "+x2apic,-pcid", or NULL */
-	struct physmem *mem;		/* machine's; outlives the group */
-	struct timerq *timers;		/* for the APIC timers; outlives the group */
-	struct clock *clock;		/* guest time is 0 when the group is made */
+	const char *model;     /* "baseline", "v2", "v3", "host"; NULL = "host" */
+	const char *features;  /* "+x2apic,-pcid", or NULL */
+	struct physmem *mem;   /* machine's; outlives the group */
+	struct timerq *timers; /* for the APIC timers; outlives the group */
+	struct clock *clock;   /* guest time is 0 when the group is made */
 	const struct cpu_machine_ops *ops;
 	void *arg;
-	bool trace;			/* log every instruction (slow; for debugging the engine) */
+	bool trace; /* log every instruction (slow; for debugging the engine) */
 };
 
 /* Events by kind; plain counters of one vCPU, read racily by others. */
@@ -142,8 +142,8 @@ const struct cpu_stats *cpu_stats(const struct cpu *cpu);
 /* A debugger's wishes for one vCPU; the guest does not see them. */
 enum { CPU_DEBUG_MAX_BREAKS = 64 };
 struct cpu_debug_break {
-	uint64_t addr;	     /* linear address */
-	uint32_t len;	     /* bytes; 1 for execution */
+	uint64_t addr; /* linear address */
+	uint32_t len;  /* bytes; 1 for execution */
 	bool exec, read, write;
 };
 struct cpu_debug {

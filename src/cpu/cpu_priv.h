@@ -29,13 +29,17 @@ struct cpu_engine {
 	int (*init)(struct cpu *c, struct err *err); /* allocates c->engine_data */
 	void (*done)(struct cpu *c);
 	enum cpu_exit (*run)(struct cpu *c, struct err *err);
-	void (*flush)(struct cpu *c);	      /* on the vCPU's thread */
-	void (*state_loaded)(struct cpu *c);  /* c->st was replaced: derive everything again */
+	void (*flush)(struct cpu *c);	     /* on the vCPU's thread */
+	void (*state_loaded)(struct cpu *c); /* c->st was replaced: derive everything again */
 };
 extern const struct cpu_engine interp_engine;
 
 /* Where code runs decides how bytes decode. */
-enum cpu_mode { CPU_MODE_16, CPU_MODE_32, CPU_MODE_64 }; /* default operand and address size of CS */
+enum cpu_mode {
+	CPU_MODE_16,
+	CPU_MODE_32,
+	CPU_MODE_64
+}; /* default operand and address size of CS */
 
 struct tlb_entry;
 struct insn;
@@ -46,23 +50,23 @@ struct cpu {
 	struct cpu_state st; /* first: handlers address it with small displacements */
 
 	/* --- hot fields of the interpreter --- */
-	const struct insn *cur;	     /* instruction being executed */
-	const struct insn *end;	     /* end of the block being executed; NULL = leave after this one */
+	const struct insn *cur; /* instruction being executed */
+	const struct insn *end; /* end of the block being executed; NULL = leave after this one */
 	struct tlb_entry *tlb_cur;   /* table for data accesses at the present CPL, SMAP and AC */
 	uint8_t seg_ok[CPU_NR_SEGS]; /* SEG_OK_*: flat segments that need no limit check */
 	uint8_t mode;		     /* enum cpu_mode of CS */
 	bool protected_mode;	     /* CR0.PE and not V86 */
 	bool long_mode;		     /* EFER.LMA */
 	_Atomic uint32_t pending;    /* any: enum cpu_pending */
-	uint32_t due;		     /* enum event_due of interp/events.h: what the run loop must look at */
+	uint32_t due; /* enum event_due of interp/events.h: what the run loop must look at */
 	uint64_t last_fault_lin;
-	uint32_t nr_pauses;	     /* PAUSEs executed */
+	uint32_t nr_pauses; /* PAUSEs executed */
 
 	struct cpu_group *grp;
 	unsigned int index;
 	const struct cpu_engine *engine;
 	void *engine_data;
-	struct interp_sys *sys;	     /* interpreter: TLB, event delivery (interp/sys_priv.h) */
+	struct interp_sys *sys; /* interpreter: TLB, event delivery (interp/sys_priv.h) */
 	struct cpu_stats stats;
 	struct cpu_debug debug;
 
@@ -83,11 +87,11 @@ struct cpu_group {
 	void *arg;
 	struct cpu_cpuid cpuid; /* what the guest is told, and what #UD is raised for */
 	uint64_t tsc_khz;
-	uint64_t start_ns;	 /* host clock when guest time was 0 */
-	uint64_t start_tsc;	 /* host TSC at that moment */
+	uint64_t start_ns;  /* host clock when guest time was 0 */
+	uint64_t start_tsc; /* host TSC at that moment */
 	bool trace;
 	struct exclusive *exclusive; /* stop-the-world for page-crossing locked accesses */
-	struct code_map *code;	     /* interpreter: which guest pages have been decoded (interp/block.h) */
+	struct code_map *code; /* interpreter: which guest pages have been decoded (interp/block.h) */
 };
 
 /*

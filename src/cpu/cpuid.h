@@ -53,9 +53,8 @@ static inline bool cpuid_has(const struct cpu_cpuid *id, enum cpu_feature f)
  * Returns 0, or -EINVAL with what is unknown and what would be right; -EOPNOTSUPP when the host lacks
  * what the model needs. Thread: any.
  */
-_nodiscard_
-int cpuid_build(struct cpu_cpuid *ret, const char *model, const char *features,
-		unsigned int nr_cpus, uint64_t tsc_khz, struct err *err);
+_nodiscard_ int cpuid_build(struct cpu_cpuid *ret, const char *model, const char *features,
+			    unsigned int nr_cpus, uint64_t tsc_khz, struct err *err);
 
 /*
  * cpuid_get - answer CPUID from the table, without what depends on a vCPU's present state.

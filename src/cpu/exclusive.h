@@ -14,8 +14,7 @@
 struct exclusive;
 
 /* exclusive_new, exclusive_free - one object a group; aborts without memory; NULL may be freed. */
-_nodiscard_
-struct exclusive *exclusive_new(struct cpu_group *grp);
+_nodiscard_ struct exclusive *exclusive_new(struct cpu_group *grp);
 void exclusive_free(struct exclusive *x);
 
 /* exclusive_enter - start running guest code; waits while somebody else has the world. exclusive_leave()

@@ -25,7 +25,9 @@ static int engine_pick(enum cpu_engine_kind kind, const struct cpu_engine **ret,
 {
 	switch (kind) {
 	case CPU_ENGINE_AUTO:
-	case CPU_ENGINE_INTERP: *ret = &interp_engine; return 0;
+	case CPU_ENGINE_INTERP:
+		*ret = &interp_engine;
+		return 0;
 	case CPU_ENGINE_DBT:
 		return err_set(err, -EOPNOTSUPP,
 			       "engine 'dbt' is not built into this version; use 'interp'");

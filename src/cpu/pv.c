@@ -80,10 +80,15 @@ int pv_msr_read(struct cpu *c, uint32_t index, uint64_t *ret)
 {
 	switch (index) {
 	case PV_MSR_WALL_CLOCK:
-	case PV_MSR_WALL_CLOCK_NEW: *ret = c->st.pv_wall_clock; return 0;
+	case PV_MSR_WALL_CLOCK_NEW:
+		*ret = c->st.pv_wall_clock;
+		return 0;
 	case PV_MSR_SYSTEM_TIME:
-	case PV_MSR_SYSTEM_TIME_NEW: *ret = c->st.pv_system_time; return 0;
-	default: return -EINVAL;
+	case PV_MSR_SYSTEM_TIME_NEW:
+		*ret = c->st.pv_system_time;
+		return 0;
+	default:
+		return -EINVAL;
 	}
 }
 
@@ -100,7 +105,8 @@ int pv_msr_write(struct cpu *c, uint32_t index, uint64_t value)
 		c->st.pv_system_time = value;
 		pv_tsc_changed(c);
 		return 0;
-	default: return -EINVAL;
+	default:
+		return -EINVAL;
 	}
 }
 

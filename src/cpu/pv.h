@@ -36,10 +36,8 @@ enum pv_feature {
  * A write may fill the guest's time structure; an address that is not RAM is ignored, as KVM does.
  * Returns 0, or -EINVAL (#GP): not one of these MSRs, or reserved bits set. Thread: the vCPU's own.
  */
-_nodiscard_
-int pv_msr_read(struct cpu *c, uint32_t index, uint64_t *ret);
-_nodiscard_
-int pv_msr_write(struct cpu *c, uint32_t index, uint64_t value);
+_nodiscard_ int pv_msr_read(struct cpu *c, uint32_t index, uint64_t *ret);
+_nodiscard_ int pv_msr_write(struct cpu *c, uint32_t index, uint64_t value);
 
 /* pv_tsc_changed - the guest moved its TSC: its time structure is written anew. Thread: the vCPU's own. */
 void pv_tsc_changed(struct cpu *c);

@@ -9,6 +9,7 @@
  * The full architectural state of one x86-64 CPU: one struct for all engines, for snapshots, migration
  * and differential tests. Plain data, no pointers. Sources: Intel SDM volume 3, AMD APM volume 2.
  */
+/* clang-format off */
 enum cpu_gpr {
 	CPU_RAX, CPU_RCX, CPU_RDX, CPU_RBX, CPU_RSP, CPU_RBP, CPU_RSI, CPU_RDI,
 	CPU_R8, CPU_R9, CPU_R10, CPU_R11, CPU_R12, CPU_R13, CPU_R14, CPU_R15,
@@ -16,6 +17,7 @@ enum cpu_gpr {
 	CPU_SLOT_ZERO, /* always 0: "no base", "no index" */
 	CPU_NR_SLOTS,
 };
+/* clang-format on */
 
 enum cpu_segreg { CPU_ES, CPU_CS, CPU_SS, CPU_DS, CPU_FS, CPU_GS, CPU_NR_SEGS };
 
@@ -23,10 +25,10 @@ enum cpu_segreg { CPU_ES, CPU_CS, CPU_SS, CPU_DS, CPU_FS, CPU_GS, CPU_NR_SEGS };
 enum cpu_seg_attr {
 	SEG_TYPE = 0xf,
 	SEG_TYPE_ACCESSED = 1,
-	SEG_TYPE_WR = 2,      /* data: writable; code: readable */
-	SEG_TYPE_DOWN = 4,    /* data: expand down; code: conforming */
+	SEG_TYPE_WR = 2,   /* data: writable; code: readable */
+	SEG_TYPE_DOWN = 4, /* data: expand down; code: conforming */
 	SEG_TYPE_CODE = 8,
-	SEG_S = 1 << 4,	      /* code or data, not a system descriptor */
+	SEG_S = 1 << 4, /* code or data, not a system descriptor */
 	SEG_DPL = 3 << 5,
 	SEG_DPL_SHIFT = 5,
 	SEG_P = 1 << 7,
@@ -48,6 +50,7 @@ struct cpu_dtable {
 	uint16_t limit;
 };
 
+/* clang-format off */
 enum cpu_rflags {
 	RFLAGS_CF = 1 << 0, RFLAGS_FIXED1 = 1 << 1, RFLAGS_PF = 1 << 2, RFLAGS_AF = 1 << 4,
 	RFLAGS_ZF = 1 << 6, RFLAGS_SF = 1 << 7, RFLAGS_TF = 1 << 8, RFLAGS_IF = 1 << 9,
@@ -56,13 +59,17 @@ enum cpu_rflags {
 	RFLAGS_VIP = 1 << 20, RFLAGS_ID = 1 << 21,
 	RFLAGS_STATUS = RFLAGS_CF | RFLAGS_PF | RFLAGS_AF | RFLAGS_ZF | RFLAGS_SF | RFLAGS_OF,
 };
+/* clang-format on */
 
+/* clang-format off */
 enum cpu_cr0 {
 	CR0_PE = 1 << 0, CR0_MP = 1 << 1, CR0_EM = 1 << 2, CR0_TS = 1 << 3, CR0_ET = 1 << 4,
 	CR0_NE = 1 << 5, CR0_WP = 1 << 16, CR0_AM = 1 << 18, CR0_NW = 1 << 29, CR0_CD = 1 << 30,
 };
+/* clang-format on */
 #define CR0_PG (UINT64_C(1) << 31)
 
+/* clang-format off */
 enum cpu_cr4 {
 	CR4_VME = 1 << 0, CR4_PVI = 1 << 1, CR4_TSD = 1 << 2, CR4_DE = 1 << 3, CR4_PSE = 1 << 4,
 	CR4_PAE = 1 << 5, CR4_MCE = 1 << 6, CR4_PGE = 1 << 7, CR4_PCE = 1 << 8,
@@ -71,11 +78,14 @@ enum cpu_cr4 {
 	CR4_SMAP = 1 << 21, CR4_PKE = 1 << 22,
 	CR4_PKS = 1 << 24,
 };
+/* clang-format on */
 
+/* clang-format off */
 enum cpu_efer {
 	EFER_SCE = 1 << 0, EFER_LME = 1 << 8, EFER_LMA = 1 << 10, EFER_NXE = 1 << 11,
 	EFER_SVME = 1 << 12, EFER_FFXSR = 1 << 14, EFER_AUTOIBRS = 1 << 21,
 };
+/* clang-format on */
 
 /* x87, SSE and AVX in the standard (not compacted) XSAVE layout: SDM volume 1, 13.4. */
 struct cpu_fpu {
@@ -105,25 +115,25 @@ enum cpu_mp_state {
 
 /* Events that are recognised but not yet delivered, and what blocks them. */
 struct cpu_events {
-	uint8_t mp_state;	/* enum cpu_mp_state */
-	uint8_t sipi_vector;	/* when sipi_pending */
+	uint8_t mp_state;    /* enum cpu_mp_state */
+	uint8_t sipi_vector; /* when sipi_pending */
 	bool init_pending, sipi_pending;
 	uint8_t nmi_pending; /* 0 to 2: delivery takes one; 2 only while none is being served */
 	bool nmi_masked;     /* from an NMI's delivery to the next IRET */
 	bool smi_pending;
 	bool sti_shadow, movss_shadow; /* interrupts wait for one more instruction */
-	bool exc_pending;	/* an exception raised by the last instruction is still to be delivered */
+	bool exc_pending; /* an exception raised by the last instruction is still to be delivered */
 	bool exc_has_error;
 	uint8_t exc_vector;
 	uint32_t exc_error;
-	uint64_t exc_dr6;	/* #DB: bits to set in DR6 */
-	bool extint;		/* level of the 8259's INTR line at this CPU's LINT0 */
+	uint64_t exc_dr6; /* #DB: bits to set in DR6 */
+	bool extint;	  /* level of the 8259's INTR line at this CPU's LINT0 */
 };
 
 /* Local APIC registers: SDM volume 3, chapter 11. Reserved bits are kept 0. */
 struct cpu_apic_state {
-	uint64_t base;	   /* IA32_APIC_BASE: address, enable, x2APIC, BSP */
-	uint32_t id;	   /* xAPIC id in bits 31-24 form is made on reading; here the plain id */
+	uint64_t base; /* IA32_APIC_BASE: address, enable, x2APIC, BSP */
+	uint32_t id;   /* xAPIC id in bits 31-24 form is made on reading; here the plain id */
 	uint32_t tpr, ldr, dfr, svr, esr, esr_shadow;
 	uint32_t isr[8], tmr[8], irr[8];
 	uint64_t icr;

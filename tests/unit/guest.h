@@ -268,8 +268,8 @@ static inline void guest_real(struct guest *g)
 }
 
 /* Gates. @type: 14, 15, 6, 7 or 5; @dpl in bits 5-6 of what goes to byte 5. */
-static inline void guest_gate64(struct guest *g, unsigned int vector, unsigned int sel, unsigned int type,
-			 unsigned int dpl, unsigned int ist)
+static inline void guest_gate64(struct guest *g, unsigned int vector, unsigned int sel,
+				unsigned int type, unsigned int dpl, unsigned int ist)
 {
 	uint8_t *p = g->ram + G_IDT + vector * 16;
 	uint32_t off = G_HANDLER + vector * 16;
@@ -282,8 +282,8 @@ static inline void guest_gate64(struct guest *g, unsigned int vector, unsigned i
 	put_le16(p + 6, (uint16_t)(off >> 16));
 }
 
-static inline void guest_gate32(struct guest *g, unsigned int vector, unsigned int sel, unsigned int type,
-			 unsigned int dpl)
+static inline void guest_gate32(struct guest *g, unsigned int vector, unsigned int sel,
+				unsigned int type, unsigned int dpl)
 {
 	uint8_t *p = g->ram + G_IDT + vector * 8;
 	uint32_t off = G_HANDLER + vector * 16;

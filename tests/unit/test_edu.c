@@ -13,6 +13,7 @@
 #include "vm/dev/ioapic.h"
 #include "vm/dev/vtd.h"
 
+/* clang-format off */
 enum {
 	MEM_SIZE = 1 << 20,
 	DEVFN = 4 << 3,
@@ -20,6 +21,7 @@ enum {
 	ID = 0x00, ALIVE = 0x04, FACTORIAL = 0x08, STATUS = 0x20, IRQ_STATUS = 0x24, RAISE = 0x60,
 	ACK = 0x64, SRC = 0x80, DST = 0x88, COUNT = 0x90, CMD = 0x98, BUFFER = 0x40000,
 };
+/* clang-format on */
 
 struct fixture {
 	uint8_t *ram;
@@ -55,13 +57,17 @@ static int setup(void **state)
 	f->ram = calloc(1, MEM_SIZE);
 	assert_non_null(f->ram);
 	f->mem.nr = 1;
-	f->mem.region[0] = (struct physmem_region){
-		.size = MEM_SIZE, .hva = f->ram, .page_flags = f->flags};
+	f->mem.region[0] =
+		(struct physmem_region){ .size = MEM_SIZE, .hva = f->ram, .page_flags = f->flags };
 	f->pio = bus_new("pio");
 	f->mmio = bus_new("mmio");
 	f->irqs.ioapic = &f->ioapic;
-	board = (struct board){.pio = f->pio, .mmio = f->mmio, .irqs = &f->irqs, .mem = &f->mem,
-			       .msi = take_message, .msi_arg = f};
+	board = (struct board){ .pio = f->pio,
+				.mmio = f->mmio,
+				.irqs = &f->irqs,
+				.mem = &f->mem,
+				.msi = take_message,
+				.msi_arg = f };
 	assert_int_equal(ioapic_init(&f->ioapic, &board, NULL), 0);
 	assert_int_equal(pci_init(&f->pci, &board, NULL), 0);
 	assert_int_equal(vtd_init(&f->vtd, &board, NULL), 0);

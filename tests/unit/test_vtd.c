@@ -12,6 +12,7 @@
 #include "vm/bus.h"
 #include "vm/dev/vtd.h"
 
+/* clang-format off */
 enum {
 	MEM_SIZE = 1 << 20,
 	CAP = 0x08, ECAP = 0x10, GCMD = 0x18, GSTS = 0x1c, RTADDR = 0x20, CCMD = 0x28, FSTS = 0x34,
@@ -21,6 +22,7 @@ enum {
 	REMAP = 0x6000, QUEUE = 0x7000, PAGE = 0x10000,
 	DEVICE = 0x18, /* bus 0, slot 3 */
 };
+/* clang-format on */
 
 struct fixture {
 	uint8_t *ram;
@@ -51,10 +53,10 @@ static int setup(void **state)
 	f->ram = calloc(1, MEM_SIZE);
 	assert_non_null(f->ram);
 	f->mem.nr = 1;
-	f->mem.region[0] = (struct physmem_region){
-		.size = MEM_SIZE, .hva = f->ram, .page_flags = f->flags};
+	f->mem.region[0] =
+		(struct physmem_region){ .size = MEM_SIZE, .hva = f->ram, .page_flags = f->flags };
 	f->mmio = bus_new("mmio");
-	board = (struct board){.mmio = f->mmio, .mem = &f->mem, .msi = take_message, .msi_arg = f};
+	board = (struct board){ .mmio = f->mmio, .mem = &f->mem, .msi = take_message, .msi_arg = f };
 	assert_int_equal(vtd_init(&f->vtd, &board, NULL), 0);
 	*state = f;
 	return 0;
@@ -185,7 +187,7 @@ static void expect_fault(struct fixture *f, unsigned int reason, bool is_read)
 static void test_dma_faults(void **state)
 {
 	struct fixture *f = *state;
-	uint8_t b[4] = {0};
+	uint8_t b[4] = { 0 };
 
 	enable_translation(f);
 	assert_int_equal(vtd_dma_read(&f->vtd, 0x100, 0, b, 4), -EFAULT);

@@ -41,12 +41,15 @@ void watch_update(struct cpu *c)
 		if (!(c->st.dr7 >> (n * 2) & 3))
 			continue;
 		switch (dr_type(c, n)) {
-		case DR7_TYPE_EXEC: s->code_breaks |= 1u << n; break;
+		case DR7_TYPE_EXEC:
+			s->code_breaks |= 1u << n;
+			break;
 		case DR7_TYPE_IO:
 			if (c->st.cr4 & CR4_DE)
 				s->io_breaks |= 1u << n;
 			break;
-		default: s->data_breaks |= 1u << n;
+		default:
+			s->data_breaks |= 1u << n;
 		}
 	}
 	s->watch = s->data_breaks;

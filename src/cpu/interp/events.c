@@ -223,17 +223,29 @@ void cpu_set_rflags(struct cpu *c, uint64_t value, uint64_t mask)
 static bool exception_begins(struct cpu *c, unsigned int vector, uint64_t dr6)
 {
 	switch (vector) {
-	case VEC_DE: c->stats.exc_de++; return true;
+	case VEC_DE:
+		c->stats.exc_de++;
+		return true;
 	case VEC_DB:
 		c->stats.exc_db++;
 		c->st.dr6 = (c->st.dr6 & ~DR6_B) | dr6;
 		c->st.dr7 &= ~DR7_GD;
 		return false;
-	case VEC_UD: c->stats.exc_ud++; return true;
-	case VEC_NM: c->stats.exc_nm++; return true;
-	case VEC_GP: c->stats.exc_gp++; return true;
-	case VEC_PF: c->stats.exc_pf++; return true;
-	default: c->stats.exc_other++; return vector != VEC_DF && vector != VEC_MC;
+	case VEC_UD:
+		c->stats.exc_ud++;
+		return true;
+	case VEC_NM:
+		c->stats.exc_nm++;
+		return true;
+	case VEC_GP:
+		c->stats.exc_gp++;
+		return true;
+	case VEC_PF:
+		c->stats.exc_pf++;
+		return true;
+	default:
+		c->stats.exc_other++;
+		return vector != VEC_DF && vector != VEC_MC;
 	}
 }
 

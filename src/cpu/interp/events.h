@@ -37,8 +37,7 @@ enum event_due {
  * interp_sys_init, interp_sys_done - make and free c->sys (TLB, delivery state); the engine's init and
  * done call them. Returns 0 or -ENOMEM. interp_sys_loaded: c->st or c->debug was replaced.
  */
-_nodiscard_
-int interp_sys_init(struct cpu *c, struct err *err);
+_nodiscard_ int interp_sys_init(struct cpu *c, struct err *err);
 void interp_sys_done(struct cpu *c);
 void interp_sys_loaded(struct cpu *c);
 
@@ -51,8 +50,7 @@ void interp_sys_loaded(struct cpu *c);
  * Returns true to run the instruction at st.rip; false to leave cpu_run() with *@ret_exit (@err set for
  * CPU_EXIT_SHUTDOWN). Thread: the vCPU's own.
  */
-_nodiscard_
-bool event_deliver_pending(struct cpu *c, enum cpu_exit *ret_exit, struct err *err);
+_nodiscard_ bool event_deliver_pending(struct cpu *c, enum cpu_exit *ret_exit, struct err *err);
 
 /* event_step_begin, event_step_end - around the one instruction executed while DUE_STEP is set. */
 void event_step_begin(struct cpu *c);
@@ -114,15 +112,11 @@ void event_rep_interrupted(struct cpu *c);
  * The binder of the mnemonic calls them when sys_is_*() says so.
  */
 bool sys_is_seg_op(const struct dec *d); /* an operand is a segment, control or debug register */
-bool sys_is_far(const struct dec *d);    /* CALL, JMP, RET: far */
-_nodiscard_
-int sys_bind_mov(const struct dec *d, struct insn *i);
-_nodiscard_
-int sys_bind_push(const struct dec *d, struct insn *i);
-_nodiscard_
-int sys_bind_pop(const struct dec *d, struct insn *i);
-_nodiscard_
-int sys_bind_far(const struct dec *d, struct insn *i);
+bool sys_is_far(const struct dec *d);	 /* CALL, JMP, RET: far */
+_nodiscard_ int sys_bind_mov(const struct dec *d, struct insn *i);
+_nodiscard_ int sys_bind_push(const struct dec *d, struct insn *i);
+_nodiscard_ int sys_bind_pop(const struct dec *d, struct insn *i);
+_nodiscard_ int sys_bind_far(const struct dec *d, struct insn *i);
 
 /*
  * mem_fetch - host address of the instruction byte at @lin.

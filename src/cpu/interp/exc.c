@@ -14,10 +14,14 @@ enum exc_class exc_class_of(unsigned int vector)
 	case VEC_TS:
 	case VEC_NP:
 	case VEC_SS:
-	case VEC_GP: return EXC_CONTRIBUTORY;
-	case VEC_PF: return EXC_PAGE;
-	case VEC_DF: return EXC_DOUBLE;
-	default: return EXC_BENIGN;
+	case VEC_GP:
+		return EXC_CONTRIBUTORY;
+	case VEC_PF:
+		return EXC_PAGE;
+	case VEC_DF:
+		return EXC_DOUBLE;
+	default:
+		return EXC_BENIGN;
 	}
 }
 

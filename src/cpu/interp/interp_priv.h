@@ -28,12 +28,12 @@ typedef void interp_fn(struct cpu *c, const struct insn *i);
 enum { SEG_FLAT = 0xff }; /* insn.seg: no base to add and no limit (64-bit mode, not FS or GS) */
 
 enum insn_flag {
-	INSN_SS = 1 << 0,    /* memory operand is relative to the stack segment: faults are #SS */
+	INSN_SS = 1 << 0, /* memory operand is relative to the stack segment: faults are #SS */
 	INSN_LOCK = 1 << 1,
 	INSN_REP = 1 << 2,   /* F3 */
 	INSN_REPNE = 1 << 3, /* F2 */
 	INSN_REX = 1 << 4,
-	INSN_MEM = 1 << 5,   /* has a memory operand (base, index, disp, seg are valid) */
+	INSN_MEM = 1 << 5, /* has a memory operand (base, index, disp, seg are valid) */
 };
 
 struct insn {
@@ -44,11 +44,11 @@ struct insn {
 	uint8_t flags;	/* enum insn_flag */
 	uint8_t seg;	/* enum cpu_segreg or SEG_FLAT */
 	uint8_t base, index; /* slots of st.r[]; CPU_SLOT_RIP, CPU_SLOT_ZERO allowed */
-	uint8_t scale;	/* shift: 0 to 3 */
-	uint16_t dst;	/* byte offset in st.r[] of the first register operand (ah = 1, cl = 8, ...) */
-	uint16_t src;	/* byte offset in st.r[] of the second register operand */
+	uint8_t scale;	     /* shift: 0 to 3 */
+	uint16_t dst; /* byte offset in st.r[] of the first register operand (ah = 1, cl = 8, ...) */
+	uint16_t src; /* byte offset in st.r[] of the second register operand */
 	int32_t disp;
-	uint64_t imm;	/* immediate (sign-extended to 64 bits), branch displacement or 64-bit address */
+	uint64_t imm; /* immediate (sign-extended to 64 bits), branch displacement or 64-bit address */
 	const void *aux; /* handler's own (a host stub, a table) */
 };
 
@@ -71,13 +71,13 @@ struct interp_op {
 	uint16_t mnemonic; /* ZydisMnemonic */
 	int (*bind)(const struct dec *d, struct insn *i);
 };
-extern const struct interp_op interp_ops_alu[], interp_ops_mov[], interp_ops_flow[], interp_ops_string[],
-	interp_ops_bit[], interp_ops_atomic[], interp_ops_bcd[], interp_ops_stack[], interp_ops_shift[],
-	interp_ops_muldiv[]; /* end with mnemonic 0 */
+extern const struct interp_op interp_ops_alu[], interp_ops_mov[], interp_ops_flow[],
+	interp_ops_string[], interp_ops_bit[], interp_ops_atomic[], interp_ops_bcd[],
+	interp_ops_stack[], interp_ops_shift[], interp_ops_muldiv[]; /* end with mnemonic 0 */
 /* Segment of a memory operand as decoded: FS and GS, in legacy modes all; else SEG_FLAT. */
 uint8_t dec_segment(const struct dec *d, ZydisRegister reg);
-extern const struct interp_op interp_ops_seg[], interp_ops_far[], interp_ops_syscall[], interp_ops_cr[],
-	interp_ops_msr[], interp_ops_io[], interp_ops_sysmisc[];
+extern const struct interp_op interp_ops_seg[], interp_ops_far[], interp_ops_syscall[],
+	interp_ops_cr[], interp_ops_msr[], interp_ops_io[], interp_ops_sysmisc[];
 extern const struct interp_op interp_ops_fpu[]; /* x87 and vector special cases */
 /* Every other x87, MMX, SSE, AVX, AES, SHA, PCLMUL, BMI, ADX instruction: run on the host's own unit. */
 int hostop_bind(const struct dec *d, struct insn *i);
@@ -87,16 +87,19 @@ int hostop_start(struct err *err);
 
 /* --- faults ------------------------------------------------------------------------------------- */
 
+/* clang-format off */
 enum cpu_vector {
 	VEC_DE = 0, VEC_DB = 1, VEC_NMI = 2, VEC_BP = 3, VEC_OF = 4, VEC_BR = 5, VEC_UD = 6, VEC_NM = 7,
 	VEC_DF = 8, VEC_TS = 10, VEC_NP = 11, VEC_SS = 12, VEC_GP = 13, VEC_PF = 14, VEC_MF = 16,
 	VEC_AC = 17, VEC_MC = 18, VEC_XM = 19,
 };
+/* clang-format on */
 
 /* Leave the handler at once: the instruction has not happened; st.rip is put back; the loop delivers. */
-_Noreturn void cpu_raise(struct cpu *c, unsigned int vector);		       /* without error code */
-_Noreturn void cpu_raise_err(struct cpu *c, unsigned int vector, uint32_t error); /* with error code */
-_Noreturn void cpu_raise_pf(struct cpu *c, uint64_t lin, uint32_t error);	       /* sets CR2 */
+_Noreturn void cpu_raise(struct cpu *c, unsigned int vector); /* without error code */
+_Noreturn void cpu_raise_err(struct cpu *c, unsigned int vector,
+			     uint32_t error);				  /* with error code */
+_Noreturn void cpu_raise_pf(struct cpu *c, uint64_t lin, uint32_t error); /* sets CR2 */
 
 /* After this instruction, go back to the loop's top (and decode or look up anew). */
 static inline void interp_leave(struct cpu *c)
@@ -111,7 +114,7 @@ static inline void interp_leave(struct cpu *c)
 enum { TLB_BITS = 10, TLB_SIZE = 1 << TLB_BITS };
 struct tlb_entry {
 	uint64_t r, w, x;
-	uintptr_t addend;	 /* host address = linear address + addend */
+	uintptr_t addend;	/* host address = linear address + addend */
 	_Atomic uint8_t *flags; /* the page's physmem flags byte */
 };
 
@@ -133,28 +136,29 @@ void mem_st_slow(struct cpu *c, uint64_t lin, unsigned int size, uint64_t value,
 void mem_stored_flagged(struct cpu *c, uint8_t *host, unsigned int size);
 
 /* Loads and stores by linear address at the current CPL. They return, or raise and do not return. */
-#define MEM_DEFINE(bits)                                                                                 \
-	static inline uint##bits##_t ld##bits(struct cpu *c, uint64_t lin, unsigned int how)             \
-	{                                                                                                \
-		const struct tlb_entry *e = tlb_slot(c->tlb_cur, lin);                                   \
-		uint##bits##_t v;                                                                        \
-                                                                                                         \
-		if (unlikely(e->r != ((lin + bits / 8 - 1) & ~GUEST_PAGE_MASK)))                         \
-			return (uint##bits##_t)mem_ld_slow(c, lin, bits / 8, how);                       \
-		__builtin_memcpy(&v, (const void *)(lin + e->addend), sizeof(v));                        \
-		return v;                                                                                \
-	}                                                                                                \
-	static inline void st##bits(struct cpu *c, uint64_t lin, uint##bits##_t v, unsigned int how)     \
-	{                                                                                                \
-		const struct tlb_entry *e = tlb_slot(c->tlb_cur, lin);                                   \
-                                                                                                         \
-		if (unlikely(e->w != ((lin + bits / 8 - 1) & ~GUEST_PAGE_MASK))) {                       \
-			mem_st_slow(c, lin, bits / 8, v, how);                                           \
-			return;                                                                          \
-		}                                                                                        \
-		__builtin_memcpy((void *)(lin + e->addend), &v, sizeof(v));                              \
-		if (unlikely(atomic_load_explicit(e->flags, memory_order_relaxed)))                      \
-			mem_stored_flagged(c, (uint8_t *)(lin + e->addend), bits / 8);                   \
+#define MEM_DEFINE(bits)                                                                           \
+	static inline uint##bits##_t ld##bits(struct cpu *c, uint64_t lin, unsigned int how)       \
+	{                                                                                          \
+		const struct tlb_entry *e = tlb_slot(c->tlb_cur, lin);                             \
+		uint##bits##_t v;                                                                  \
+                                                                                                   \
+		if (unlikely(e->r != ((lin + bits / 8 - 1) & ~GUEST_PAGE_MASK)))                   \
+			return (uint##bits##_t)mem_ld_slow(c, lin, bits / 8, how);                 \
+		__builtin_memcpy(&v, (const void *)(lin + e->addend), sizeof(v));                  \
+		return v;                                                                          \
+	}                                                                                          \
+	static inline void st##bits(struct cpu *c, uint64_t lin, uint##bits##_t v,                 \
+				    unsigned int how)                                              \
+	{                                                                                          \
+		const struct tlb_entry *e = tlb_slot(c->tlb_cur, lin);                             \
+                                                                                                   \
+		if (unlikely(e->w != ((lin + bits / 8 - 1) & ~GUEST_PAGE_MASK))) {                 \
+			mem_st_slow(c, lin, bits / 8, v, how);                                     \
+			return;                                                                    \
+		}                                                                                  \
+		__builtin_memcpy((void *)(lin + e->addend), &v, sizeof(v));                        \
+		if (unlikely(atomic_load_explicit(e->flags, memory_order_relaxed)))                \
+			mem_stored_flagged(c, (uint8_t *)(lin + e->addend), bits / 8);             \
 	}
 MEM_DEFINE(8)
 MEM_DEFINE(16)
@@ -195,7 +199,10 @@ void mem_exclusive_end(struct cpu *c);
 
 /* --- addresses ---------------------------------------------------------------------------------- */
 
-enum { SEG_OK_R = 1, SEG_OK_W = 2 }; /* cpu->seg_ok[]: readable / writable, limit 4 GiB, not expand-down */
+enum {
+	SEG_OK_R = 1,
+	SEG_OK_W = 2
+}; /* cpu->seg_ok[]: readable / writable, limit 4 GiB, not expand-down */
 
 /* Limit and rights of [off, off + size) in a segment, outside 64-bit mode: raises #GP or #SS, or returns
  * the linear address. @write: the access is a write. */
@@ -217,7 +224,8 @@ static inline uint64_t seg_lin(struct cpu *c, unsigned int seg, uint64_t off, un
 			seg_check_canonical(c, off);
 		return off + c->st.seg[seg].base;
 	}
-	if (likely((c->seg_ok[seg] & (write ? SEG_OK_W : SEG_OK_R)) && off + size - 1 <= UINT32_MAX))
+	if (likely((c->seg_ok[seg] & (write ? SEG_OK_W : SEG_OK_R)) &&
+		   off + size - 1 <= UINT32_MAX))
 		return (uint32_t)(off + c->st.seg[seg].base);
 	return seg_check(c, seg, off, size, write);
 }
@@ -225,7 +233,8 @@ static inline uint64_t seg_lin(struct cpu *c, unsigned int seg, uint64_t off, un
 /* Effective address (offset in its segment) of the memory operand. */
 static inline uint64_t insn_ea(const struct cpu *c, const struct insn *i)
 {
-	uint64_t a = c->st.r[i->base] + (c->st.r[i->index] << i->scale) + (uint64_t)(int64_t)i->disp;
+	uint64_t a =
+		c->st.r[i->base] + (c->st.r[i->index] << i->scale) + (uint64_t)(int64_t)i->disp;
 
 	if (likely(i->asize == 8))
 		return a;
@@ -259,7 +268,7 @@ void cpu_jump_near(struct cpu *c, uint64_t target, unsigned int opsize);
 
 /* Derive mode, seg_ok, tlb_cur, ... after CS, SS, CR0, CR4, EFER, RFLAGS.VM/AC or CPL changed. */
 void interp_mode_changed(struct cpu *c);
-void tlb_flush_all(struct cpu *c);	       /* with global pages */
+void tlb_flush_all(struct cpu *c); /* with global pages */
 void tlb_flush_nonglobal(struct cpu *c);
 void tlb_flush_page(struct cpu *c, uint64_t lin);
 

@@ -245,8 +245,7 @@ static void arpl(struct cpu *c, const struct insn *i)
 	if (is_mem)
 		lin = insn_lin(c, i, 2, false);
 	/* Memory that need not change need not be writable. */
-	dst = is_mem ? ld16(c, lin, i->flags & INSN_SS)
-		     : (uint16_t)reg_get(c, i->dst, 2);
+	dst = is_mem ? ld16(c, lin, i->flags & INSN_SS) : (uint16_t)reg_get(c, i->dst, 2);
 	/* dst is the first general register: the source, when the destination is memory. */
 	src = (uint16_t)reg_get(c, is_mem ? i->dst : i->src, 2);
 	if ((dst & 3) < (src & 3)) {

@@ -16,6 +16,7 @@
 #include "sys/thread.h"
 #include "vm/dev/vtd.h"
 
+/* clang-format off */
 enum {
 	VENDOR = 0x1234,
 	DEVICE = 0x11e8,
@@ -40,10 +41,11 @@ enum {
 	DMA_MASK = 7,
 	BUFFER_BASE = 0x40000,
 };
+/* clang-format on */
 
 /* The device drives 28 address lines. */
 #define DMA_ADDRESS_MASK UINT64_C(0x0fffffff)
-#define CLASS_OTHER 0xff0000
+#define CLASS_OTHER	 0xff0000
 
 static uint32_t factorial(uint32_t n)
 {
@@ -240,8 +242,9 @@ void edu_reset(struct edu *e)
 
 int edu_init(struct edu *e, struct pci_bus *bus, uint8_t devfn, struct vtd *iommu, struct err *err)
 {
-	struct bus_range range = {.name = "edu", .read = edu_read, .write = edu_write, .arg = e,
-				  .max_size = 8};
+	struct bus_range range = {
+		.name = "edu", .read = edu_read, .write = edu_write, .arg = e, .max_size = 8
+	};
 	uint8_t *cap;
 	int r;
 

@@ -18,6 +18,7 @@
 #include "cpu/physmem.h"
 #include "sys/thread.h"
 
+/* clang-format off */
 enum {
 	REG_VER = 0x00, REG_CAP = 0x08, REG_ECAP = 0x10, REG_GCMD = 0x18, REG_GSTS = 0x1c,
 	REG_RTADDR = 0x20, REG_CCMD = 0x28, REG_FSTS = 0x34, REG_FECTL = 0x38, REG_FEDATA = 0x3c,
@@ -31,24 +32,25 @@ enum {
 	ICS_IWC = 1,
 	FSTS_OVERFLOW = 1, FSTS_PENDING = 2, FSTS_QUEUE_ERROR = 16,
 };
+/* clang-format on */
 
 /* Of FECTL and IECTL. */
 #define EVENT_MASKED	 (UINT32_C(1) << 31)
 #define EVENT_IS_PENDING (UINT32_C(1) << 30)
 
-#define GCMD_TRANSLATE	  (UINT32_C(1) << 31)
-#define GCMD_ROOT	  (UINT32_C(1) << 30)
-#define GCMD_QUEUE	  (UINT32_C(1) << 26)
-#define GCMD_REMAP	  (UINT32_C(1) << 25)
-#define GCMD_REMAP_TABLE  (UINT32_C(1) << 24)
-#define GCMD_COMPATIBLE	  (UINT32_C(1) << 23)
-#define GCMD_LASTING	  (GCMD_TRANSLATE | GCMD_QUEUE | GCMD_REMAP | GCMD_COMPATIBLE)
+#define GCMD_TRANSLATE	 (UINT32_C(1) << 31)
+#define GCMD_ROOT	 (UINT32_C(1) << 30)
+#define GCMD_QUEUE	 (UINT32_C(1) << 26)
+#define GCMD_REMAP	 (UINT32_C(1) << 25)
+#define GCMD_REMAP_TABLE (UINT32_C(1) << 24)
+#define GCMD_COMPATIBLE	 (UINT32_C(1) << 23)
+#define GCMD_LASTING	 (GCMD_TRANSLATE | GCMD_QUEUE | GCMD_REMAP | GCMD_COMPATIBLE)
 
 /* 64K domains; tables of 3 and 4 levels; 48 address bits; pages of 2 MiB and 1 GiB; one fault register. */
 #define MGAW UINT64_C(47)
 #define CAP_VALUE                                                                                  \
-	(UINT64_C(6) | UINT64_C(6) << 8 | MGAW << 16 |                       \
-	 (uint64_t)(REG_FRCD / 16) << 24 | UINT64_C(3) << 34 | UINT64_C(3) << 54)
+	(UINT64_C(6) | UINT64_C(6) << 8 | MGAW << 16 | (uint64_t)(REG_FRCD / 16) << 24 |           \
+	 UINT64_C(3) << 34 | UINT64_C(3) << 54)
 /* Coherent walks, queued invalidation, interrupt remapping, pass-through. */
 #define ECAP_VALUE                                                                                 \
 	(UINT64_C(1) | UINT64_C(2) | UINT64_C(8) | UINT64_C(0x40) |                                \
@@ -91,18 +93,30 @@ static const struct {
 	uint16_t off;
 	uint32_t writable, clears;
 } registers[] = {
-	{REG_RTADDR, 0xfffff000, 0},  {REG_RTADDR + 4, 0xffffffff, 0},
-	{REG_CCMD, 0xffffffff, 0},    {REG_CCMD + 4, 0x60000003, 0},
-	{REG_FSTS, 0, 0x7d},	      {REG_FECTL, 0x80000000, 0},
-	{REG_FEDATA, 0xffff, 0},      {REG_FEADDR, 0xfffffffc, 0},
-	{REG_FEUADDR, 0xffffffff, 0}, {REG_IQT, 0x0007fff0, 0},
-	{REG_IQA, 0xfffff007, 0},     {REG_IQA + 4, 0xffffffff, 0},
-	{REG_ICS, 0, ICS_IWC},	      {REG_IECTL, 0x80000000, 0},
-	{REG_IEDATA, 0xffff, 0},      {REG_IEADDR, 0xfffffffc, 0},
-	{REG_IEUADDR, 0xffffffff, 0}, {REG_IRTA, 0xfffff00f, 0},
-	{REG_IRTA + 4, 0xffffffff, 0}, {REG_IVA, 0xffffffff, 0},
-	{REG_IVA + 4, 0xffffffff, 0}, {REG_IOTLB, 0xffffffff, 0},
-	{REG_IOTLB + 4, 0x7fffffff, 0}, {REG_FRCD + 12, 0, 0x80000000},
+	{ REG_RTADDR, 0xfffff000, 0 },
+	{ REG_RTADDR + 4, 0xffffffff, 0 },
+	{ REG_CCMD, 0xffffffff, 0 },
+	{ REG_CCMD + 4, 0x60000003, 0 },
+	{ REG_FSTS, 0, 0x7d },
+	{ REG_FECTL, 0x80000000, 0 },
+	{ REG_FEDATA, 0xffff, 0 },
+	{ REG_FEADDR, 0xfffffffc, 0 },
+	{ REG_FEUADDR, 0xffffffff, 0 },
+	{ REG_IQT, 0x0007fff0, 0 },
+	{ REG_IQA, 0xfffff007, 0 },
+	{ REG_IQA + 4, 0xffffffff, 0 },
+	{ REG_ICS, 0, ICS_IWC },
+	{ REG_IECTL, 0x80000000, 0 },
+	{ REG_IEDATA, 0xffff, 0 },
+	{ REG_IEADDR, 0xfffffffc, 0 },
+	{ REG_IEUADDR, 0xffffffff, 0 },
+	{ REG_IRTA, 0xfffff00f, 0 },
+	{ REG_IRTA + 4, 0xffffffff, 0 },
+	{ REG_IVA, 0xffffffff, 0 },
+	{ REG_IVA + 4, 0xffffffff, 0 },
+	{ REG_IOTLB, 0xffffffff, 0 },
+	{ REG_IOTLB + 4, 0x7fffffff, 0 },
+	{ REG_FRCD + 12, 0, 0x80000000 },
 };
 
 static uint32_t reg32(const struct vtd *v, unsigned int off)
@@ -142,8 +156,8 @@ static void record_fault(struct vtd *v, uint32_t source, uint64_t addr, bool is_
 		return;
 	}
 	put_le64(v->reg + REG_FRCD, addr & ~UINT64_C(0xfff));
-	put_le64(v->reg + REG_FRCD + 8, BIT63 | (is_read ? FRCD_IS_READ : 0) |
-		 (uint64_t)reason << 32 | (source & 0xffff));
+	put_le64(v->reg + REG_FRCD + 8,
+		 BIT63 | (is_read ? FRCD_IS_READ : 0) | (uint64_t)reason << 32 | (source & 0xffff));
 	reg32_change(v, REG_FSTS, 0, FSTS_PENDING);
 	raise_event(v, REG_FECTL, out);
 }
@@ -291,8 +305,8 @@ static void write32(struct vtd *v, unsigned int off, uint32_t value, struct mess
 		if (registers[i].off != off)
 			continue;
 		old = reg32(v, off) & ~(value & registers[i].clears);
-		put_le32(v->reg + off, (old & ~registers[i].writable) |
-				       (value & registers[i].writable));
+		put_le32(v->reg + off,
+			 (old & ~registers[i].writable) | (value & registers[i].writable));
 		break;
 	}
 	written(v, off, value, out);
@@ -317,7 +331,7 @@ static void send(struct vtd *v, const struct message *m)
 static void vtd_write(void *arg, uint64_t off, unsigned int size, uint64_t value)
 {
 	struct vtd *v = arg;
-	struct message out[2] = {{0}};
+	struct message out[2] = { { 0 } };
 
 	/* The registers are defined for aligned accesses of 32 and 64 bits. */
 	if (size < 4 || off % size || !range_ok(off, size, VTD_REGS_SIZE))
@@ -381,7 +395,8 @@ static enum fault translate(struct vtd *v, uint16_t source, uint64_t iova, bool 
 		return FAULT_ROOT_ACCESS;
 	if (!(entry[0] & PRESENT))
 		return FAULT_ROOT_NOT_PRESENT;
-	if (physmem_read(v->mem, (get_le64(entry) & ADDR_MASK) + (source & 0xff) * 16, entry, 16) < 0)
+	if (physmem_read(v->mem, (get_le64(entry) & ADDR_MASK) + (source & 0xff) * 16, entry, 16) <
+	    0)
 		return FAULT_CONTEXT_ACCESS;
 	context = get_le64(entry);
 	*ret_quiet = context & QUIET;
@@ -407,7 +422,7 @@ static enum fault translate(struct vtd *v, uint16_t source, uint64_t iova, bool 
 static int translate_or_fault(struct vtd *v, uint16_t source, uint64_t iova, bool is_write,
 			      uint64_t *ret_gpa, uint64_t *ret_len)
 {
-	struct message out = {0};
+	struct message out = { 0 };
 	enum fault fault;
 	bool quiet;
 
@@ -465,7 +480,7 @@ int vtd_dma_write(struct vtd *v, uint16_t source, uint64_t iova, const void *buf
 /* Does the requester match what the entry says about it? Chapter 5.1.4: SVT and SQ. */
 static bool source_matches(uint64_t high, uint32_t source)
 {
-	static const uint16_t ignored[] = {0, 4, 6, 7};
+	static const uint16_t ignored[] = { 0, 4, 6, 7 };
 	uint16_t sid = (uint16_t)high, mask = (uint16_t)~ignored[high >> 16 & 3];
 
 	if (source == VTD_SOURCE_ANY)
@@ -502,7 +517,8 @@ static enum fault remap(struct vtd *v, uint32_t source, uint64_t addr, uint32_t 
 
 	if (index >= nr)
 		return FAULT_INDEX;
-	if (physmem_read(v->mem, (v->remap_table & ADDR_MASK) + (uint64_t)index * 16, entry, 16) < 0)
+	if (physmem_read(v->mem, (v->remap_table & ADDR_MASK) + (uint64_t)index * 16, entry, 16) <
+	    0)
 		return FAULT_IRTE_ACCESS;
 	low = get_le64(entry);
 	high = get_le64(entry + 8);
@@ -525,7 +541,7 @@ static enum fault remap(struct vtd *v, uint32_t source, uint64_t addr, uint32_t 
 void vtd_msi(struct vtd *v, uint32_t source, uint64_t addr, uint32_t data)
 {
 	enum { ADDR_REMAPPABLE = 16 };
-	struct message pass = {.is_valid = true, .addr = addr, .data = data}, event = {0};
+	struct message pass = { .is_valid = true, .addr = addr, .data = data }, event = { 0 };
 	enum fault fault = FAULT_NONE;
 	bool quiet = false;
 
@@ -573,8 +589,13 @@ int vtd_init(struct vtd *v, const struct board *board, struct err *err)
 		.mem = board->mem,
 		.msi = board->msi,
 		.msi_arg = board->msi_arg,
-		.range = {.name = "iommu", .base = VTD_BASE, .len = RANGE_LEN, .read = vtd_read,
-			.write = vtd_write, .arg = v, .max_size = 8},
+		.range = { .name = "iommu",
+			   .base = VTD_BASE,
+			   .len = RANGE_LEN,
+			   .read = vtd_read,
+			   .write = vtd_write,
+			   .arg = v,
+			   .max_size = 8 },
 	};
 	mutex_init(&v->lock);
 	vtd_reset(v);

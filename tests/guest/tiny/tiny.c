@@ -19,16 +19,16 @@
 #include <stdint.h>
 
 #define MULTIBOOT_LOADER_MAGIC 0x2badb002u
-#define MULTIBOOT_HAS_CMDLINE (1u << 2)
+#define MULTIBOOT_HAS_CMDLINE  (1u << 2)
 
-#define COM1 0x3f8
-#define DEBUG_EXIT 0xf4
-#define PM1A_CONTROL 0x604
-#define I8042_DATA 0x60
-#define I8042_COMMAND 0x64
-#define PCI_ADDRESS 0xcf8
-#define PCI_DATA 0xcfc
-#define RESET_CONTROL 0xcf9
+#define COM1		 0x3f8
+#define DEBUG_EXIT	 0xf4
+#define PM1A_CONTROL	 0x604
+#define I8042_DATA	 0x60
+#define I8042_COMMAND	 0x64
+#define PCI_ADDRESS	 0xcf8
+#define PCI_DATA	 0xcfc
+#define RESET_CONTROL	 0xcf9
 #define SYSTEM_CONTROL_A 0x92
 
 struct multiboot_info {
