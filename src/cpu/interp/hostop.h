@@ -62,9 +62,12 @@ struct hostop {
 	struct hostop_plan plan;
 };
 
-/* Stubs lie in one area that never moves and is never reused, so that no vCPU can run freed code. There
- * are below 160,000 rewritten encodings (a tenth of that without the values of immediate bytes), and no
- * stub is longer than 256 bytes; the area is address space only until it is used. */
+/*
+ * Stubs lie in one area that never moves and is never reused, so that no vCPU can run freed code. About 4,200
+ * rewritten encodings exist, and 9 MB hold them with every value of their immediate bytes: a unit test counts.
+ * The area is address space only until it is used. Should it be full all the same, an instruction without a
+ * stub is #UD.
+ */
 #define HOSTOP_AREA_SIZE (UINT64_C(64) << 20)
 enum { HOSTOP_STUB_MAX = 256 };
 
