@@ -151,6 +151,21 @@ static void test_cr8_values(void **state)
 	assert_int_equal(STEP(g, 0x44, 0x0f, 0x20, 0xc0), NO_FAULT); /* mov rax, cr8 */
 	assert_int_equal(g->st.gpr[CPU_RAX], 7);
 	guest_free(g);
+
+	/* LOCK MOV CR0 names it for 32-bit code. */
+	g = start_protected(G_CS32);
+	g->st.gpr[CPU_RAX] = 9;
+	assert_int_equal(STEP(g, 0xf0, 0x0f, 0x22, 0xc0), NO_FAULT);
+	assert_int_equal(g->st.apic.tpr, 0x90);
+	assert_int_equal(STEP(g, 0xf0, 0x0f, 0x20, 0xc3), NO_FAULT); /* to ebx */
+	assert_int_equal(g->st.gpr[CPU_RBX], 9);
+	assert_int_equal(STEP(g, 0xf0, 0x0f, 0x20, 0xd8), UD); /* not with CR3 */
+	guest_free(g);
+	g = guest_new(1, "-cr8_legacy");
+	guest_long(g, G_CS64);
+	guest_gate64(g, UD, G_CS64, 14, 0, 0);
+	assert_int_equal(STEP(g, 0xf0, 0x0f, 0x20, 0xc0), UD);
+	guest_free(g);
 }
 
 static void test_only_ring0(void **state)

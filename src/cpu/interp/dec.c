@@ -238,11 +238,34 @@ static bool ends_block(const ZydisDecodedInstruction *zi)
 	}
 }
 
+/*
+ * LOCK MOV to and from CR0 means CR8 on AMD processors, so that 32-bit code can reach it (AMD APM volume 3,
+ * MOV CRn). Zydis refuses the prefix: decode what follows it, and put in the other register.
+ */
+static ZyanStatus decode_cr8(const struct cpu *c, struct dec *d, const uint8_t *bytes,
+			     unsigned int n)
+{
+	ZyanStatus st;
+
+	if (n < 4 || bytes[0] != 0xf0 || bytes[1] != 0x0f || (bytes[2] & 0xfd) != 0x20 ||
+	    (bytes[3] & 0x38) || !cpuid_has(&c->grp->cpuid, CPUID_CR8_LEGACY))
+		return ZYDIS_STATUS_ILLEGAL_LOCK;
+	st = ZydisDecoderDecodeFull(decoder_of(c), bytes + 1, n - 1, &d->zi, d->op);
+	d->zi.length++;
+	for (unsigned int k = 0; k < 2; k++)
+		if (d->op[k].reg.value == ZYDIS_REGISTER_CR0)
+			d->op[k].reg.value = ZYDIS_REGISTER_CR8;
+	return st;
+}
+
 enum dec_result dec_insn(const struct cpu *c, struct dec *d, const uint8_t *bytes, unsigned int n,
 			 struct insn *i)
 {
 	ZyanStatus st = ZydisDecoderDecodeFull(decoder_of(c), bytes, n, &d->zi, d->op);
 	int r;
+
+	if (unlikely(st == ZYDIS_STATUS_ILLEGAL_LOCK))
+		st = decode_cr8(c, d, bytes, n);
 
 	if (st == ZYDIS_STATUS_NO_MORE_DATA && n < INSN_MAX_LEN)
 		return DEC_MORE;
