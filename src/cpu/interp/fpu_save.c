@@ -116,9 +116,10 @@ static uint64_t aligned_operand(struct cpu *c, const struct insn *i, unsigned in
 			cpu_raise_err(c, i->flags & INSN_SS ? VEC_SS : VEC_GP, 0);
 	}
 	hostop_aligned(c, i, ea, align);
+	first = seg_lin(c, i->seg, ea, 1, write);
 	if (align == 16)
 		mem_probe(c, last, 1, how);
-	mem_probe(c, seg_lin(c, i->seg, ea, 1, write), 1, how);
+	mem_probe(c, first, 1, how);
 	mem_probe(c, last, 1, how);
 	return seg_lin(c, i->seg, ea, size, write);
 }
