@@ -88,6 +88,7 @@ static inline void physmem_wrote(const struct physmem *m, const struct physmem_r
 {
 	uint64_t last = (off + len - 1) >> GUEST_PAGE_SHIFT;
 
+	atomic_signal_fence(memory_order_seq_cst); /* the store comes before the look */
 	for (uint64_t p = off >> GUEST_PAGE_SHIFT; p <= last; p++) {
 		uint8_t f = atomic_load_explicit(&r->page_flags[p], memory_order_relaxed);
 

@@ -157,6 +157,7 @@ void mem_stored_flagged(struct cpu *c, uint8_t *host, unsigned int size);
 			return;                                                                    \
 		}                                                                                  \
 		__builtin_memcpy((void *)(lin + e->addend), &v, sizeof(v));                        \
+		atomic_signal_fence(memory_order_seq_cst); /* store first, then look */            \
 		if (unlikely(atomic_load_explicit(e->flags, memory_order_relaxed)))                \
 			mem_stored_flagged(c, (uint8_t *)(lin + e->addend), bits / 8);             \
 	}

@@ -186,6 +186,7 @@ static void ref_st(struct cpu *c, const struct mem_ref *ref, unsigned int size, 
 		return;
 	}
 	host_st(ref->host, size, v);
+	atomic_signal_fence(memory_order_seq_cst);
 	if (unlikely(atomic_load_explicit(ref->flags, memory_order_relaxed)))
 		mem_stored_flagged(c, ref->host, size);
 }
@@ -323,6 +324,7 @@ static void bytes_st(struct cpu *c, struct mem_ref ref, const uint8_t *from, uns
 			mmio_st(c, ref.gpa, n, get_le(from, n));
 		} else {
 			__builtin_memcpy(ref.host, from, n);
+			atomic_signal_fence(memory_order_seq_cst);
 			if (unlikely(atomic_load_explicit(ref.flags, memory_order_relaxed)))
 				mem_stored_flagged(c, ref.host, n);
 		}

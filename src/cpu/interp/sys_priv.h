@@ -20,6 +20,8 @@ struct tlb_set {
 	uint64_t gpa[TLB_SIZE];	 /* of the page */
 	uint8_t shift[TLB_SIZE]; /* size of the mapping that the page is a part of */
 	uint64_t used[TLB_WORDS], global[TLB_WORDS], large[TLB_WORDS];
+	/* Where parts of large pages may be, in the lower and the upper half of the address space. */
+	uint64_t large_min[2], large_max[2];
 };
 
 /* The translations of one PCID. */

@@ -38,9 +38,11 @@ static struct tlb_ctx *ctx_new(unsigned int pcid)
 	struct tlb_ctx *x = mem_new(sizeof(*x));
 
 	x->pcid = (uint16_t)pcid;
-	for (unsigned int p = 0; p < MMU_NR_PRIV; p++)
+	for (unsigned int p = 0; p < MMU_NR_PRIV; p++) {
+		x->set[p].large_min[0] = x->set[p].large_min[1] = UINT64_MAX;
 		for (unsigned int k = 0; k < TLB_SIZE; k++)
 			entry_clear(&x->set[p].e[k]);
+	}
 	return x;
 }
 
@@ -83,6 +85,8 @@ static void slot_clear(struct tlb_set *t, unsigned int k)
 
 static void set_flush(struct tlb_set *t, bool with_global)
 {
+	uint64_t left = 0;
+
 	for (unsigned int w = 0; w < TLB_WORDS; w++) {
 		uint64_t gone = with_global ? t->used[w] : t->used[w] & ~t->global[w];
 
@@ -91,6 +95,11 @@ static void set_flush(struct tlb_set *t, bool with_global)
 		t->used[w] &= ~gone;
 		t->global[w] &= ~gone;
 		t->large[w] &= ~gone;
+		left |= t->large[w];
+	}
+	if (!left) {
+		t->large_min[0] = t->large_min[1] = UINT64_MAX;
+		t->large_max[0] = t->large_max[1] = 0;
 	}
 }
 
@@ -112,6 +121,8 @@ static void set_flush_page(struct tlb_set *t, uint64_t lin, bool only_global)
 	if (entry_page(&t->e[k]) == (lin & ~GUEST_PAGE_MASK) &&
 	    (!only_global || (t->global[k / 64] >> (k & 63) & 1)))
 		slot_clear(t, k);
+	if (lin < t->large_min[lin >> 63] || lin > t->large_max[lin >> 63])
+		return;
 	for (unsigned int w = 0; w < TLB_WORDS; w++) {
 		uint64_t parts = t->large[w] & (only_global ? t->global[w] : UINT64_MAX);
 
@@ -216,6 +227,16 @@ void tlb_load_cr3(struct cpu *c, unsigned int pcid, bool keep)
 	interp_leave(c);
 }
 
+/* The whole large page counts: INVLPG may name any address of it. */
+static void large_note(struct tlb_set *t, uint64_t lin, unsigned int shift)
+{
+	uint64_t first = lin >> shift << shift, last = first | ((UINT64_C(1) << shift) - 1);
+	unsigned int half = lin >> 63;
+
+	t->large_min[half] = MIN(t->large_min[half], first);
+	t->large_max[half] = MAX(t->large_max[half], last);
+}
+
 void tlb_insert(struct cpu *c, enum mmu_priv priv, uint64_t lin, const struct mmu_page *page,
 		uint8_t *host, _Atomic uint8_t *flags, bool may_write, bool may_data)
 {
@@ -231,6 +252,8 @@ void tlb_insert(struct cpu *c, enum mmu_priv priv, uint64_t lin, const struct mm
 	e->flags = flags;
 	t->gpa[k] = page->gpa & ~GUEST_PAGE_MASK;
 	t->shift[k] = page->shift;
+	if (page->shift > GUEST_PAGE_SHIFT)
+		large_note(t, lin, page->shift);
 	t->used[k / 64] |= bit;
 	t->global[k / 64] = page->global ? t->global[k / 64] | bit : t->global[k / 64] & ~bit;
 	t->large[k / 64] = page->shift > GUEST_PAGE_SHIFT ? t->large[k / 64] | bit
