@@ -91,6 +91,7 @@ enum { DIFF_DATA_EVERY = 4096 }; /* cases that share initial memory */
 struct native {
 	uint8_t *code, *data;
 };
+bool native_usable(void); /* can cases be run on this host? */
 int native_start(struct native *n);
 extern void (*native_alarm)(void); /* called every half second outside of native_run() */
 void native_run(const struct diff_case *k, struct diff_result *ret);

@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/auxv.h>
 #include <sys/mman.h>
 #include <sys/time.h>
 #include <ucontext.h>
@@ -74,6 +75,13 @@ static int map_memory(struct native *n)
 		return -errno;
 	close(fd);
 	return 0;
+}
+
+bool native_usable(void)
+{
+	enum { HWCAP2_FSGSBASE_BIT = 1 << 1 };
+
+	return (getauxval(AT_HWCAP2) & HWCAP2_FSGSBASE_BIT) && __builtin_cpu_supports("avx2");
 }
 
 int native_start(struct native *n)
