@@ -121,10 +121,10 @@ class Run:
         sys.stdout.flush()
 
 
-def run(cmd, limit_s, stdin=None, until=None):
+def run(cmd, limit_s, stdin=None, until=None, echo=None):
     """Runs cmd until it ends, `limit_s` seconds passed, or a line matches the pattern `until`.
 
-    `stdin` is a list of (pattern, text): text is typed when a line, whole or not, matches pattern.
+    Lines that match `echo` are shown at once as TAP diagnostics. `stdin` is a list of (pattern, text): text is typed when a line, whole or not, matches pattern.
     """
     r = Run(cmd)
     typed = list(stdin or [])
@@ -152,6 +152,9 @@ def run(cmd, limit_s, stdin=None, until=None):
             *whole, pending = pending.split("\n")
             fresh = [line.rstrip("\r") for line in whole]
             r.lines += [(now, line) for line in fresh]
+            for line in fresh:
+                if echo and re.search(echo, line):
+                    print(f"# {now - start:.0f} s: {line}", flush=True)
             if typed and any(re.search(typed[0][0], line) for line in fresh + [pending]):
                 p.stdin.write(typed.pop(0)[1].encode())
                 p.stdin.flush()

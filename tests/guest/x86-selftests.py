@@ -80,7 +80,8 @@ def main():
     with tempfile.TemporaryDirectory() as tmp:
         initrd = build_initrd(tmp, built, names, "i386" if is_32 else "amd64")
         r = vmm.run(vmm.command(kernel, initrd, "console=ttyS0 quiet panic=-1 atoll.auto "
-                                "atoll.run=/selftest-run", cpus=opts.cpus), GUEST_LIMIT)
+                                "atoll.run=/selftest-run", cpus=opts.cpus), GUEST_LIMIT,
+                    echo=r"^selftest: ")
     guest = {m[1]: int(m[2]) for _, m in r.find_all(r"selftest: (\w+) (\d+)")}
     for name in names:
         host = on_host(os.path.join(built, "bin", name))

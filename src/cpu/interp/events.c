@@ -433,7 +433,9 @@ static bool code_breakpoint(struct cpu *c, bool *ret_stop)
 		uint64_t dr6 = watch_exec(c, lin);
 
 		if (dr6) {
-			record_db(c, dr6);
+			/* With what MOV SS held back: both are told at once. */
+			record_db(c, dr6 | s->trap_dr6);
+			s->trap_dr6 = 0;
 			return true;
 		}
 	}
