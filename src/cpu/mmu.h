@@ -59,4 +59,13 @@ static inline bool mmu_is_canonical(const struct cpu *c, uint64_t lin)
 	return !c->long_mode || (uint64_t)((int64_t)(lin << unused) >> unused) == lin;
 }
 
+/* mmu_is_canonical_base - may a base register or an MSR hold the address? Goes by what the processor can
+ * do, not by the present paging mode (kvm-unit-tests la57 has the cases). */
+static inline bool mmu_is_canonical_base(const struct cpu *c, uint64_t lin)
+{
+	unsigned int unused = cpuid_has(&c->grp->cpuid, CPUID_LA57) ? 7 : 16;
+
+	return (uint64_t)((int64_t)(lin << unused) >> unused) == lin;
+}
+
 #endif

@@ -12,6 +12,7 @@
 
 #include "cpu/apic.h"
 #include "cpu/cpu_priv.h"
+#include "cpu/mmu.h"
 #include "cpu/pv.h"
 
 #define MTRR_CAP	  UINT64_C(0x508) /* 8 variable ranges, fixed ranges, write-combining */
@@ -217,9 +218,7 @@ int msr_read(struct cpu *c, uint32_t index, uint64_t *ret)
 
 static int canonical_write(struct cpu *c, uint64_t *slot, uint64_t value, int ret)
 {
-	unsigned int unused = c->st.cr4 & CR4_LA57 ? 7 : 16;
-
-	if ((uint64_t)((int64_t)(value << unused) >> unused) != value)
+	if (!mmu_is_canonical_base(c, value))
 		return -EINVAL;
 	*slot = value;
 	return ret;

@@ -347,7 +347,7 @@ static void invpcid(struct cpu *c, const struct insn *i)
 		raise_gp(c);
 	if (type <= INVPCID_CONTEXT && desc[0] && !(c->st.cr4 & CR4_PCIDE))
 		raise_gp(c);
-	if (type == INVPCID_ADDRESS && !mmu_is_canonical(c, desc[1]))
+	if (type == INVPCID_ADDRESS && !mmu_is_canonical_base(c, desc[1]))
 		raise_gp(c);
 	switch ((enum invpcid_type)type) {
 	case INVPCID_ADDRESS:

@@ -293,7 +293,7 @@ static void read_for_load(struct cpu *c, uint16_t sel, uint32_t types, struct de
 		cpu_raise_err(c, VEC_GP, err);
 	if (!(ret->attr & SEG_P))
 		cpu_raise_err(c, VEC_NP, err);
-	if (!mmu_is_canonical(c, desc_to_seg(ret, sel).base))
+	if (!mmu_is_canonical_base(c, desc_to_seg(ret, sel).base))
 		cpu_raise_err(c, VEC_GP, err);
 }
 

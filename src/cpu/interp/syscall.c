@@ -150,7 +150,7 @@ static void wr_base(struct cpu *c, const struct insn *i)
 
 	if (!(c->st.cr4 & CR4_FSGSBASE))
 		cpu_raise(c, VEC_UD);
-	if (!mmu_is_canonical(c, base))
+	if (!mmu_is_canonical_base(c, base))
 		cpu_raise_err(c, VEC_GP, 0);
 	c->st.seg[i->imm].base = base;
 }

@@ -81,7 +81,7 @@ static void load_table(struct cpu *c, const struct insn *i, struct cpu_dtable *r
 	base = ld_size(c, lin + TABLE_LIMIT_SIZE, size, how);
 	if (size == 4 && i->opsize == 2)
 		base &= 0xffffff;
-	if (size == 8 && !mmu_is_canonical(c, base))
+	if (size == 8 && !mmu_is_canonical_base(c, base))
 		raise_gp(c);
 	*ret = (struct cpu_dtable){ .base = base, .limit = limit };
 }
