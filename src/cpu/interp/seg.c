@@ -151,17 +151,12 @@ void seg_drop_inner(struct cpu *c, unsigned int new_cpl)
 		unsigned int dpl = (s->attr & SEG_DPL) >> SEG_DPL_SHIFT;
 		bool conforming = (s->attr & SEG_TYPE_CODE) && (s->attr & SEG_TYPE_DOWN);
 
-		if (!(s->attr &
-		      SEG_P)) { /* null, perhaps with an RPL: only the base of 64-bit code stays */
-			if (s->sel & 0xfffc)
-				s->sel = 0;
-			continue;
-		}
-		if (dpl < new_cpl && !conforming) {
+		/* Null selectors lose their RPL; 64-bit code goes on using FS and GS by their bases. */
+		if (!(s->attr & SEG_P) || (dpl < new_cpl && !conforming)) {
 			uint64_t base = s->base;
 
 			*s = seg_null(0, 0);
-			s->base = base; /* 64-bit code goes on using FS and GS by it */
+			s->base = base;
 		}
 	}
 }
