@@ -58,7 +58,7 @@ def build_initrd(tmp, built, names, arch):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--kernel", default="cloud")
+    parser.add_argument("--kernel", default="generic")
     parser.add_argument("--cpus", type=int, default=2)
     parser.add_argument("names", nargs="*")
     opts = parser.parse_args()
