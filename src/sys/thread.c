@@ -3,6 +3,9 @@
  * A thin layer over pthreads: names for threads, signals blocked (the main thread takes them, so a
  * handler never runs with a device's mutex held), and no return codes where a failure can only mean
  * that we broke a rule.
+ *
+ * What an instruction of the thread itself causes is not blocked: it cannot wait, so the kernel ends the
+ * process, past every handler. An engine lives by its SIGFPE, the terminal is given back by the others.
  */
 #include "sys/thread.h"
 
@@ -25,12 +28,15 @@ static void *thread_main(void *arg)
 int thread_start(struct thread *t, const char *name, void (*fn)(void *arg), void *arg,
 		 struct err *err)
 {
-	sigset_t all, old;
+	static const int own[] = { SIGBUS, SIGFPE, SIGILL, SIGSEGV, SIGTRAP };
+	sigset_t blocked, old;
 	int e;
 
 	*t = (struct thread){ .name = name, .fn = fn, .arg = arg };
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &old);
+	sigfillset(&blocked);
+	for (size_t i = 0; i < ARRAY_SIZE(own); i++)
+		sigdelset(&blocked, own[i]);
+	pthread_sigmask(SIG_SETMASK, &blocked, &old);
 	e = pthread_create(&t->id, NULL, thread_main, t);
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
 	if (e) {

@@ -20,7 +20,7 @@ struct thread {
 };
 
 /*
- * thread_start - run fn(arg) on a new thread, with all signals blocked.
+ * thread_start - run fn(arg) on a new thread, with all signals blocked but those of its own faults.
  *
  * @t:     caller's memory, stays in place until thread_join()
  * @name:  static, up to 15 characters, shown by ps and gdb
