@@ -72,10 +72,16 @@ static void stream_can_receive_again(struct chardev *cd)
 /* Nobody reads any more: forget what waits, so that the port is never stuck. */
 static void drop_output(struct stream *s)
 {
+	bool tell;
+
 	atomic_store(&s->has_peer, false);
 	mutex_lock(&s->lock);
 	s->out_n = 0;
+	tell = s->port_waits;
+	s->port_waits = false;
 	mutex_unlock(&s->lock);
+	if (tell && s->cd.writable)
+		s->cd.writable(s->cd.port_arg);
 }
 
 static void peer_gone(struct stream *s)
@@ -128,17 +134,8 @@ static void drain_all(struct stream *s)
 	/* A guest that never stops printing must not keep us from its input. */
 	for (unsigned int i = 0; i < DRAIN_ROUNDS && r > 0; i++)
 		r = stream_drain(s);
-	if (r < 0) {
-		bool tell;
-
+	if (r < 0)
 		peer_gone(s);
-		mutex_lock(&s->lock);
-		tell = s->port_waits;
-		s->port_waits = false;
-		mutex_unlock(&s->lock);
-		if (tell && s->cd.writable)
-			s->cd.writable(s->cd.port_arg);
-	}
 }
 
 static void show_help(struct stream *s)

@@ -246,7 +246,15 @@ static void test_unix(void **state)
 
 		assert_true(read(fd, buf, sizeof(buf)) > 0);
 	}
+
+	/* One that leaves without having read: the port must not wait for ever. */
+	while (chardev_write(cd, spec, 1) != -EAGAIN)
+		;
+	port.writable = 0;
 	close(fd);
+	for (int i = 0; i < 10000 && !port.writable; i++)
+		usleep(1000);
+	assert_true(port.writable);
 
 	/* The next client. */
 	fd = connect_to(spec + 5);
