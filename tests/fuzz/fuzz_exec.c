@@ -11,7 +11,7 @@
 
 #include "../unit/guest.h"
 
-enum { HEAD = 48, STEPS = 200, RUN_NS = 3000000 };
+enum { HEAD = 48, STEPS = 200, RUN_NS = 20000000, TSS2 = 0x3800 };
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
 
@@ -41,17 +41,45 @@ static void arm(long ns)
 	timer_settime(timer, 0, &t, NULL);
 }
 
+/* A second task, with what the input changes in its state. */
+static void task_make(const uint8_t *data)
+{
+	uint8_t *tss = guest->ram + TSS2;
+
+	guest_desc(guest, G_FREE2, TSS2, 0x67, data[0] & 2 ? 0x81 : 0x89);
+	put_le32(tss + 28, G_PT);
+	put_le32(tss + 32, G_CODE + 8);
+	put_le32(tss + 56, G_STACK0 - 0x1000);
+	for (unsigned int k = 0; k < 6; k++)
+		put_le16(tss + 72 + k * 4, k == 1 ? G_CS32 : G_DS);
+	if (data[0] & 1)
+		for (unsigned int k = 0; k < 16; k++)
+			tss[data[1 + k % 4] % 104] ^= data[k];
+	/* #UD and the last vector go there through a task gate. */
+	if (!(guest->st.efer & EFER_LMA) && (data[0] & 4)) {
+		guest_gate32(guest, 6, G_FREE2, 5, 3);
+		guest_gate32(guest, 63, G_FREE2, 5, 3);
+	}
+}
+
+static void debug_regs(const uint8_t *data)
+{
+	for (unsigned int k = 0; k < 4; k++)
+		guest->st.dr[k] = k & 1 ? 0x5000 + data[k] : G_CODE + data[k] % 64;
+	guest->st.dr7 = 0x400 | (get_le32(data) & 0xffff20ff);
+}
+
 /* Addresses near something, more often than not. */
 static uint64_t reg_value(uint16_t v)
 {
 	static const uint64_t near[] = { 0,
 					 G_GDT,
-					 G_IDT,
-					 G_TSS,
+					 UINT32_C(0xc0000000), /* MSRs */
+					 UINT32_C(0xc0010000),
 					 G_CODE,
 					 G_STACK0,
 					 G_PT,
-					 G_RAM,
+					 G_RAM - 0x800,
 					 0xfee00000,
 					 UINT64_C(0x7ffffffff000),
 					 UINT64_C(0xffff800000000000),
@@ -59,7 +87,7 @@ static uint64_t reg_value(uint16_t v)
 					 0xfffff000,
 					 0x10000,
 					 UINT64_MAX - 0x7ff,
-					 0x5000 };
+					 0x4b564d00 };
 
 	return near[v >> 12] + (v & 0xfff);
 }
@@ -110,7 +138,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 				     data[1] >> 1 & 1);
 		else
 			guest_gate32(guest, v, G_CS32, data[1] & 4 ? 14 : 6, v % 4);
-		guest->ram[G_HANDLER + v * 16] = 0xf4;
+		put_le32(guest->ram + G_HANDLER + v * 16, 0xf499e6); /* out 0x99, al; hlt */
 	}
 	/* One descriptor and one gate that the input makes. */
 	memcpy(guest->ram + G_GDT + G_FREE, data + 40, 8);
@@ -125,6 +153,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 	for (unsigned int k = 0; k < 14; k++)
 		if (k != CPU_RSP || (data[12] & 1))
 			s->gpr[k] = reg_value(get_le16(data + 12 + k * 2));
+	task_make(data + 24);
+	if (data[11] & 8)
+		debug_regs(data + 32);
 	len = n - HEAD < 0x1000 ? n - HEAD : 0x1000;
 	memcpy(guest->ram + G_CODE, data + HEAD, len);
 

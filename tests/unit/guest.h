@@ -6,6 +6,8 @@
  * A tiny machine for tests of the CPU: 4 MiB of RAM, descriptor tables and page tables in place, code
  * bytes put in by the test. Runs stop at a breakpoint, at an exit, or after a time limit.
  *
+ * A write to port 0x99 ends the run.
+ *
  * Layout: GDT 0x1000, IDT 0x2000, TSS 0x3000, code 0x8000, handlers 0xa000 + 16 * vector, stack of ring 0
  * below 0x20000, of ring 3 below 0x30000, TSS stack below 0x40000, IST1 below 0x50000, page tables 0x60000.
  */
@@ -30,6 +32,7 @@ enum {
 	G_TSS_STACK = 0x40000,
 	G_IST1 = 0x50000,
 	G_PT = 0x60000,
+	G_PORT_END = 0x99,
 };
 
 /* Selectors of the GDT that guest_tables() makes. */
@@ -75,6 +78,8 @@ static void guest_pio_out(void *arg, uint16_t port, unsigned int size, uint32_t 
 
 	g->pio_outs++;
 	g->last_pio = (uint64_t)value << 16 | port;
+	if (port == G_PORT_END)
+		cpu_kick(g->cpu);
 }
 
 static uint64_t guest_mmio_read(void *arg, uint64_t gpa, unsigned int size)
