@@ -314,7 +314,10 @@ void cpu_soft_int(struct cpu *c, unsigned int vector, enum soft_int_kind kind)
 {
 	struct interp_sys *s = c->sys;
 
-	c->stats.soft_ints++;
+	if (kind == SOFT_INT_3)
+		c->stats.exc_bp++;
+	else
+		c->stats.soft_ints++;
 	s->ext = kind == SOFT_INT_1;
 	if (kind == SOFT_INT_N && (c->st.rflags & RFLAGS_VM) && v86_redirects(c, vector)) {
 		deliver_v86_redirected(c, vector);

@@ -5,7 +5,7 @@
  * moves bytes. RAM is one host access where the guest's access is one; MMIO is cut into pieces that stay
  * within aligned 8-byte words.
  *
- * Priority of faults: canonical address, then page fault, then alignment.
+ * Priority of faults: canonical address, then alignment, then page fault.
  */
 #include <stdatomic.h>
 
@@ -145,7 +145,6 @@ static uint64_t mmio_ld(struct cpu *c, uint64_t gpa, unsigned int size)
 
 		n = mmio_piece(a, size - done);
 		if (apic_page_hit(c, a)) {
-			c->stats.apic_access++;
 			part = apic_mmio_read(c, (uint32_t)(a & GUEST_PAGE_MASK), n);
 		} else {
 			c->stats.mmio_read++;
@@ -165,7 +164,6 @@ static void mmio_st(struct cpu *c, uint64_t gpa, unsigned int size, uint64_t v)
 		if (n < 8)
 			part &= (UINT64_C(1) << (n * 8)) - 1;
 		if (apic_page_hit(c, a)) {
-			c->stats.apic_access++;
 			apic_mmio_write(c, (uint32_t)(a & GUEST_PAGE_MASK), n, part);
 		} else {
 			c->stats.mmio_write++;
