@@ -59,7 +59,6 @@ struct cpu {
 	bool long_mode;		     /* EFER.LMA */
 	_Atomic uint32_t pending;    /* any: enum cpu_pending */
 	uint32_t due; /* enum event_due of interp/events.h: what the run loop must look at */
-	uint64_t last_fault_lin;
 	uint32_t nr_pauses; /* PAUSEs executed */
 
 	struct cpu_group *grp;

@@ -190,6 +190,7 @@ void mem_align(struct cpu *c, uint64_t lin, unsigned int len, unsigned int align
 void *mem_host(struct cpu *c, uint64_t lin, unsigned int len, unsigned int how);
 static inline void mem_host_wrote(struct cpu *c, uint64_t lin, void *host, unsigned int len)
 {
+	atomic_signal_fence(memory_order_seq_cst); /* store first, then look */
 	if (unlikely(atomic_load_explicit(tlb_slot(c->tlb_cur, lin)->flags, memory_order_relaxed)))
 		mem_stored_flagged(c, host, len);
 }
@@ -270,7 +271,6 @@ void cpu_jump_near(struct cpu *c, uint64_t target, unsigned int opsize);
 /* Derive mode, seg_ok, tlb_cur, ... after CS, SS, CR0, CR4, EFER, RFLAGS.VM/AC or CPL changed. */
 void interp_mode_changed(struct cpu *c);
 void tlb_flush_all(struct cpu *c); /* with global pages */
-void tlb_flush_nonglobal(struct cpu *c);
 void tlb_flush_page(struct cpu *c, uint64_t lin);
 
 /* RFLAGS as POPF/IRET write it: bits in @mask come from @value; leaves the block when IF, TF, AC, VM change. */

@@ -143,13 +143,6 @@ void tlb_flush_all(struct cpu *c)
 			ctx_flush(c->sys->all[k], true);
 }
 
-void tlb_flush_nonglobal(struct cpu *c)
-{
-	interp_leave(c);
-	c->stats.tlb_flushes++;
-	ctx_flush(c->sys->ctx, false);
-}
-
 void tlb_flush_nonglobal_all(struct cpu *c)
 {
 	interp_leave(c);
