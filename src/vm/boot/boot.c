@@ -19,19 +19,6 @@
 #include "base/mem.h"
 #include "vm/boot/boot_priv.h"
 
-const char *boot_kind_name(enum boot_kind kind)
-{
-	switch (kind) {
-	case BOOT_BZIMAGE:
-		return "bzImage";
-	case BOOT_PVH:
-		return "ELF (PVH)";
-	case BOOT_MULTIBOOT:
-		return "multiboot";
-	}
-	return "unknown";
-}
-
 /* Compressed kernels are common enough to deserve their own answer. */
 static const char *compressor_of(const uint8_t *p, uint64_t len)
 {

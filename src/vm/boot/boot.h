@@ -108,7 +108,4 @@ _nodiscard_ int boot_plan_place(const struct boot_plan *plan, const struct physm
  */
 void boot_plan_cpu(const struct boot_plan *plan, struct cpu_state *state);
 
-/* boot_kind_name - for messages: "bzImage", "ELF (PVH)", "multiboot". Thread: any. */
-const char *boot_kind_name(enum boot_kind kind);
-
 #endif

@@ -30,10 +30,6 @@ enum { BOOT_GDT_SIZE = 40, BOOT_CS = 0x10, BOOT_DS = 0x18, BOOT_TSS = 0x20 };
 _nodiscard_ int plan_add(struct boot_plan *plan, const struct boot_input *in,
 			 const struct boot_segment *seg, const char *what, struct err *err);
 
-/* plan_is_free - whether [gpa, gpa + len) is RAM and holds nothing that is planned. */
-bool plan_is_free(const struct boot_plan *plan, const struct boot_input *in, uint64_t gpa,
-		  uint64_t len);
-
 /*
  * plan_find - room for @len bytes within [min, max), not touching what is planned.
  *

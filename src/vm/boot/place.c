@@ -54,12 +54,6 @@ static const struct boot_segment *overlapping(const struct boot_plan *plan, uint
 	return NULL;
 }
 
-bool plan_is_free(const struct boot_plan *plan, const struct boot_input *in, uint64_t gpa,
-		  uint64_t len)
-{
-	return is_ram(in, gpa, len) && !overlapping(plan, gpa, len);
-}
-
 /* Memory sizes that people type: whole multiples of 64 MiB. */
 static unsigned long long suggest_mib(uint64_t end)
 {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * The I/O APIC. A pin's redirection entry turns a line into a message. An edge is remembered in irr
- * until its entry is unmasked; a level is sent when nothing of it is on its way (remote IRR clear), and
+ * The I/O APIC. A pin's redirection entry turns a line into a message. An edge is sent at once, or lost
+ * when its entry is masked; a level is sent when nothing of it is on its way (remote IRR clear), and
  * again after the CPU's end of interrupt while the line is still raised.
  *
  * The lock is held while a message is delivered. That is safe because local APICs report an end of

@@ -613,10 +613,3 @@ void vtd_done(struct vtd *v)
 	pthread_mutex_destroy(&v->lock);
 	v->mmio = NULL;
 }
-
-void vtd_set_msi(struct vtd *v, void (*msi)(void *arg, uint64_t addr, uint32_t data), void *arg)
-{
-	mutex_guard(&v->lock);
-	v->msi = msi;
-	v->msi_arg = arg;
-}

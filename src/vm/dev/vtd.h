@@ -45,9 +45,6 @@ _nodiscard_ int vtd_init(struct vtd *v, const struct board *board, struct err *e
 void vtd_done(struct vtd *v);
 void vtd_reset(struct vtd *v);
 
-/* vtd_set_msi - connect the output (the CPUs are made after the board). Before the CPUs run. */
-void vtd_set_msi(struct vtd *v, void (*msi)(void *arg, uint64_t addr, uint32_t data), void *arg);
-
 /*
  * vtd_msi - an interrupt message on its way from a device to the CPUs.
  *
