@@ -58,7 +58,7 @@ struct cpu {
 	bool protected_mode;	     /* CR0.PE and not V86 */
 	bool long_mode;		     /* EFER.LMA */
 	_Atomic uint32_t pending;    /* any: enum cpu_pending */
-	uint32_t due; /* enum event_due of interp/events.h: what the run loop must look at */
+	uint32_t due;	    /* enum event_due of interp/events.h: what the run loop must look at */
 	uint32_t nr_pauses; /* PAUSEs executed */
 
 	struct cpu_group *grp;

@@ -2,22 +2,14 @@
 /*
  * Fast system calls and the bases that go with them. SYSCALL and SYSRET as AMD processors have them:
  * also in compatibility and legacy mode, and without Intel's check of RCX. SYSENTER and SYSEXIT in long
- * mode exist on Intel processors only, so they are there when the guest is told that it runs on one.
+ * mode exist on Intel processors only: #UD.
  * Sources: AMD APM volume 3 (SYSCALL, SYSRET, SYSENTER, SYSEXIT, SWAPGS); Intel SDM volume 2.
  *
  * Single-step after SYSCALL and SYSRET goes by the TF that they leave, not by the one they found.
  */
 #include "cpu/interp/sys_priv.h"
 
-enum { SEL_RPL = 3, CPUID_VENDOR_INTEL_EBX = 0x756e6547 /* "Genu" */ };
-
-static bool is_intel(const struct cpu *c)
-{
-	uint32_t r[4];
-
-	cpuid_get(&c->grp->cpuid, 0, 0, r);
-	return r[1] == CPUID_VENDOR_INTEL_EBX;
-}
+enum { SEL_RPL = 3 };
 
 static struct cpu_seg flat_code(uint16_t sel, unsigned int dpl, bool is_64)
 {
@@ -98,32 +90,28 @@ static void sysenter(struct cpu *c, const struct insn *i)
 {
 	uint16_t cs = (uint16_t)(c->st.sysenter_cs & 0xfffc);
 
-	if (c->long_mode && !is_intel(c))
+	if (c->long_mode)
 		cpu_raise(c, VEC_UD);
 	if (!(c->st.cr0 & CR0_PE) || !cs)
 		cpu_raise_err(c, VEC_GP, 0);
 	c->stats.soft_ints++;
 	c->st.rflags &= ~(uint64_t)(RFLAGS_VM | RFLAGS_IF | RFLAGS_RF);
-	c->st.gpr[CPU_RSP] = c->long_mode ? c->st.sysenter_esp : (uint32_t)c->st.sysenter_esp;
-	go(c, cs, (uint16_t)(cs + 8), 0, c->long_mode, c->st.sysenter_eip);
+	c->st.gpr[CPU_RSP] = (uint32_t)c->st.sysenter_esp;
+	go(c, cs, (uint16_t)(cs + 8), 0, false, c->st.sysenter_eip);
 	event_recompute(c);
 }
 
 static void sysexit(struct cpu *c, const struct insn *i)
 {
 	uint16_t base = (uint16_t)(c->st.sysenter_cs & 0xfffc);
-	bool to_64 = i->opsize == 8;
-	uint16_t cs = (uint16_t)((base + (to_64 ? 32 : 16)) | SEL_RPL);
 
-	if (c->long_mode && !is_intel(c))
+	if (c->long_mode)
 		cpu_raise(c, VEC_UD);
 	if (!(c->st.cr0 & CR0_PE) || cpl(c) || !base)
 		cpu_raise_err(c, VEC_GP, 0);
-	if (to_64 &&
-	    (!mmu_is_canonical(c, c->st.gpr[CPU_RDX]) || !mmu_is_canonical(c, c->st.gpr[CPU_RCX])))
-		cpu_raise_err(c, VEC_GP, 0);
-	c->st.gpr[CPU_RSP] = to_64 ? c->st.gpr[CPU_RCX] : (uint32_t)c->st.gpr[CPU_RCX];
-	go(c, cs, (uint16_t)((cs + 8) | SEL_RPL), 3, to_64, c->st.gpr[CPU_RDX]);
+	c->st.gpr[CPU_RSP] = (uint32_t)c->st.gpr[CPU_RCX];
+	go(c, (uint16_t)((base + 16) | SEL_RPL), (uint16_t)((base + 24) | SEL_RPL), 3, false,
+	   c->st.gpr[CPU_RDX]);
 }
 
 static void swapgs(struct cpu *c, const struct insn *i)
@@ -179,7 +167,6 @@ static int bind_plain(const struct dec *d, struct insn *i)
 		i->fn = sysenter;
 		return 0;
 	case ZYDIS_MNEMONIC_SYSEXIT:
-		i->opsize = d->zi.raw.rex.W ? 8 : 4;
 		i->fn = sysexit;
 		return 0;
 	default:
