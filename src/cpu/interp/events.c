@@ -314,7 +314,7 @@ void cpu_soft_int(struct cpu *c, unsigned int vector, enum soft_int_kind kind)
 {
 	struct interp_sys *s = c->sys;
 
-	if (kind == SOFT_INT_3)
+	if (kind == SOFT_INT_3 && vector == VEC_BP)
 		c->stats.exc_bp++;
 	else
 		c->stats.soft_ints++;
