@@ -9,7 +9,7 @@
 #include "base/attr.h"
 
 /*
- * Where the bytes of a port go: one interface between a device (serial port, debug console) and a
+ * Where the bytes of a port go: one interface between a device (a serial port) and a
  * back end (terminal, file, pty, socket, memory in tests). A back end embeds struct chardev as its
  * first member and fills @ops; the port fills the callbacks with chardev_set_receiver() before the
  * machine runs, and clears them with NULL before it goes away.

@@ -6,7 +6,6 @@
 
 #include "bench.h"
 #include "vm/chardev.h"
-#include "vm/dev/debugcon.h"
 #include "vm/dev/serial16550.h"
 
 enum {
@@ -278,21 +277,6 @@ static void test_without_backend(void **state)
 	serial16550_done(&other);
 }
 
-static void test_debugcon(void **state)
-{
-	struct fixture *f = *state;
-	struct debugcon con;
-
-	assert_int_equal(debugcon_init(&con, &f->b.board, 0x402, &f->wire.cd, NULL), 0);
-	assert_int_equal(inb(&f->b, 0x402), 0xe9);
-	outb(&f->b, 0x402, 'k');
-	f->wire.room = 0;
-	outb(&f->b, 0x402, 'l');
-	assert_int_equal(f->wire.n, 1);
-	debugcon_done(&con);
-	assert_int_equal(inb(&f->b, 0x402), 0xff);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -302,7 +286,6 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_input, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_loopback, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_without_backend, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_debugcon, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
