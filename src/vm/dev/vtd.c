@@ -435,46 +435,33 @@ static int translate_or_fault(struct vtd *v, uint16_t source, uint64_t iova, boo
 	return fault == FAULT_NONE ? 0 : -EFAULT;
 }
 
-int vtd_dma_read(struct vtd *v, uint16_t source, uint64_t iova, void *buf, uint64_t len)
+/* Moves @len bytes between guest memory and one of @to and @from; the other is NULL. */
+static int move(struct vtd *v, uint16_t source, uint64_t iova, uint8_t *to, const uint8_t *from,
+		uint64_t len)
 {
-	uint8_t *p = buf;
-
-	while (len > 0) {
-		uint64_t gpa, n;
-		int r = translate_or_fault(v, source, iova, false, &gpa, &n);
+	for (uint64_t done = 0, n; done < len; done += n) {
+		uint64_t gpa;
+		int r = translate_or_fault(v, source, iova + done, from != NULL, &gpa, &n);
 
 		if (r < 0)
 			return r;
-		n = n < len ? n : len;
-		r = physmem_read(v->mem, gpa, p, n);
+		n = MIN(n, len - done);
+		r = from ? physmem_write(v->mem, gpa, from + done, n)
+			 : physmem_read(v->mem, gpa, to + done, n);
 		if (r < 0)
 			return r;
-		p += n;
-		iova += n;
-		len -= n;
 	}
 	return 0;
 }
 
+int vtd_dma_read(struct vtd *v, uint16_t source, uint64_t iova, void *buf, uint64_t len)
+{
+	return move(v, source, iova, buf, NULL, len);
+}
+
 int vtd_dma_write(struct vtd *v, uint16_t source, uint64_t iova, const void *buf, uint64_t len)
 {
-	const uint8_t *p = buf;
-
-	while (len > 0) {
-		uint64_t gpa, n;
-		int r = translate_or_fault(v, source, iova, true, &gpa, &n);
-
-		if (r < 0)
-			return r;
-		n = n < len ? n : len;
-		r = physmem_write(v->mem, gpa, p, n);
-		if (r < 0)
-			return r;
-		p += n;
-		iova += n;
-		len -= n;
-	}
-	return 0;
+	return move(v, source, iova, NULL, buf, len);
 }
 
 /* Does the requester match what the entry says about it? Chapter 5.1.4: SVT and SQ. */
