@@ -14,6 +14,7 @@
 #include "base/mem.h"
 #include "cpu/apic.h"
 #include "cpu/exclusive.h"
+#include "cpu/interp/fpu.h"
 #include "cpu/interp/sys_priv.h"
 
 #define DR6_B  UINT64_C(0xf)
@@ -46,6 +47,7 @@ void interp_sys_loaded(struct cpu *c)
 	s->debug_hit = false;
 	s->intr_waiting = s->nmi_waiting = true;
 	c->cur = NULL;
+	fpu_update_es(&c->st.fpu); /* a state from outside may contradict itself */
 	tlb_flush_all(c);
 	tlb_load_cr3(c, c->st.cr4 & CR4_PCIDE ? c->st.cr3 & 0xfff : 0, false);
 	interp_mode_changed(c);

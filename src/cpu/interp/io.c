@@ -51,6 +51,7 @@ static void port_out(struct cpu *c, uint16_t port, unsigned int size, uint64_t v
 	if (unlikely(c->sys->io_breaks))
 		watch_io(c, port, size);
 	c->grp->ops->pio_out(c->grp->arg, port, size, (uint32_t)v);
+	interp_leave(c); /* its DMA may have written the rest of this block */
 }
 
 static bool is_wanted(const struct cpu *c)
