@@ -43,7 +43,7 @@ static const struct opt run_options[] = {
 		.help = "Guest memory",
 		.def = "512M",
 		.min = UINT64_C(2) << 20,
-		.max = UINT64_C(1) << 40,
+		.max = UINT64_C(512) << 30,
 		OPT_AT(struct run_opts, memory_bytes),
 	},
 	{

@@ -338,7 +338,7 @@ int machine_new(const struct machine_config *cfg, struct machine **ret, struct e
 	if (cfg->memory_bytes % GUEST_PAGE_SIZE || cfg->memory_bytes < MEMORY_MIN ||
 	    cfg->memory_bytes > MEMORY_MAX)
 		return err_set(err, -EINVAL,
-			       "guest memory must be a multiple of 4 KiB from 2 MiB to 1 TiB");
+			       "guest memory must be a multiple of 4 KiB from 2 MiB to 512 GiB");
 	m = mem_new(sizeof(*m));
 	m->nr_cpus = cfg->nr_cpus;
 	m->debug_exit = cfg->debug_exit;

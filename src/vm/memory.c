@@ -98,7 +98,7 @@ int memory_init(struct memory *m, uint64_t ram_bytes, struct err *err)
 	if (ram_bytes < MEMORY_MIN || ram_bytes > MEMORY_MAX || (ram_bytes & GUEST_PAGE_MASK))
 		return err_set(
 			err, -EINVAL,
-			"%llu bytes of memory: whole 4 KiB pages from 2 MiB to 1 TiB are possible",
+			"%llu bytes of memory: whole 4 KiB pages from 2 MiB to 512 GiB are possible",
 			(unsigned long long)ram_bytes);
 	m->fd = memfd_create("guest-ram", MFD_CLOEXEC);
 	if (m->fd < 0)

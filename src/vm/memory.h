@@ -28,7 +28,7 @@
 	UINT64_C(0xb0000000) /* RAM below 4 GiB ends here at most: MMCONFIG follows */
 #define MEMORY_HIGH_BASE UINT64_C(0x100000000)
 #define MEMORY_MIN	 (UINT64_C(2) << 20)
-#define MEMORY_MAX	 (UINT64_C(1) << 40)
+#define MEMORY_MAX	 (UINT64_C(512) << 30) /* all of it below the CPU models' 40 address bits */
 
 struct memory {
 	struct physmem phys; /* what CPUs and devices use */
