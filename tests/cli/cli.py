@@ -55,7 +55,7 @@ def check_complaints():
             (("rnu",), "atoll: unknown command 'rnu'; did you mean 'run'?\n"),
             (("run",), "atoll run: --kernel FILE is missing\n"),
             (("run", "-k", "x", "--memory", "1"),
-             "atoll run: --memory: 1 is not between 2097152 and 1099511627776\n"),
+             "atoll run: --memory: 1 is not between 2097152 and 549755813888\n"),
             (("completion", "tcsh"), "atoll completion: 'tcsh' is none of bash, zsh, fish\n"),
             (("help", "--men"), "atoll help: unknown option '--men'; did you mean '--man'?\n")):
         status, out, err = atoll(*args)
