@@ -113,7 +113,7 @@ def main():
     opts = parser.parse_args()
     gb = os.environ.get("GB_DIR")
     if not gb or not os.path.exists(os.path.join(gb, "gb-tiny.cpio.gz")):
-        sys.exit("guestbench.py: GB_DIR names no built guestbench; docs/guide/testing.md says how to make one")
+        sys.exit("guestbench.py: GB_DIR must name a folder with a built guestbench (vmlinuz, gb-tiny.cpio.gz, gbench)")
     kinds = [] if opts.no_native or opts.set == "boot" else ["native"]
     kinds += [] if opts.no_tcg else ["tcg"]
     kinds += opts.engine or ["interp"]
