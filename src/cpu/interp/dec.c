@@ -238,24 +238,42 @@ static bool ends_block(const ZydisDecodedInstruction *zi)
 	}
 }
 
+static bool is_legacy_prefix(uint8_t b)
+{
+	return b == 0x26 || b == 0x2e || b == 0x36 || b == 0x3e || (b >= 0x64 && b <= 0x67) ||
+	       b == 0xf0 || b == 0xf2 || b == 0xf3;
+}
+
 /*
  * LOCK MOV to and from CR0 means CR8 on AMD processors, so that 32-bit code can reach it (AMD APM volume 3,
- * MOV CRn). Zydis refuses the prefix: decode what follows it, and put in the other register.
+ * MOV CRn). Zydis refuses the prefix: decode without it, and put in the other register.
  */
 static ZyanStatus decode_cr8(const struct cpu *c, struct dec *d, const uint8_t *bytes,
 			     unsigned int n)
 {
+	uint8_t rest[INSN_MAX_LEN];
+	unsigned int from = 0, to = 0;
+	bool is_cr0 = false;
 	ZyanStatus st;
 
-	if (n < 4 || bytes[0] != 0xf0 || bytes[1] != 0x0f || (bytes[2] & 0xfd) != 0x20 ||
-	    (bytes[3] & 0x38) || !cpuid_has(&c->grp->cpuid, CPUID_CR8_LEGACY))
+	if (!cpuid_has(&c->grp->cpuid, CPUID_CR8_LEGACY))
 		return ZYDIS_STATUS_ILLEGAL_LOCK;
-	st = ZydisDecoderDecodeFull(decoder_of(c), bytes + 1, n - 1, &d->zi, d->op);
-	d->zi.length++;
-	for (unsigned int k = 0; k < 2; k++)
-		if (d->op[k].reg.value == ZYDIS_REGISTER_CR0)
-			d->op[k].reg.value = ZYDIS_REGISTER_CR8;
-	return st;
+	for (; from < n && is_legacy_prefix(bytes[from]); from++)
+		if (bytes[from] != 0xf0)
+			rest[to++] = bytes[from];
+	memcpy(rest + to, bytes + from, n - from);
+	st = ZydisDecoderDecodeFull(decoder_of(c), rest, to + n - from, &d->zi, d->op);
+	if (!ZYAN_SUCCESS(st) || d->zi.mnemonic != ZYDIS_MNEMONIC_MOV)
+		return ZYDIS_STATUS_ILLEGAL_LOCK;
+	for (unsigned int k = 0; k < 2; k++) {
+		if (d->op[k].type != ZYDIS_OPERAND_TYPE_REGISTER ||
+		    d->op[k].reg.value != ZYDIS_REGISTER_CR0)
+			continue;
+		d->op[k].reg.value = ZYDIS_REGISTER_CR8;
+		is_cr0 = true;
+	}
+	d->zi.length = (ZyanU8)(d->zi.length + from - to);
+	return is_cr0 ? st : ZYDIS_STATUS_ILLEGAL_LOCK;
 }
 
 enum dec_result dec_insn(const struct cpu *c, struct dec *d, const uint8_t *bytes, unsigned int n,
