@@ -92,9 +92,6 @@ void cpu_group_flush(struct cpu_group *grp);
 /* cpu_group_now - guest time: ns of the configured clock since the group was made. Thread: any. */
 uint64_t cpu_group_now(const struct cpu_group *grp);
 
-/* cpu_group_tsc_khz - frequency of the guest's time stamp counter. */
-uint64_t cpu_group_tsc_khz(const struct cpu_group *grp);
-
 /*
  * cpu_group_msi - deliver an interrupt message (from an I/O APIC or a PCI device).
  *

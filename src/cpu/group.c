@@ -145,11 +145,6 @@ uint64_t cpu_group_now(const struct cpu_group *grp)
 	return clock_now(grp->clock) - grp->start_ns;
 }
 
-uint64_t cpu_group_tsc_khz(const struct cpu_group *grp)
-{
-	return grp->tsc_khz;
-}
-
 uint64_t cpu_read_tsc(const struct cpu *c)
 {
 	return clock_tsc() - c->grp->start_tsc + c->st.tsc_offset;
