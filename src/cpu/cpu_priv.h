@@ -45,20 +45,42 @@ struct tlb_entry;
 struct insn;
 struct interp_sys;
 struct code_map;
+struct dbt;
+
+/*
+ * What translated code (dbt/) touches all the time: right before struct cpu_state, so that one register reaches both
+ * with one-byte displacements. Owned by the vCPU's thread except `pending`.
+ */
+struct cpu_hot {
+	_Atomic uint32_t pending; /* any: enum cpu_pending */
+	uint32_t due; /* enum event_due of interp/events.h: what the run loop must look at */
+	struct tlb_entry *tlb; /* table for data accesses at the present CPL, SMAP and AC */
+	uint64_t pbase;	       /* linear address of the guest page being executed */
+	uint64_t stk_tag;      /* linear address of a writable page of the stack, or TLB_NONE */
+	uint64_t stk_page;     /* its host address */
+	void *jump;	       /* jump table of the present address space and privilege */
+	uint64_t spill[4];
+	void *c_rsp;   /* C's stack pointer while translated code runs */
+	void *ret_rsp; /* return stack's pointer while C runs */
+	uint16_t flags; /* status flags: seto in the low byte, lahf in the high one */
+	uint8_t fpu_live; /* 1: the host's vector and x87 registers hold the guest's */
+	uint8_t key;	  /* enum dbt_key; 0: this mode is the interpreter's */
+	uint32_t exit;
+	void *link;
+	struct cpu *self;
+};
 
 struct cpu {
-	struct cpu_state st; /* first: handlers address it with small displacements */
+	struct cpu_hot hot;
+	struct cpu_state st;
 
 	/* --- hot fields of the interpreter --- */
 	const struct insn *cur; /* instruction being executed */
 	const struct insn *end; /* end of the block being executed; NULL = leave after this one */
-	struct tlb_entry *tlb_cur;   /* table for data accesses at the present CPL, SMAP and AC */
 	uint8_t seg_ok[CPU_NR_SEGS]; /* SEG_OK_*: flat segments that need no limit check */
 	uint8_t mode;		     /* enum cpu_mode of CS */
 	bool protected_mode;	     /* CR0.PE and not V86 */
 	bool long_mode;		     /* EFER.LMA */
-	_Atomic uint32_t pending;    /* any: enum cpu_pending */
-	uint32_t due;	    /* enum event_due of interp/events.h: what the run loop must look at */
 	uint32_t nr_pauses; /* PAUSEs executed */
 
 	struct cpu_group *grp;
@@ -76,6 +98,8 @@ struct cpu {
 	struct timerq_timer apic_timer;
 };
 
+_Static_assert(sizeof(struct cpu_hot) == 128, "one-byte displacements reach it");
+
 struct cpu_group {
 	unsigned int nr;
 	struct cpu **cpu;
@@ -90,7 +114,8 @@ struct cpu_group {
 	uint64_t start_tsc; /* host TSC at that moment */
 	bool trace;
 	struct exclusive *exclusive; /* stop-the-world for page-crossing locked accesses */
-	struct code_map *code; /* interpreter: which guest pages have been decoded (interp/block.h) */
+	struct code_map *code; /* which guest pages have been decoded (interp/block.h) */
+	struct dbt *dbt; /* translation engine: its code cache (dbt/run.h) */
 };
 
 /*

@@ -77,7 +77,7 @@ void exclusive_yield(struct cpu *c)
 	struct exclusive *x = c->grp->exclusive;
 
 	pthread_mutex_lock(&x->lock);
-	atomic_fetch_and(&c->pending, ~(uint32_t)CPU_PEND_STOP);
+	atomic_fetch_and(&c->hot.pending, ~(uint32_t)CPU_PEND_STOP);
 	if (x->owner && x->owner != c) {
 		leave_locked(x);
 		enter_locked(x);
@@ -97,7 +97,7 @@ void exclusive_begin(struct cpu *c)
 	x->owner = c;
 	for (unsigned int k = 0; k < x->grp->nr; k++)
 		if (x->grp->cpu[k] && x->grp->cpu[k] != c)
-			atomic_fetch_or(&x->grp->cpu[k]->pending, CPU_PEND_STOP);
+			atomic_fetch_or(&x->grp->cpu[k]->hot.pending, CPU_PEND_STOP);
 	while (x->in > 1)
 		pthread_cond_wait(&x->changed, &x->lock);
 	pthread_mutex_unlock(&x->lock);

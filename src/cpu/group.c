@@ -170,9 +170,9 @@ static long futex(_Atomic uint32_t *word, int op, uint32_t value)
 
 void cpu_wake(struct cpu *c, uint32_t pending_bits)
 {
-	atomic_fetch_or(&c->pending, pending_bits);
+	atomic_fetch_or(&c->hot.pending, pending_bits);
 	if (atomic_load(&c->sleeping))
-		futex(&c->pending, FUTEX_WAKE, 1);
+		futex(&c->hot.pending, FUTEX_WAKE, 1);
 }
 
 void cpu_sleep(struct cpu *c)
@@ -180,8 +180,8 @@ void cpu_sleep(struct cpu *c)
 	uint64_t began = clock_now(c->grp->clock);
 
 	atomic_store(&c->sleeping, 1);
-	while (!atomic_load(&c->pending))
-		futex(&c->pending, FUTEX_WAIT, 0);
+	while (!atomic_load(&c->hot.pending))
+		futex(&c->hot.pending, FUTEX_WAIT, 0);
 	atomic_store(&c->sleeping, 0);
 	c->stats.halts++;
 	c->stats.halt_ns += clock_now(c->grp->clock) - began;

@@ -28,7 +28,7 @@ struct apics {
 
 void cpu_wake(struct cpu *c, uint32_t pending_bits)
 {
-	atomic_fetch_or(&c->pending, pending_bits);
+	atomic_fetch_or(&c->hot.pending, pending_bits);
 }
 
 uint64_t cpu_group_now(const struct cpu_group *grp)

@@ -129,20 +129,20 @@ static void test_priorities(void **state)
 	apic_set_irq(c, 0x31, false);
 	assert_false(apic_has_interrupt(c)); /* disabled: dropped */
 	enable_all(f);
-	atomic_store(&c->pending, 0);
+	atomic_store(&c->hot.pending, 0);
 	apic_set_irq(c, 0x31, false);
 	apic_set_irq(c, 0x35, false);
 	apic_set_irq(c, 0x52, false);
-	assert_true(atomic_load(&c->pending) & CPU_PEND_INTR);
+	assert_true(atomic_load(&c->hot.pending) & CPU_PEND_INTR);
 	assert_true(bit(c, IRR, 0x31));
 	apic_set_cr8(c, 5);
 	assert_int_equal(rd(c, TPR), 0x50);
 	assert_false(apic_has_interrupt(c));
 	assert_int_equal(apic_accept(c), -1);
-	atomic_store(&c->pending, 0);
+	atomic_store(&c->hot.pending, 0);
 	apic_set_cr8(c, 4);
 	assert_int_equal(apic_get_cr8(c), 4);
-	assert_true(atomic_load(&c->pending) & CPU_PEND_INTR);
+	assert_true(atomic_load(&c->hot.pending) & CPU_PEND_INTR);
 	assert_int_equal(apic_accept(c), 0x52);
 	assert_true(bit(c, ISR, 0x52));
 	assert_false(bit(c, IRR, 0x52));

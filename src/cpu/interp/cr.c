@@ -172,7 +172,7 @@ static void cr8_write(struct cpu *c, uint64_t v)
 		raise_gp(c);
 	apic_set_cr8(c, v);
 	/* A lower priority may let an interrupt in, and guests expect it at once. */
-	if (atomic_load_explicit(&c->pending, memory_order_relaxed))
+	if (atomic_load_explicit(&c->hot.pending, memory_order_relaxed))
 		interp_leave(c);
 }
 

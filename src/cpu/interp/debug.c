@@ -79,7 +79,7 @@ bool watch_covers(const struct cpu *c, uint64_t lin)
 /* Something matched: the loop looks after this instruction. */
 static void trap_after(struct cpu *c)
 {
-	c->due |= DUE_EVENT;
+	c->hot.due |= DUE_EVENT;
 	interp_leave(c);
 }
 

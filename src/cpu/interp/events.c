@@ -3,7 +3,7 @@
  * What happens between two instructions, in the order that the architecture gives it: traps of the last
  * instruction, NMI, external interrupts, breakpoints on the next instruction; and sleeping in HLT.
  *
- * Interrupts are looked for when somebody says so (c->pending). When one is there but IF or a shadow
+ * Interrupts are looked for when somebody says so (c->hot.pending). When one is there but IF or a shadow
  * forbids it, `intr_waiting` remembers, and whatever lifts the ban sets DUE_CHECK. So code that runs with
  * interrupts off pays nothing, and STI costs a test.
  * Source: Intel SDM volume 3, 6.9 (priority among concurrent events), 6.8 (shadows), 18.3 (debug).
@@ -52,7 +52,7 @@ void interp_sys_loaded(struct cpu *c)
 	tlb_load_cr3(c, c->st.cr4 & CR4_PCIDE ? c->st.cr3 & 0xfff : 0, false);
 	interp_mode_changed(c);
 	watch_update(c);
-	c->due |= DUE_EVENT | DUE_CHECK;
+	c->hot.due |= DUE_EVENT | DUE_CHECK;
 }
 
 void event_recompute(struct cpu *c)
@@ -63,7 +63,7 @@ void event_recompute(struct cpu *c)
 
 	for (unsigned int k = 0; k < c->debug.nr_breaks && !step; k++)
 		step = c->debug.breaks[k].exec;
-	c->due = step ? c->due | DUE_STEP : c->due & ~(uint32_t)DUE_STEP;
+	c->hot.due = step ? c->hot.due | DUE_STEP : c->hot.due & ~(uint32_t)DUE_STEP;
 	interp_leave(c);
 }
 
@@ -75,7 +75,7 @@ void event_debug_regs_written(struct cpu *c)
 void event_if_set(struct cpu *c)
 {
 	if (c->sys->intr_waiting) {
-		c->due |= DUE_CHECK;
+		c->hot.due |= DUE_CHECK;
 		interp_leave(c);
 	}
 }
@@ -86,7 +86,7 @@ void event_if_set(struct cpu *c)
  */
 static bool shadow_matters(const struct cpu *c)
 {
-	return (c->due & DUE_STEP) || c->sys->intr_waiting || c->sys->nmi_waiting || !c->cur ||
+	return (c->hot.due & DUE_STEP) || c->sys->intr_waiting || c->sys->nmi_waiting || !c->cur ||
 	       !c->end || c->cur + 1 >= c->end;
 }
 
@@ -95,7 +95,7 @@ void event_sti(struct cpu *c)
 	if (!shadow_matters(c))
 		return;
 	c->st.ev.sti_shadow = true;
-	c->due |= DUE_CHECK;
+	c->hot.due |= DUE_CHECK;
 	event_recompute(c);
 }
 
@@ -104,14 +104,14 @@ void event_mov_ss(struct cpu *c)
 	if (!shadow_matters(c) && !c->sys->watch)
 		return;
 	c->st.ev.movss_shadow = true;
-	c->due |= DUE_CHECK;
+	c->hot.due |= DUE_CHECK;
 	event_recompute(c);
 }
 
 void event_halt(struct cpu *c)
 {
 	c->st.ev.mp_state = CPU_MP_HALTED;
-	c->due |= DUE_EVENT;
+	c->hot.due |= DUE_EVENT;
 	interp_leave(c);
 }
 
@@ -139,13 +139,13 @@ static void record_db(struct cpu *c, uint64_t dr6)
 	ev->exc_has_error = false;
 	ev->exc_error = 0;
 	ev->exc_dr6 = dr6;
-	c->due |= DUE_EVENT;
+	c->hot.due |= DUE_EVENT;
 }
 
 void event_trap_db(struct cpu *c, uint64_t dr6)
 {
 	c->sys->trap_dr6 |= dr6;
-	c->due |= DUE_EVENT;
+	c->hot.due |= DUE_EVENT;
 	interp_leave(c);
 }
 
@@ -187,11 +187,11 @@ void event_step_end(struct cpu *c)
 	}
 	if (c->debug.single_step) {
 		s->debug_hit = true;
-		c->due |= DUE_EVENT;
+		c->hot.due |= DUE_EVENT;
 	}
 	event_recompute(c);
 	if (s->intr_waiting || s->nmi_waiting)
-		c->due |= DUE_CHECK;
+		c->hot.due |= DUE_CHECK;
 }
 
 void event_rep_interrupted(struct cpu *c)
@@ -260,7 +260,7 @@ static void delivered(struct cpu *c)
 	ev->mp_state = CPU_MP_RUNNING;
 	if (c->debug.single_step) {
 		c->sys->debug_hit = true;
-		c->due |= DUE_EVENT;
+		c->hot.due |= DUE_EVENT;
 	}
 	event_recompute(c);
 }
@@ -453,12 +453,12 @@ static bool serve_requests(struct cpu *c, uint32_t pending)
 	if (pending & CPU_PEND_STOP)
 		exclusive_yield(c);
 	if (pending & CPU_PEND_FLUSH) {
-		atomic_fetch_and(&c->pending, ~(uint32_t)CPU_PEND_FLUSH);
+		atomic_fetch_and(&c->hot.pending, ~(uint32_t)CPU_PEND_FLUSH);
 		tlb_flush_all(c);
 		c->engine->flush(c);
 	}
 	if (pending & CPU_PEND_KICK) {
-		atomic_fetch_and(&c->pending, ~(uint32_t)CPU_PEND_KICK);
+		atomic_fetch_and(&c->hot.pending, ~(uint32_t)CPU_PEND_KICK);
 		return false;
 	}
 	return true;
@@ -478,27 +478,27 @@ bool event_deliver_pending(struct cpu *c, enum cpu_exit *ret_exit, struct err *e
 
 	c->cur = NULL;
 	for (;;) {
-		uint32_t pending = atomic_load(&c->pending);
+		uint32_t pending = atomic_load(&c->hot.pending);
 		bool stop = false;
 
-		c->due &= DUE_STEP;
+		c->hot.due &= DUE_STEP;
 		if (s->trap_dr6 && !ev->movss_shadow) {
 			record_db(c, s->trap_dr6);
 			s->trap_dr6 = 0;
 		}
 		if (s->debug_hit) {
 			s->debug_hit = false;
-			c->due |= DUE_EVENT;
+			c->hot.due |= DUE_EVENT;
 			*ret_exit = CPU_EXIT_DEBUG;
 			return false;
 		}
 		if (pending && !serve_requests(c, pending)) {
-			c->due |= DUE_EVENT | DUE_CHECK;
+			c->hot.due |= DUE_EVENT | DUE_CHECK;
 			*ret_exit = CPU_EXIT_KICKED;
 			return false;
 		}
 		if (pending & (CPU_PEND_INTR | CPU_PEND_EVENT)) {
-			atomic_fetch_and(&c->pending,
+			atomic_fetch_and(&c->hot.pending,
 					 ~(pending & (CPU_PEND_INTR | CPU_PEND_EVENT)));
 			s->intr_waiting |= pending & CPU_PEND_INTR;
 			s->nmi_waiting |= pending & CPU_PEND_EVENT;
@@ -509,7 +509,7 @@ bool event_deliver_pending(struct cpu *c, enum cpu_exit *ret_exit, struct err *e
 			*ret_exit = CPU_EXIT_SHUTDOWN;
 			err_set(err, -EFAULT, "vCPU %u: triple fault at 0x%llx", c->index,
 				(unsigned long long)c->st.rip);
-			c->due |= DUE_EVENT;
+			c->hot.due |= DUE_EVENT;
 			return false;
 		}
 		if (ev->exc_pending) {
@@ -522,13 +522,13 @@ bool event_deliver_pending(struct cpu *c, enum cpu_exit *ret_exit, struct err *e
 			sleep_outside(c);
 			continue;
 		}
-		if ((c->due & DUE_STEP) && code_breakpoint(c, &stop))
+		if ((c->hot.due & DUE_STEP) && code_breakpoint(c, &stop))
 			continue;
 		if (stop) {
 			*ret_exit = CPU_EXIT_DEBUG;
 			return false;
 		}
-		c->due &= DUE_STEP;
+		c->hot.due &= DUE_STEP;
 		return true;
 	}
 }

@@ -9,11 +9,11 @@
  *
  *	setjmp(c->fault_jmp);			// a fault comes back here, recorded in st.ev
  *	for (;;) {
- *		if (unlikely(atomic_load_explicit(&c->pending, memory_order_relaxed) | c->due))
+ *		if (unlikely(atomic_load_explicit(&c->hot.pending, memory_order_relaxed) | c->hot.due))
  *			if (!event_deliver_pending(c, &exit, err))
  *				return exit;	// before: exclusive_leave() of cpu/exclusive.h
  *		find or decode the block at st.rip; may raise
- *		if (unlikely(c->due & DUE_STEP)) {
+ *		if (unlikely(c->hot.due & DUE_STEP)) {
  *			event_step_begin(c);
  *			execute one instruction;
  *			event_step_end(c);
@@ -99,7 +99,7 @@ void event_recompute(struct cpu *c);
 
 /* event_trap_pending - did a data or I/O breakpoint match in this instruction? Handlers of repeated
  * string instructions stop after the iteration (with st.rip on the instruction) when it is true, and
- * when c->pending is not 0. */
+ * when c->hot.pending is not 0. */
 bool event_trap_pending(const struct cpu *c);
 
 /* event_rep_interrupted - a repeated string instruction stops between two iterations: its instruction

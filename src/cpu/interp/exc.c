@@ -37,7 +37,7 @@ static void record(struct cpu *c, unsigned int vector, bool has_error, uint32_t 
 		if (before == EXC_DOUBLE) {
 			ev->mp_state = CPU_MP_SHUTDOWN;
 			ev->exc_pending = false;
-			c->due |= DUE_EVENT;
+			c->hot.due |= DUE_EVENT;
 			return;
 		}
 		if (before == EXC_PAGE || (before == EXC_CONTRIBUTORY && now == EXC_CONTRIBUTORY)) {
@@ -51,7 +51,7 @@ static void record(struct cpu *c, unsigned int vector, bool has_error, uint32_t 
 	ev->exc_has_error = has_error;
 	ev->exc_error = error;
 	ev->exc_dr6 = 0;
-	c->due |= DUE_EVENT;
+	c->hot.due |= DUE_EVENT;
 }
 
 static _Noreturn void raise_fault(struct cpu *c, unsigned int vector, bool has_error,

@@ -149,7 +149,7 @@ static inline __attribute__((always_inline)) void exec(struct cpu *c, const stru
 	if (p->align)
 		hostop_aligned(c, i, ea, p->align);
 	lin = seg_lin(c, i->seg, ea, p->mem_size, p->mem_write);
-	e = tlb_slot(c->tlb_cur, lin);
+	e = tlb_slot(c->hot.tlb, lin);
 	if (likely((p->mem_write ? e->w : e->r) == ((lin + p->mem_size - 1) & ~GUEST_PAGE_MASK)))
 		host = (void *)(lin + e->addend);
 	else

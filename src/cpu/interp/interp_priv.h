@@ -139,7 +139,7 @@ void mem_stored_flagged(struct cpu *c, uint8_t *host, unsigned int size);
 #define MEM_DEFINE(bits)                                                                           \
 	static inline uint##bits##_t ld##bits(struct cpu *c, uint64_t lin, unsigned int how)       \
 	{                                                                                          \
-		const struct tlb_entry *e = tlb_slot(c->tlb_cur, lin);                             \
+		const struct tlb_entry *e = tlb_slot(c->hot.tlb, lin);                             \
 		uint##bits##_t v;                                                                  \
                                                                                                    \
 		if (unlikely(e->r != ((lin + bits / 8 - 1) & ~GUEST_PAGE_MASK)))                   \
@@ -150,7 +150,7 @@ void mem_stored_flagged(struct cpu *c, uint8_t *host, unsigned int size);
 	static inline void st##bits(struct cpu *c, uint64_t lin, uint##bits##_t v,                 \
 				    unsigned int how)                                              \
 	{                                                                                          \
-		const struct tlb_entry *e = tlb_slot(c->tlb_cur, lin);                             \
+		const struct tlb_entry *e = tlb_slot(c->hot.tlb, lin);                             \
                                                                                                    \
 		if (unlikely(e->w != ((lin + bits / 8 - 1) & ~GUEST_PAGE_MASK))) {                 \
 			mem_st_slow(c, lin, bits / 8, v, how);                                     \
@@ -191,7 +191,7 @@ void *mem_host(struct cpu *c, uint64_t lin, unsigned int len, unsigned int how);
 static inline void mem_host_wrote(struct cpu *c, uint64_t lin, void *host, unsigned int len)
 {
 	atomic_signal_fence(memory_order_seq_cst); /* store first, then look */
-	if (unlikely(atomic_load_explicit(tlb_slot(c->tlb_cur, lin)->flags, memory_order_relaxed)))
+	if (unlikely(atomic_load_explicit(tlb_slot(c->hot.tlb, lin)->flags, memory_order_relaxed)))
 		mem_stored_flagged(c, host, len);
 }
 

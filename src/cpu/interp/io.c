@@ -56,7 +56,7 @@ static void port_out(struct cpu *c, uint16_t port, unsigned int size, uint64_t v
 
 static bool is_wanted(const struct cpu *c)
 {
-	return atomic_load_explicit(&c->pending, memory_order_relaxed) || event_trap_pending(c);
+	return atomic_load_explicit(&c->hot.pending, memory_order_relaxed) || event_trap_pending(c);
 }
 
 /* A device may have raised an interrupt or changed the memory map: look before the next instruction. */

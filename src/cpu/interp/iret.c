@@ -16,7 +16,7 @@ static void flags_loaded(struct cpu *c)
 	if (c->st.rflags & RFLAGS_IF)
 		event_if_set(c);
 	if (c->sys->nmi_waiting)
-		c->due |= DUE_CHECK;
+		c->hot.due |= DUE_CHECK;
 }
 
 static void set_flags(struct cpu *c, uint64_t value, uint64_t mask)

@@ -77,7 +77,7 @@ static inline struct block *next_anywhere(struct cpu *c, uint64_t lin)
 {
 	struct block_cache *x = c->engine_data;
 	const struct jump_entry *j = jump_slot(x, lin);
-	const struct tlb_entry *e = tlb_slot(c->tlb_cur, lin);
+	const struct tlb_entry *e = tlb_slot(c->hot.tlb, lin);
 
 	if (likely(j->lin == lin && j->block && e->x == (lin & ~GUEST_PAGE_MASK) &&
 		   j->block->mode == block_mode(c) &&
@@ -101,7 +101,7 @@ static _noinline_ void run_blocks(struct cpu *c)
 		stayed = execute(c, b);
 		x->running = NULL;
 		c->cur = NULL;
-		if (unlikely(atomic_load_explicit(&c->pending, memory_order_relaxed) | c->due))
+		if (unlikely(atomic_load_explicit(&c->hot.pending, memory_order_relaxed) | c->hot.due))
 			return;
 		if (c->mode != CPU_MODE_64)
 			c->st.rip = (uint32_t)c->st.rip;
@@ -153,10 +153,10 @@ static enum cpu_exit interp_run(struct cpu *c, struct err *err)
 	if (setjmp(c->fault_jmp))
 		account_fault(c);
 	for (;;) {
-		if (atomic_load_explicit(&c->pending, memory_order_relaxed) | c->due)
+		if (atomic_load_explicit(&c->hot.pending, memory_order_relaxed) | c->hot.due)
 			if (!event_deliver_pending(c, &exit, err))
 				break;
-		if (c->due & DUE_STEP) {
+		if (c->hot.due & DUE_STEP) {
 			event_step_begin(c);
 			run_one(c);
 			event_step_end(c);

@@ -56,7 +56,7 @@ static void wrmsr(struct cpu *c, const struct insn *i)
 	if (r == MSR_CHANGED_EFER)
 		interp_mode_changed(c);
 	/* End of interrupt and messages to oneself take effect at once. */
-	if (atomic_load_explicit(&c->pending, memory_order_relaxed))
+	if (atomic_load_explicit(&c->hot.pending, memory_order_relaxed))
 		interp_leave(c);
 }
 

@@ -53,7 +53,7 @@ static inline uint64_t dst_lin(struct cpu *c, const struct insn *i, unsigned int
  */
 static inline bool may_go_on(struct cpu *c, const struct insn *i)
 {
-	if (likely(!atomic_load_explicit(&c->pending, memory_order_relaxed) && !c->due && c->end &&
+	if (likely(!atomic_load_explicit(&c->hot.pending, memory_order_relaxed) && !c->hot.due && c->end &&
 		   !event_trap_pending(c)))
 		return true;
 	c->st.rip -= i->len;
@@ -146,7 +146,7 @@ static void movs_rep(struct cpu *c, const struct insn *i)
 	while (left) {
 		uint64_t n = 0;
 
-		if (step == size && left > 1 && !c->due)
+		if (step == size && left > 1 && !c->hot.due)
 			n = movs_bulk(c, i, size, left);
 		if (!n) {
 			movs_one(c, i, size);
@@ -211,7 +211,7 @@ static void stos_rep(struct cpu *c, const struct insn *i)
 	while (left) {
 		uint64_t n = 0;
 
-		if (step == size && left > 1 && !c->due)
+		if (step == size && left > 1 && !c->hot.due)
 			n = stos_bulk(c, i, size, left);
 		if (!n) {
 			stos_one(c, i);

@@ -188,7 +188,7 @@ static void hypercall(struct cpu *c, const struct insn *i)
 	else if (nr == KVM_HC_SEND_IPI)
 		r = hypercall_send_ipi(c, arg);
 	c->st.gpr[CPU_RAX] = (uint64_t)r & mask;
-	if (atomic_load_explicit(&c->pending, memory_order_relaxed))
+	if (atomic_load_explicit(&c->hot.pending, memory_order_relaxed))
 		interp_leave(c);
 }
 

@@ -50,7 +50,7 @@ int tlb_init(struct cpu *c)
 {
 	pthread_once(&empty_once, empty_make);
 	c->sys->all[0] = c->sys->ctx = ctx_new(0);
-	c->tlb_cur = c->sys->tlb_fetch = c->sys->ctx->set[MMU_SUPER].e;
+	c->hot.tlb = c->sys->tlb_fetch = c->sys->ctx->set[MMU_SUPER].e;
 	return 0;
 }
 
@@ -70,7 +70,7 @@ void tlb_select(struct cpu *c)
 	s->priv = is_user ? MMU_USER : smap && !ac ? MMU_SUPER_SMAP : MMU_SUPER;
 	s->align_check = is_user && ac && (c->st.cr0 & CR0_AM);
 	s->tlb_fetch = s->ctx->set[s->priv].e;
-	c->tlb_cur = s->align_check ? empty_table : s->tlb_fetch;
+	c->hot.tlb = s->align_check ? empty_table : s->tlb_fetch;
 }
 
 static void slot_clear(struct tlb_set *t, unsigned int k)

@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef CPU_DBT_BLOCKS_H
+#define CPU_DBT_BLOCKS_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/attr.h"
+#include "base/err.h"
+#include "cpu/cpu_priv.h"
+
+/*
+ * The code cache of one group: translated blocks, the memory they lie in, how they are found, linked and
+ * taken away. Shared by all vCPUs. Code memory is one memfd mapped twice (writable; executable), so that nothing
+ * is ever both; addresses named code, site, stub are executable ones.
+ *
+ * A block is known by (host address of its guest page, offset, key). What it depends on is a set of 64-byte
+ * pieces of that page (its own bytes and those looked at for flag liveness).
+ *
+ * States of a block: alive (in the hash; may be linked) -> dead (written, or evicted: out of the hash, every
+ * link to it patched back to its stub, the first 5 bytes of its entries a jump to the trampoline `exit_stale`) ->
+ * memory reused, once every vCPU has passed exit_epoch (it has been in C since, with its return stack and
+ * jump tables emptied).
+ */
+
+/* What decides how bytes translate, besides the bytes. */
+enum dbt_key {
+	DBT_KEY_64 = 1,	  /* 64-bit code; else flat 32-bit code */
+	DBT_KEY_SSE = 2,  /* CR0.EM, TS clear, CR4.OSFXSR set: SSE instructions run without a look */
+	DBT_KEY_AVX = 4,  /* the same and CR4.OSXSAVE, XCR0 has SSE and AVX */
+	DBT_KEY_X87 = 8,  /* CR0.EM, TS clear, CR0.NE set */
+	DBT_KEY_FSGS = 16, /* 32-bit: FS and GS are readable, writable, without a limit (always so in 64) */
+	DBT_KEY_SS32 = 32, /* 32-bit: flat stack of 32 bits (always set when 32-bit code is translated) */
+};
+
+enum tlink_kind {
+	TLINK_NEAR,  /* to an offset of the same page, rel32 of a jmp or jcc: enters at fcode */
+	TLINK_BACK,  /* the same, backward: enters at code, which polls */
+	TLINK_CROSS, /* to another page: rel32 of a jmp behind a check of the mapping, plus the cell it checks */
+};
+
+/* One way out of a block that can be patched to lead to another block. */
+struct tlink {
+	uint8_t *site; /* of the rel32 field; 4-aligned */
+	uint8_t *stub; /* where it leads while not linked: cold code that exits with this link */
+	uint8_t kind;
+	struct tblock *from, *to; /* to: NULL while not linked */
+	struct tlink *next_in;	  /* of the same target */
+	/* TLINK_CROSS: writable cell with the host address of the target's page that the code compares with; 0
+	 * matches nothing. Once set it never changes to another page. */
+	_Atomic uint64_t *cell;
+	const uint8_t *cross_page;
+};
+
+/* Host code that may raise a signal for the guest: which instruction it belongs to. */
+struct tpc {
+	uint16_t code; /* offset of the host instruction from tblock.code */
+	uint16_t off;  /* offset of the guest instruction in its page */
+};
+
+struct insn;
+struct tblock {
+	const uint8_t *page; /* host address of the guest page */
+	uint16_t off, len;   /* of the guest bytes translated */
+	uint8_t key;
+	bool reads_flags; /* F-entry takes flags in the host's flags */
+	bool dead;
+	uint16_t nr_insns, nr_sensitive, nr_privileged;
+	uint16_t nr_links, nr_pcs, nr_handlers;
+	uint64_t pieces;
+	uint8_t *code, *fcode; /* entries: M (any predecessor, polls), F (forward, same page) */
+	uint32_t code_size;    /* hot and cold part together */
+	struct tlink *links;   /* nr_links */
+	struct tpc *pcs;       /* nr_pcs, sorted by code */
+	struct insn *handlers; /* nr_handlers: for inline calls of the interpreter's handlers */
+	uint64_t *count;       /* executions, when counting is on; else NULL */
+	struct tlink *in;      /* links that lead here */
+	struct tblock *next_hash, *next_page, *next_age;
+};
+
+/* The bytes being emitted; see emit.h. */
+struct dbt;
+
+/* Space for one translation: hot and cold code, and records. Filled under the lock. */
+struct tspace {
+	uint8_t *rw, *rx; /* where code goes: the same memory, writable and executable; 16-aligned */
+	uint32_t room;	  /* bytes */
+};
+enum { TSPACE_ROOM = 64 << 10 }; /* a translation never needs more */
+
+/* dbt_lock, dbt_unlock - everything below that says "locked". Never held while guest faults can be raised. */
+void dbt_lock(struct dbt *d);
+void dbt_unlock(struct dbt *d);
+
+/* tspace_get - room for a translation. Evicts old blocks when there is none; may find nothing as long as other vCPUs
+ * have not passed an epoch: returns -EAGAIN (execute by the interpreter meanwhile). Locked. */
+_nodiscard_ int tspace_get(struct dbt *d, struct tspace *ret);
+
+/* tblock_commit - keep @used bytes of the space; copies *@b with its links, pcs and handlers into the group's
+ * memory, and puts it into the hash and into its page's list. Returns the block. Locked. */
+struct tblock *tblock_commit(struct dbt *d, const struct tblock *b, uint32_t used);
+
+/* tblock_find - an alive block; NULL: none. Lock-free for the reader. */
+struct tblock *tblock_find(struct dbt *d, const uint8_t *page, unsigned int off, uint8_t key);
+
+/* tlink_set - let a link lead to a block (both alive, checked here). Locked. */
+void tlink_set(struct dbt *d, struct tlink *l, struct tblock *to);
+
+/* dbt_page_written - the pieces of a page were written: its blocks that depend on them die. Thread: any; takes
+ * the lock. */
+void dbt_page_written(struct dbt *d, const uint8_t *page, uint64_t pieces);
+
+/* dbt_drop_all - forget everything (memory map changed, CPU_PEND_FLUSH). Takes the lock. */
+void dbt_drop_all(struct dbt *d);
+
+/* dbt_pc_find - the block and entry that a host program counter in the code memory belongs to; for signals.
+ * Async-signal-safe, lock-free. NULL: none. */
+const struct tblock *dbt_pc_find(struct dbt *d, const uint8_t *pc, const struct tpc **ret);
+
+#endif

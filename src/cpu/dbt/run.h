@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef CPU_DBT_RUN_H
+#define CPU_DBT_RUN_H
+
+#include "cpu/dbt/blocks.h"
+#include "cpu/dbt/decode.h"
+
+/*
+ * Between C and translated code: entering, leaving, the slow path of memory accesses, the return stack and the
+ * jump tables.
+ */
+
+/* Why translated code came back; low 4 bits of the exit word, which comes in r10d to tramp.exit. */
+enum dbt_exit {
+	DBT_EXIT_NEXT,	 /* go on at the instruction named (or at st.rip with DBT_AT_RIP): look it up */
+	DBT_EXIT_LINK,	 /* the same, and hot.link (struct tlink *) wants to lead there */
+	DBT_EXIT_INTERP, /* the interpreter executes the instruction named; then go on */
+	DBT_EXIT_POLL,	 /* hot.pending or hot.due is set; the instruction named has not begun */
+	DBT_EXIT_STALE,	 /* the block was dead; hot.pbase is right, the offset comes in the exit word */
+};
+
+/*
+ * The exit word, and the info word of a slow memory access:
+ *	bits 0-3   enum dbt_exit (exit); log2 of the size, 0 to 5 (access)
+ *	bits 4-15  offset of the guest instruction in its page (hot.pbase + offset = linear address)
+ *	bit 16     status flags are in hot.flags (else they are dead, st.rflags keeps old ones)
+ *	bit 17     access: is a write (a read-modify-write too)
+ *	bit 18     access: relative to the stack segment (#SS)
+ *	bit 19     exit: st.rip is already right (32-bit code: it is zero-extended); offset means nothing
+ *	bit 20     access: may refill the stack entry
+ *	bits 21-31 exit: offset beyond the page, as a signed count of pages added to hot.pbase first
+ */
+#define DBT_FLAGS_MEM (1u << 16)
+#define DBT_WRITE     (1u << 17)
+#define DBT_SS	      (1u << 18)
+#define DBT_AT_RIP    (1u << 19)
+#define DBT_STACK     (1u << 20)
+#define DBT_WORD(kind, off) ((uint32_t)(kind) | (uint32_t)(off) << 4)
+
+/* One entry of a jump table. lin: linear address; NO_LIN: empty. */
+struct jump_slot {
+	uint64_t lin;
+	const uint8_t *code; /* M-entry */
+};
+enum { JUMPS_BITS = 11, NR_JUMPS = 1 << JUMPS_BITS };
+#define NO_LIN UINT64_C(1) << 63 /* not canonical */
+/* index = (lin ^ lin >> JUMPS_BITS) & (NR_JUMPS - 1); in code: mov, shr, xor, and */
+
+/* Addresses of the trampolines in the code memory; made with it. Registers at entry as in translated code. */
+struct dbt_tramp {
+	/* enter(c, code): C calls it; returns the exit word. Loads registers from c->st, rsp from hot.ret_rsp. */
+	uint32_t (*enter)(struct cpu *c, const uint8_t *code);
+	const uint8_t *exit;	   /* jmp here with r10d = exit word: back to C */
+	/* call here with r9 = linear address, r10d = info word. Returns to the caller (which retries the check)
+	 * with all guest registers as they were, r9 = the linear address, r10 and host flags spoiled; or does not
+	 * return. */
+	const uint8_t *mem_slow;
+	/* call here with r10 = struct insn (in tblock.handlers), r9d = exit word of this instruction: full call of an
+	 * interpreter handler with complete st. Returns when the block can go on: status flags then in hot.flags. */
+	const uint8_t *handler;
+	/* jmp here with r9 = linear address of the target, hot.flags valid or dead (flags always in memory): poll,
+	 * jump table, or exit. Sets hot.pbase. */
+	const uint8_t *indirect;
+	/* jmp here from a RET that did not match: r9 = target. Empties the return stack, then as indirect. */
+	const uint8_t *ret_miss;
+	/* call here when fpu_live is 0: loads vector and x87 state, sets fpu_live. Spoils r9, r10, host flags. */
+	const uint8_t *fpu_load;
+	const uint8_t *exit_stale; /* entries of dead blocks jump here, by way of per-block cold code: see blocks.c */
+};
+
+/* One vCPU's own part. */
+enum { RET_STACK_SIZE = 256 << 10 };
+struct dbt_cpu {
+	struct cpu *c;
+	struct dbt *dbt;
+	uint8_t *ret_stack[2]; /* user, supervisor: lowest usable byte; a guard page below each */
+	uint8_t *ret_saved[2]; /* hot.ret_rsp of the one that is not current */
+	unsigned int ret_current;
+	_Atomic uint64_t epoch; /* last one passed; UINT64_MAX while not in cpu_run() */
+	struct tblock *scratch;
+};
+
+/* The group's: hangs on cpu_group.dbt. */
+struct dbt {
+	struct cpu_group *grp;
+	struct dtable *table;
+	struct dbt_tramp tramp;
+	struct blocks *blocks;	/* blocks.c's own */
+	bool count; /* blocks count their executions: for `atoll trace` */
+};
+
+static inline struct dbt_cpu *dbt_cpu(const struct cpu *c)
+{
+	return c->engine_data;
+}
+
+/* dbt_key - what decides how code translates now; 0: this mode is the interpreter's (16-bit, segments that are
+ * not flat, alignment checks in force). Derived after every mode change; kept in hot.key. */
+uint8_t dbt_key(const struct cpu *c);
+
+/* translate - make a block for the code at @host (@flags: its page's flags byte, NULL for ROM), whose linear
+ * address is st.rip's. Locked. NULL: execute one instruction by the interpreter. */
+struct tblock *translate(struct cpu *c, const uint8_t *host, _Atomic uint8_t *flags);
+
+/* tramp_make - emit the trampolines into @ret's space; returns bytes used. */
+struct emit;
+void tramp_make(struct emit *e, struct dbt_tramp *ret);
+
+/* ret_stack_reset - forget expected returns. @which: 0 user, 1 supervisor, 2 both. */
+void ret_stack_reset(struct cpu *c, unsigned int which);
+
+/* C behind the trampolines; compiled general-regs-only. slow_mem: 0 retry, 1 let the interpreter execute it. */
+uint32_t dbt_slow_mem(struct cpu *c, uint64_t lin, uint32_t info);
+
+/* dbt_fpu_save - when fpu_live: put vector and x87 state into st.fpu and clear fpu_live; gives MXCSR and x87 the values
+ * that C code expects. dbt_fpu_load: the reverse. Both general-regs-only besides what they are about. */
+void dbt_fpu_save(struct cpu *c);
+void dbt_fpu_load(struct cpu *c);
+
+/* dbt_flags_sync - put hot.flags into st.rflags. dbt_flags_take - the reverse. */
+static inline void dbt_flags_sync(struct cpu *c)
+{
+	uint16_t f = c->hot.flags;
+
+	c->st.rflags = (c->st.rflags & ~(uint64_t)RFLAGS_STATUS) |
+		       ((f >> 8) & (RFLAGS_STATUS & 0xff)) | ((f & 1u) ? RFLAGS_OF : 0);
+}
+static inline void dbt_flags_take(struct cpu *c)
+{
+	c->hot.flags = (uint16_t)((c->st.rflags & 0xff) << 8 | (c->st.rflags & RFLAGS_OF ? 1 : 0));
+}
+
+#endif
