@@ -5,6 +5,7 @@
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdatomic.h>
+#include <stddef.h>
 
 #include "cpu/cpu.h"
 #include "cpu/cpuid.h"
@@ -59,7 +60,7 @@ struct cpu_hot {
 	uint64_t stk_tag;      /* linear address of a writable page of the stack, or TLB_NONE */
 	uint64_t stk_page;     /* its host address */
 	void *jump;	       /* jump table of the present address space and privilege */
-	uint64_t spill[4];
+	uint64_t spill[5];
 	void *c_rsp;   /* C's stack pointer while translated code runs */
 	void *ret_rsp; /* return stack's pointer while C runs */
 	uint16_t flags; /* status flags: seto in the low byte, lahf in the high one */
@@ -98,7 +99,7 @@ struct cpu {
 	struct timerq_timer apic_timer;
 };
 
-_Static_assert(sizeof(struct cpu_hot) == 128, "one-byte displacements reach it");
+_Static_assert(offsetof(struct cpu, st) == 128, "one-byte displacements reach both");
 
 struct cpu_group {
 	unsigned int nr;

@@ -407,7 +407,7 @@ static void test_events(void **state)
 	/* INIT and start-up reach software-disabled APICs. */
 	icr(c, 1, 0x4500); /* INIT, assert */
 	assert_true(ap->st.ev.init_pending);
-	assert_true(atomic_load(&ap->pending) & CPU_PEND_EVENT);
+	assert_true(atomic_load(&ap->hot.pending) & CPU_PEND_EVENT);
 	ap->st.ev.init_pending = false;
 	icr(c, 1, 0x8500); /* level de-assert does nothing */
 	assert_false(ap->st.ev.init_pending);
