@@ -44,7 +44,7 @@ struct jump_slot {
 };
 enum { JUMPS_BITS = 11, NR_JUMPS = 1 << JUMPS_BITS };
 #define NO_LIN UINT64_C(1) << 63 /* not canonical */
-/* index = (lin ^ lin >> JUMPS_BITS) & (NR_JUMPS - 1); in code: mov, shr, xor, and */
+/* index = lin >> 3 & (NR_JUMPS - 1); in code the byte offset: lea (r9,r9), and $0x7ff0 */
 
 /* Addresses of the trampolines in the code memory; made with it. Registers at entry as in translated code. */
 struct dbt_tramp {
@@ -59,10 +59,13 @@ struct dbt_tramp {
 	 * interpreter handler with complete st. Returns when the block can go on: status flags then in hot.flags. */
 	const uint8_t *handler;
 	/* jmp here with r9 = linear address of the target, hot.flags valid or dead (flags always in memory): poll,
-	 * jump table, or exit. Sets hot.pbase. */
+	 * jump table, or exit. Sets hot.pbase. A miss keeps hot.exit (the branch's own exit word, for #GP). */
 	const uint8_t *indirect;
 	/* jmp here from a RET that did not match: r9 = target. Empties the return stack, then as indirect. */
 	const uint8_t *ret_miss;
+	/* call here with r9 = linear address of a stack access that missed hot.stk_tag, r10d = info word: looks into the
+	 * TLB's w entry, refills hot.stk_*; else as mem_slow. Contract as mem_slow. */
+	const uint8_t *stk_slow;
 	/* call here when fpu_live is 0: loads vector and x87 state, sets fpu_live. Spoils r9, r10, host flags. */
 	const uint8_t *fpu_load;
 	const uint8_t *exit_stale; /* entries of dead blocks jump here, by way of per-block cold code: see blocks.c */
