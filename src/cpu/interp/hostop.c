@@ -151,7 +151,7 @@ static inline __attribute__((always_inline)) void exec(struct cpu *c, const stru
 	lin = seg_lin(c, i->seg, ea, p->mem_size, p->mem_write);
 	e = tlb_slot(c->hot.tlb, lin);
 	if (likely((p->mem_write ? e->w : e->r) == ((lin + p->mem_size - 1) & ~GUEST_PAGE_MASK)))
-		host = (void *)(lin + e->addend);
+		host = tlb_host(e, lin);
 	else
 		host = mem_host(c, lin, p->mem_size,
 				(i->flags & INSN_SS) | (p->mem_write ? MEM_RMW : 0));

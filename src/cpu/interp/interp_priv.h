@@ -109,18 +109,52 @@ static inline void interp_leave(struct cpu *c)
 
 /* --- memory ------------------------------------------------------------------------------------- */
 
-/* One entry a page; tags are the page's linear address, or TLB_NONE. Access kinds are separate tags. */
+/*
+ * One entry a page; tags are the page's linear address, or TLB_NONE. Access kinds are separate tags. Translated
+ * code knows this layout, too: 32 bytes, so that a slot is found by a shift and a mask.
+ */
 #define TLB_NONE UINT64_C(1)
-enum { TLB_BITS = 10, TLB_SIZE = 1 << TLB_BITS };
+enum { TLB_BITS = 12, TLB_SIZE = 1 << TLB_BITS, TLB_WORDS = TLB_SIZE / 64 };
 struct tlb_entry {
 	uint64_t r, w, x;
-	uintptr_t addend;	/* host address = linear address + addend */
-	_Atomic uint8_t *flags; /* the page's physmem flags byte */
+	uintptr_t page; /* host address of the page; meaningless when no tag is set */
 };
+_Static_assert(sizeof(struct tlb_entry) == 32, "translated code scales by a shift");
+
+/* The entries of one address space and privilege; hot.tlb points to the entries of one. What only the slow paths
+ * need stands beside the entries, not in them. */
+struct tlb_set {
+	_Alignas(64) struct tlb_entry e[TLB_SIZE];
+	_Atomic uint8_t *flags[TLB_SIZE]; /* the page's physmem flags byte; never NULL */
+	uint64_t gpa[TLB_SIZE];		  /* of the page */
+	uint8_t shift[TLB_SIZE];	  /* size of the mapping that the page is a part of */
+	uint64_t used[TLB_WORDS], global[TLB_WORDS], large[TLB_WORDS];
+	/* Where parts of large pages may be, in the lower and the upper half of the address space. */
+	uint64_t large_min[2], large_max[2];
+};
+
+static inline unsigned int tlb_index(uint64_t lin)
+{
+	return (lin >> GUEST_PAGE_SHIFT) & (TLB_SIZE - 1);
+}
 
 static inline struct tlb_entry *tlb_slot(struct tlb_entry *tlb, uint64_t lin)
 {
-	return &tlb[(lin >> GUEST_PAGE_SHIFT) & (TLB_SIZE - 1)];
+	return &tlb[tlb_index(lin)];
+}
+
+/* Host address of a byte of the page that the entry is for. */
+static inline uint8_t *tlb_host(const struct tlb_entry *e, uint64_t lin)
+{
+	return (uint8_t *)(e->page + (lin & GUEST_PAGE_MASK));
+}
+
+/* The flags of the page at @lin, which the table at hot.tlb holds or held last in its slot. */
+static inline uint8_t tlb_flags(const struct tlb_entry *tlb, uint64_t lin)
+{
+	const struct tlb_set *t = (const struct tlb_set *)(const void *)tlb;
+
+	return atomic_load_explicit(t->flags[tlb_index(lin)], memory_order_relaxed);
 }
 
 enum mem_how {
@@ -144,7 +178,7 @@ void mem_stored_flagged(struct cpu *c, uint8_t *host, unsigned int size);
                                                                                                    \
 		if (unlikely(e->r != ((lin + bits / 8 - 1) & ~GUEST_PAGE_MASK)))                   \
 			return (uint##bits##_t)mem_ld_slow(c, lin, bits / 8, how);                 \
-		__builtin_memcpy(&v, (const void *)(lin + e->addend), sizeof(v));                  \
+		__builtin_memcpy(&v, tlb_host(e, lin), sizeof(v));                                 \
 		return v;                                                                          \
 	}                                                                                          \
 	static inline void st##bits(struct cpu *c, uint64_t lin, uint##bits##_t v,                 \
@@ -156,10 +190,10 @@ void mem_stored_flagged(struct cpu *c, uint8_t *host, unsigned int size);
 			mem_st_slow(c, lin, bits / 8, v, how);                                     \
 			return;                                                                    \
 		}                                                                                  \
-		__builtin_memcpy((void *)(lin + e->addend), &v, sizeof(v));                        \
+		__builtin_memcpy(tlb_host(e, lin), &v, sizeof(v));                                 \
 		atomic_signal_fence(memory_order_seq_cst); /* store first, then look */            \
-		if (unlikely(atomic_load_explicit(e->flags, memory_order_relaxed)))                \
-			mem_stored_flagged(c, (uint8_t *)(lin + e->addend), bits / 8);             \
+		if (unlikely(tlb_flags(c->hot.tlb, lin)))                                          \
+			mem_stored_flagged(c, tlb_host(e, lin), bits / 8);                         \
 	}
 MEM_DEFINE(8)
 MEM_DEFINE(16)
@@ -191,7 +225,7 @@ void *mem_host(struct cpu *c, uint64_t lin, unsigned int len, unsigned int how);
 static inline void mem_host_wrote(struct cpu *c, uint64_t lin, void *host, unsigned int len)
 {
 	atomic_signal_fence(memory_order_seq_cst); /* store first, then look */
-	if (unlikely(atomic_load_explicit(tlb_slot(c->hot.tlb, lin)->flags, memory_order_relaxed)))
+	if (unlikely(tlb_flags(c->hot.tlb, lin)))
 		mem_stored_flagged(c, host, len);
 }
 
@@ -268,7 +302,7 @@ void cpu_jump_near(struct cpu *c, uint64_t target, unsigned int opsize);
 
 /* --- privileged half (owned by the files of the same names) ---------------------------------------- */
 
-/* Derive mode, seg_ok, tlb_cur, ... after CS, SS, CR0, CR4, EFER, RFLAGS.VM/AC or CPL changed. */
+/* Derive mode, seg_ok, hot.tlb, ... after CS, SS, CR0, CR4, EFER, RFLAGS.VM/AC or CPL changed. */
 void interp_mode_changed(struct cpu *c);
 void tlb_flush_all(struct cpu *c); /* with global pages */
 void tlb_flush_page(struct cpu *c, uint64_t lin);

@@ -81,7 +81,7 @@ static inline struct block *next_anywhere(struct cpu *c, uint64_t lin)
 
 	if (likely(j->lin == lin && j->block && e->x == (lin & ~GUEST_PAGE_MASK) &&
 		   j->block->mode == block_mode(c) &&
-		   is_usable(c, j->block, (const uint8_t *)(uintptr_t)(lin + e->addend))))
+		   is_usable(c, j->block, tlb_host(e, lin))))
 		return j->block;
 	return block_find(c);
 }

@@ -74,9 +74,9 @@ static struct mem_ref find(struct cpu *c, uint64_t lin, enum mmu_access access, 
 	uint64_t tag = access == MMU_READ ? e->r : access == MMU_WRITE ? e->w : e->x;
 
 	if (tag == (lin & ~GUEST_PAGE_MASK))
-		return (struct mem_ref){ .host = (uint8_t *)(lin + e->addend),
-					 .gpa = t->gpa[e - t->e] | (lin & GUEST_PAGE_MASK),
-					 .flags = e->flags };
+		return (struct mem_ref){ .host = tlb_host(e, lin),
+					 .gpa = t->gpa[tlb_index(lin)] | (lin & GUEST_PAGE_MASK),
+					 .flags = t->flags[tlb_index(lin)] };
 	return resolve(c, lin, access, priv);
 }
 

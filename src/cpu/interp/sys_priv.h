@@ -12,17 +12,7 @@
 
 /* --- software TLB (tlb.c, mem.c) ---------------------------------------------------------------- */
 
-enum { TLB_WORDS = TLB_SIZE / 64, TLB_NR_CTX = 8 };
-
-/* Entries of one privilege. What flushing must know stands beside the entries, not in them. */
-struct tlb_set {
-	struct tlb_entry e[TLB_SIZE];
-	uint64_t gpa[TLB_SIZE];	 /* of the page */
-	uint8_t shift[TLB_SIZE]; /* size of the mapping that the page is a part of */
-	uint64_t used[TLB_WORDS], global[TLB_WORDS], large[TLB_WORDS];
-	/* Where parts of large pages may be, in the lower and the upper half of the address space. */
-	uint64_t large_min[2], large_max[2];
-};
+enum { TLB_NR_CTX = 8 };
 
 /* The translations of one PCID. */
 struct tlb_ctx {
@@ -40,7 +30,7 @@ struct interp_sys {
 	uint64_t ctx_clock;
 	struct tlb_entry *tlb_fetch; /* table for instruction fetches */
 	uint8_t priv, priv_sys;	     /* enum mmu_priv: of data accesses; of implicit ones */
-	bool align_check;	     /* CR0.AM, AC and CPL 3: tlb_cur is the empty table */
+	bool align_check;	     /* CR0.AM, AC and CPL 3: hot.tlb is the empty table */
 	bool watch;		     /* data breakpoints (guest's or debugger's) exist */
 	bool in_exclusive;
 	uint32_t code_breaks; /* guest's enabled instruction breakpoints, bit n for DRn */

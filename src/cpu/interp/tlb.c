@@ -10,6 +10,7 @@
  */
 #include <errno.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 
 #include "base/mem.h"
 #include "cpu/interp/sys_priv.h"
@@ -17,32 +18,39 @@
 static _Atomic uint8_t no_flags;
 
 /* While alignment is checked every access takes the slow path: a table in which nothing is found. */
-static struct tlb_entry empty_table[TLB_SIZE];
+static struct tlb_set empty_set;
 static pthread_once_t empty_once = PTHREAD_ONCE_INIT;
 
+/* The page and its flags stay: nobody looks at them without a tag that matches. */
 static void entry_clear(struct tlb_entry *e)
 {
 	e->r = e->w = e->x = TLB_NONE;
-	e->addend = 0;
-	e->flags = &no_flags;
+}
+
+static void set_init(struct tlb_set *t)
+{
+	t->large_min[0] = t->large_min[1] = UINT64_MAX;
+	for (unsigned int k = 0; k < TLB_SIZE; k++) {
+		entry_clear(&t->e[k]);
+		t->flags[k] = &no_flags;
+	}
 }
 
 static void empty_make(void)
 {
-	for (unsigned int k = 0; k < TLB_SIZE; k++)
-		entry_clear(&empty_table[k]);
+	set_init(&empty_set);
 }
 
 static struct tlb_ctx *ctx_new(unsigned int pcid)
 {
-	struct tlb_ctx *x = mem_new(sizeof(*x));
+	struct tlb_ctx *x = mmap(NULL, sizeof(*x), PROT_READ | PROT_WRITE,
+				 MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
+	if (x == MAP_FAILED)
+		abort();
 	x->pcid = (uint16_t)pcid;
-	for (unsigned int p = 0; p < MMU_NR_PRIV; p++) {
-		x->set[p].large_min[0] = x->set[p].large_min[1] = UINT64_MAX;
-		for (unsigned int k = 0; k < TLB_SIZE; k++)
-			entry_clear(&x->set[p].e[k]);
-	}
+	for (unsigned int p = 0; p < MMU_NR_PRIV; p++)
+		set_init(&x->set[p]);
 	return x;
 }
 
@@ -57,7 +65,8 @@ int tlb_init(struct cpu *c)
 void tlb_done(struct cpu *c)
 {
 	for (unsigned int k = 0; k < TLB_NR_CTX; k++)
-		free(c->sys->all[k]);
+		if (c->sys->all[k])
+			munmap(c->sys->all[k], sizeof(*c->sys->all[k]));
 }
 
 void tlb_select(struct cpu *c)
@@ -70,7 +79,7 @@ void tlb_select(struct cpu *c)
 	s->priv = is_user ? MMU_USER : smap && !ac ? MMU_SUPER_SMAP : MMU_SUPER;
 	s->align_check = is_user && ac && (c->st.cr0 & CR0_AM);
 	s->tlb_fetch = s->ctx->set[s->priv].e;
-	c->hot.tlb = s->align_check ? empty_table : s->tlb_fetch;
+	c->hot.tlb = s->align_check ? empty_set.e : s->tlb_fetch;
 }
 
 static void slot_clear(struct tlb_set *t, unsigned int k)
@@ -116,7 +125,7 @@ static uint64_t entry_page(const struct tlb_entry *e)
 
 static void set_flush_page(struct tlb_set *t, uint64_t lin, bool only_global)
 {
-	unsigned int k = (lin >> GUEST_PAGE_SHIFT) & (TLB_SIZE - 1);
+	unsigned int k = tlb_index(lin);
 
 	if (entry_page(&t->e[k]) == (lin & ~GUEST_PAGE_MASK) &&
 	    (!only_global || (t->global[k / 64] >> (k & 63) & 1)))
@@ -234,15 +243,15 @@ void tlb_insert(struct cpu *c, enum mmu_priv priv, uint64_t lin, const struct mm
 		uint8_t *host, _Atomic uint8_t *flags, bool may_write, bool may_data)
 {
 	struct tlb_set *t = &c->sys->ctx->set[priv];
-	unsigned int k = (lin >> GUEST_PAGE_SHIFT) & (TLB_SIZE - 1);
+	unsigned int k = tlb_index(lin);
 	uint64_t bit = UINT64_C(1) << (k & 63), tag = lin & ~GUEST_PAGE_MASK;
 	struct tlb_entry *e = &t->e[k];
 
 	e->r = page->r && may_data ? tag : TLB_NONE;
 	e->w = page->w && may_data && may_write ? tag : TLB_NONE;
 	e->x = page->x ? tag : TLB_NONE;
-	e->addend = (uintptr_t)host - lin;
-	e->flags = flags;
+	e->page = (uintptr_t)host - (lin & GUEST_PAGE_MASK);
+	t->flags[k] = flags;
 	t->gpa[k] = page->gpa & ~GUEST_PAGE_MASK;
 	t->shift[k] = page->shift;
 	if (page->shift > GUEST_PAGE_SHIFT)
