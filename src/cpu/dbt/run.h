@@ -89,6 +89,7 @@ struct dbt {
 	struct dtable *table;
 	struct dbt_tramp tramp;
 	struct blocks *blocks;	/* blocks.c's own */
+	struct tctx *tctx;	/* the translator's working memory; used under the lock */
 	bool count; /* blocks count their executions: for `atoll trace` */
 };
 
@@ -104,6 +105,9 @@ uint8_t dbt_key(const struct cpu *c);
 /* translate - make a block for the code at @host (@flags: its page's flags byte, NULL for ROM), whose linear
  * address is st.rip's. Locked. NULL: execute one instruction by the interpreter. */
 struct tblock *translate(struct cpu *c, const uint8_t *host, _Atomic uint8_t *flags);
+
+/* translate_free - free the translator's working memory. */
+void translate_free(struct dbt *d);
 
 /* tramp_make - emit the trampolines into @ret's space; returns bytes used. */
 struct emit;
