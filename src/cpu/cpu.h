@@ -58,6 +58,9 @@ struct cpu_group_config {
 	const struct cpu_machine_ops *ops;
 	void *arg;
 	bool trace; /* log every instruction (slow; for debugging the engine) */
+	uint64_t code_cache_bytes; /* dbt: memory for translated code; 0 = 64 MiB */
+	bool count_blocks;	   /* dbt: every translated block counts its executions */
+	bool perf_map; /* dbt: tell perf(1) which guest code each translation is of */
 };
 
 /* Events by kind; plain counters of one vCPU, read racily by others. */
@@ -81,6 +84,19 @@ void cpu_group_free(struct cpu_group *grp);
 
 /* cpu_group_cpu - vCPU number @index (below nr_cpus); owned by the group. Thread: any. */
 struct cpu *cpu_group_cpu(struct cpu_group *grp, unsigned int index);
+
+/*
+ * cpu_group_set_engine - let another engine go on with the group's vCPUs, from the state they are in.
+ *
+ * No vCPU may be running. Nothing that the guest can see changes. Returns 0, also when it is that engine
+ * already; -EOPNOTSUPP (engine not available; nothing has changed); -ENOMEM and others when the new engine
+ * cannot be set up: then no vCPU may run any more, only cpu_group_free() is allowed.
+ */
+_nodiscard_ int cpu_group_set_engine(struct cpu_group *grp, enum cpu_engine_kind kind,
+				     struct err *err);
+
+/* cpu_group_engine - name of the engine that runs the vCPUs: "interp", "dbt". Thread: any. */
+const char *cpu_group_engine(const struct cpu_group *grp);
 
 /* cpu_group_reset - put every vCPU into its power-on state. No vCPU may be running. */
 void cpu_group_reset(struct cpu_group *grp);
@@ -135,6 +151,10 @@ _nodiscard_ int cpu_state_check(const struct cpu_state *state, struct err *err);
 
 /* cpu_stats - the counters of a vCPU. Thread: any; values may be a little old. */
 const struct cpu_stats *cpu_stats(const struct cpu *cpu);
+
+/* cpu_group_stats - counters of what belongs to no single vCPU (shared translations); to be added to those of the
+ * vCPUs. Thread: any; values may be a little old. */
+const struct cpu_stats *cpu_group_stats(const struct cpu_group *grp);
 
 /* A debugger's wishes for one vCPU; the guest does not see them. */
 enum { CPU_DEBUG_MAX_BREAKS = 64 };

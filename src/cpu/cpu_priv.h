@@ -25,6 +25,19 @@ enum cpu_pending {
 	CPU_PEND_STOP = 1 << 4,	 /* another vCPU needs everybody to stand still (exclusive.c) */
 };
 
+/*
+ * Where a vCPU's thread is, for a sampler that asks now and then: how time divides costs one byte store at
+ * each change of place.
+ */
+enum cpu_place {
+	CPU_AT_MONITOR,	   /* C: events, devices, the interpreter, looking up blocks */
+	CPU_AT_CODE,	   /* translated code */
+	CPU_AT_HELPER,	   /* C called from translated code: TLB misses, handlers */
+	CPU_AT_TRANSLATOR, /* making a translation, waiting for the lock included */
+	CPU_AT_SLEEP,	   /* halted */
+	CPU_NR_PLACES,
+};
+
 struct cpu_engine {
 	const char *name;
 	int (*init)(struct cpu *c, struct err *err); /* allocates c->engine_data */
@@ -92,6 +105,8 @@ struct cpu {
 	struct cpu_stats stats;
 	struct cpu_debug debug;
 
+	_Atomic uint8_t place; /* enum cpu_place; any may read */
+
 	jmp_buf fault_jmp; /* target of cpu_raise() while the engine runs */
 
 	pthread_mutex_t apic_lock; /* guards st.apic and the flags of st.ev that others set */
@@ -114,10 +129,20 @@ struct cpu_group {
 	uint64_t start_ns;  /* host clock when guest time was 0 */
 	uint64_t start_tsc; /* host TSC at that moment */
 	bool trace;
+	uint64_t code_cache_bytes; /* dbt: 4 MiB to 2 GiB */
+	bool count_blocks, perf_map; /* dbt, as in cpu_group_config */
+	_Atomic(const struct cpu_engine *) engine; /* of all vCPUs */
+	struct cpu_stats stats; /* of events that are no single vCPU's: written under the dbt lock */
 	struct exclusive *exclusive; /* stop-the-world for page-crossing locked accesses */
 	struct code_map *code; /* which guest pages have been decoded (interp/block.h) */
 	struct dbt *dbt; /* translation engine: its code cache (dbt/run.h) */
 };
+
+/* cpu_at - this vCPU's thread goes on elsewhere. Thread: the vCPU's own. */
+static inline void cpu_at(struct cpu *c, enum cpu_place place)
+{
+	atomic_store_explicit(&c->place, (uint8_t)place, memory_order_relaxed);
+}
 
 /*
  * cpu_wake - set pending bits (enum cpu_pending), and wake the vCPU when it sleeps.

@@ -20,6 +20,7 @@
 #include "cpu/exclusive.h"
 
 enum { MAX_CPUS = 64 };
+#define CODE_CACHE_DEFAULT (UINT64_C(64) << 20)
 
 static int engine_pick(enum cpu_engine_kind kind, const struct cpu_engine **ret, struct err *err)
 {
@@ -94,6 +95,10 @@ int cpu_group_new(const struct cpu_group_config *cfg, struct cpu_group **ret, st
 	grp->ops = cfg->ops;
 	grp->arg = cfg->arg;
 	grp->trace = cfg->trace;
+	grp->code_cache_bytes = cfg->code_cache_bytes ? cfg->code_cache_bytes : CODE_CACHE_DEFAULT;
+	grp->count_blocks = cfg->count_blocks;
+	grp->perf_map = cfg->perf_map;
+	atomic_store(&grp->engine, engine);
 	grp->tsc_khz = clock_tsc_khz();
 	grp->start_ns = clock_now(cfg->clock);
 	grp->start_tsc = clock_tsc();
@@ -108,6 +113,33 @@ int cpu_group_new(const struct cpu_group_config *cfg, struct cpu_group **ret, st
 	}
 	*ret = grp;
 	return 0;
+}
+
+int cpu_group_set_engine(struct cpu_group *grp, enum cpu_engine_kind kind, struct err *err)
+{
+	const struct cpu_engine *engine = NULL;
+	int r = engine_pick(kind, &engine, err);
+
+	if (r < 0 || engine == atomic_load(&grp->engine))
+		return r;
+	for (unsigned int k = 0; k < grp->nr; k++)
+		grp->cpu[k]->engine->done(grp->cpu[k]);
+	atomic_store(&grp->engine, engine);
+	for (unsigned int k = 0; k < grp->nr; k++) {
+		struct cpu *c = grp->cpu[k];
+
+		c->engine = engine;
+		r = engine->init(c, err);
+		if (r < 0)
+			return err_wrap(err, r, "vCPU %u: engine '%s'", k, engine->name);
+		engine->state_loaded(c);
+	}
+	return 0;
+}
+
+const char *cpu_group_engine(const struct cpu_group *grp)
+{
+	return atomic_load(&grp->engine)->name;
 }
 
 void cpu_group_free(struct cpu_group *grp)
@@ -179,10 +211,12 @@ void cpu_sleep(struct cpu *c)
 {
 	uint64_t began = clock_now(c->grp->clock);
 
+	cpu_at(c, CPU_AT_SLEEP);
 	atomic_store(&c->sleeping, 1);
 	while (!atomic_load(&c->hot.pending))
 		futex(&c->hot.pending, FUTEX_WAIT, 0);
 	atomic_store(&c->sleeping, 0);
+	cpu_at(c, CPU_AT_MONITOR);
 	c->stats.halts++;
 	c->stats.halt_ns += clock_now(c->grp->clock) - began;
 }
@@ -205,6 +239,11 @@ unsigned int cpu_index(const struct cpu *c)
 const struct cpu_stats *cpu_stats(const struct cpu *c)
 {
 	return &c->stats;
+}
+
+const struct cpu_stats *cpu_group_stats(const struct cpu_group *grp)
+{
+	return &grp->stats;
 }
 
 void cpu_set_debug(struct cpu *c, const struct cpu_debug *debug)

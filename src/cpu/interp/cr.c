@@ -87,8 +87,10 @@ static void cr0_write(struct cpu *c, uint64_t v)
 
 		c->st.efer = is_long ? c->st.efer | EFER_LMA : c->st.efer & ~(uint64_t)EFER_LMA;
 	}
-	if (changed & (CR0_PE | CR0_PG | CR0_WP))
+	if (changed & (CR0_PE | CR0_PG | CR0_WP)) {
+		c->stats.tlb_flushes_mode++;
 		tlb_flush_all(c);
+	}
 	if (changed & CR0_MODE)
 		interp_mode_changed(c);
 }
@@ -157,8 +159,10 @@ static void cr4_write(struct cpu *c, uint64_t v)
 		load_pdptes(c, c->st.cr3);
 
 	c->st.cr4 = v;
-	if (changed & CR4_PAGES)
+	if (changed & CR4_PAGES) {
+		c->stats.tlb_flushes_mode++;
 		tlb_flush_all(c);
+	}
 	if (changed & old & CR4_PCIDE)
 		tlb_load_cr3(c, 0, false);
 	if (changed & CR4_DE)
@@ -349,6 +353,7 @@ static void invpcid(struct cpu *c, const struct insn *i)
 		raise_gp(c);
 	if (type == INVPCID_ADDRESS && !mmu_is_canonical_base(c, desc[1]))
 		raise_gp(c);
+	c->stats.tlb_flushes_invpcid += type != INVPCID_ADDRESS;
 	switch ((enum invpcid_type)type) {
 	case INVPCID_ADDRESS:
 	case INVPCID_CONTEXT:

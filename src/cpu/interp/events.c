@@ -48,6 +48,7 @@ void interp_sys_loaded(struct cpu *c)
 	s->intr_waiting = s->nmi_waiting = true;
 	c->cur = NULL;
 	fpu_update_es(&c->st.fpu); /* a state from outside may contradict itself */
+	c->stats.tlb_flushes_state++;
 	tlb_flush_all(c);
 	tlb_load_cr3(c, c->st.cr4 & CR4_PCIDE ? c->st.cr3 & 0xfff : 0, false);
 	interp_mode_changed(c);
@@ -454,6 +455,7 @@ static bool serve_requests(struct cpu *c, uint32_t pending)
 		exclusive_yield(c);
 	if (pending & CPU_PEND_FLUSH) {
 		atomic_fetch_and(&c->hot.pending, ~(uint32_t)CPU_PEND_FLUSH);
+		c->stats.tlb_flushes_state++;
 		tlb_flush_all(c);
 		c->engine->flush(c);
 	}

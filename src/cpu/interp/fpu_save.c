@@ -324,6 +324,7 @@ static void do_xrstor(struct cpu *c, const struct insn *i)
 	}
 	if ((mask & XCR0_PKRU) && c->st.pkru != pkru) {
 		c->st.pkru = pkru;
+		c->stats.tlb_flushes_mode++;
 		tlb_flush_all(c);
 		interp_leave(c);
 	}

@@ -51,8 +51,10 @@ static void wrmsr(struct cpu *c, const struct insn *i)
 	if (r < 0)
 		raise_gp(c);
 	/* The APIC's page is kept out of the TLB, wherever it is. */
-	if (r == MSR_CHANGED_EFER || r == MSR_CHANGED_KEYS || index == MSR_APIC_BASE)
+	if (r == MSR_CHANGED_EFER || r == MSR_CHANGED_KEYS || index == MSR_APIC_BASE) {
+		c->stats.tlb_flushes_mode++;
 		tlb_flush_all(c);
+	}
 	if (r == MSR_CHANGED_EFER)
 		interp_mode_changed(c);
 	/* End of interrupt and messages to oneself take effect at once. */
@@ -179,6 +181,7 @@ static void wrpkru(struct cpu *c, const struct insn *i)
 	if ((uint32_t)c->st.gpr[CPU_RDX])
 		raise_gp(c);
 	c->st.pkru = (uint32_t)c->st.gpr[CPU_RAX];
+	c->stats.tlb_flushes_mode++;
 	tlb_flush_all(c);
 }
 
