@@ -77,7 +77,7 @@ struct cpu_hot {
 	void *c_rsp;   /* C's stack pointer while translated code runs */
 	void *ret_rsp; /* return stack's pointer while C runs */
 	uint16_t flags; /* status flags: seto in the low byte, lahf in the high one */
-	uint8_t fpu_live; /* 1: the host's vector and x87 registers hold the guest's */
+	uint8_t fpu_live; /* enum dbt_fpu of dbt/run.h: which of the host's registers hold the guest's */
 	uint8_t key;	  /* enum dbt_key; 0: this mode is the interpreter's */
 	uint32_t exit;
 	void *link;

@@ -55,9 +55,11 @@ struct tlink {
 };
 
 /* Host code that may raise a signal for the guest: which instruction it belongs to. */
+#define TPC_HOST_FLAGS 0x8000u /* the guest's status flags are in the host's */
+#define TPC_OFF	       0xfffu
 struct tpc {
 	uint16_t code; /* offset of the host instruction from tblock.code */
-	uint16_t off;  /* offset of the guest instruction in its page */
+	uint16_t off;  /* offset of the guest instruction in its page, and TPC_HOST_FLAGS */
 };
 
 struct insn;

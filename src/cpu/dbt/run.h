@@ -10,6 +10,12 @@
  * jump tables.
  */
 
+/* cpu->hot.fpu_live: what the host's registers hold of the guest's. X87 never without VEC. */
+enum dbt_fpu {
+	DBT_FPU_VEC = 1, /* vector registers and MXCSR */
+	DBT_FPU_X87 = 2, /* x87 and MMX registers, control, status, tags */
+};
+
 /* Why translated code came back; low 4 bits of the exit word, which comes in r10d to tramp.exit. */
 enum dbt_exit {
 	DBT_EXIT_NEXT,	 /* go on at the instruction named (or at st.rip with DBT_AT_RIP): look it up */
@@ -66,8 +72,9 @@ struct dbt_tramp {
 	/* call here with r9 = linear address of a stack access that missed hot.stk_tag, r10d = info word: looks into the
 	 * TLB's w entry, refills hot.stk_*; else as mem_slow. Contract as mem_slow. */
 	const uint8_t *stk_slow;
-	/* call here when fpu_live is 0: loads vector and x87 state, sets fpu_live. Spoils r9, r10, host flags. */
-	const uint8_t *fpu_load;
+	/* call here when a bit of fpu_live is missing: loads vector state (DBT_FPU_VEC), or vector and x87 state
+	 * (both bits). Spoils r9, r10, host flags. */
+	const uint8_t *fpu_load, *fpu_load_x87;
 	const uint8_t *exit_stale; /* entries of dead blocks jump here, by way of per-block cold code: see blocks.c */
 };
 
@@ -119,10 +126,17 @@ void ret_stack_reset(struct cpu *c, unsigned int which);
 /* C behind the trampolines; compiled general-regs-only. slow_mem: 0 retry, 1 let the interpreter execute it. */
 uint32_t dbt_slow_mem(struct cpu *c, uint64_t lin, uint32_t info);
 
-/* dbt_fpu_save - when fpu_live: put vector and x87 state into st.fpu and clear fpu_live; gives MXCSR and x87 the values
- * that C code expects. dbt_fpu_load: the reverse. Both general-regs-only besides what they are about. */
+/*
+ * dbt_fpu_save - put what is live of vector and x87 state into st.fpu and clear fpu_live; gives MXCSR and x87 the
+ * values that C code expects. Does nothing when fpu_live is 0.
+ *
+ * dbt_fpu_load, dbt_fpu_load_x87 - the reverse: vector state; vector and x87 state. All three are
+ * general-regs-only besides what they are about. The exception pointers of the x87 unit are the guest's in
+ * st.fpu: the host's own addresses never get there. They are kept only while an exception is pending.
+ */
 void dbt_fpu_save(struct cpu *c);
 void dbt_fpu_load(struct cpu *c);
+void dbt_fpu_load_x87(struct cpu *c);
 
 /* dbt_flags_sync - put hot.flags into st.rflags. dbt_flags_take - the reverse. */
 static inline void dbt_flags_sync(struct cpu *c)
