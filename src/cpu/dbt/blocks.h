@@ -52,6 +52,7 @@ struct tlink {
 	 * matches nothing. Once set it never changes to another page. */
 	_Atomic uint64_t *cell;
 	const uint8_t *cross_page;
+	_Atomic uint64_t cell_value; /* where cell points */
 };
 
 /* Host code that may raise a signal for the guest: which instruction it belongs to. */
@@ -66,6 +67,7 @@ struct insn;
 struct tblock {
 	const uint8_t *page; /* host address of the guest page */
 	uint16_t off, len;   /* of the guest bytes translated */
+	uint64_t lin;	     /* linear address where it was when it was translated */
 	uint8_t key;
 	bool reads_flags; /* F-entry takes flags in the host's flags */
 	bool dead;
@@ -73,6 +75,7 @@ struct tblock {
 	uint16_t nr_links, nr_pcs, nr_handlers;
 	uint64_t pieces;
 	uint8_t *code, *fcode; /* entries: M (any predecessor, polls), F (forward, same page) */
+	uint8_t *stale; /* cold code that exits with DBT_EXIT_STALE: where the entries of a dead block jump to */
 	uint32_t code_size;    /* hot and cold part together */
 	struct tlink *links;   /* nr_links */
 	struct tpc *pcs;       /* nr_pcs, sorted by code */

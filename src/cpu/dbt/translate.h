@@ -4,18 +4,19 @@
 
 #include "cpu/dbt/emit.h"
 #include "cpu/dbt/run.h"
+#include "cpu/interp/block.h"
 
 /*
- * Inside the translator. A translation is made in one pass over decoded instructions: translate.c decodes up to the
- * end of the block, flags.c finds which status flags are live where, and the emitters write code instruction by
- * instruction. Code that is rarely run (slow paths, exits) is collected and written behind the hot code.
+ * Inside the translator. translate.c decodes up to the end of the block, flags.c finds which status flags are
+ * live where, and the emitters write code instruction by instruction. A block is a run of instructions with one
+ * entry and several exits: it goes on behind conditional branches that are not taken. Code that is rarely run
+ * (slow paths, exits) is collected as struct tcold and written behind the hot code.
  */
-enum { TB_MAX_INSNS = 64 };
+enum { TB_MAX_INSNS = 64, TB_MAX_COLD = 1024, TB_MAX_LINKS = TB_MAX_INSNS + 4 };
+
+struct tctx;
 
 /* Where the guest's status flags are while code is emitted. */
-struct tctx;
-struct tcold;
-
 enum tflags {
 	TF_MEM,	 /* in hot.flags, or dead */
 	TF_HOST, /* in the host's flags, live */
@@ -24,54 +25,97 @@ enum tflags {
 /* A piece of cold code to be written later. */
 struct tcold {
 	void (*emit)(struct tctx *t, struct tcold *x);
-	uint8_t *site;	/* executable address of a rel32 to point to the cold code; NULL: none */
-	uint8_t *again; /* executable address to go back to */
-	uint32_t word, kind;
-	void *arg;
+	uint8_t *site; /* writable address of a rel32 that leads to the cold code; NULL: none */
+	const uint8_t *again; /* executable address to go back to */
+	uint32_t word;	      /* info or exit word */
+	uint8_t a;
+	uint16_t cur; /* the instruction it belongs to */
+	int32_t target; /* branches: offset of the target from the page's start, perhaps outside of it */
+	struct tlink *link;
 };
 
-/* How a translated instruction names its memory operand: [base + index*1 + 0] in host registers. */
+/* A memory operand in host registers: [base + index]. */
 struct hostmem {
 	uint8_t base, index; /* index DREG_NONE: none */
 };
 
+/* One decoded instruction of the block. */
+struct tinsn {
+	struct dinsn d;	  /* cls DCLS_OTHER: the interpreter's handler executes it */
+	struct insn insn; /* then this one */
+	uint16_t off;	  /* in the page */
+	uint8_t len;
+	bool ends;    /* the block ends with it */
+	uint8_t live; /* status flags live BEFORE it (enum dflags) */
+	uint8_t live_taken; /* a conditional branch: live where it leads */
+};
+
 struct tctx {
-	struct emit e; /* hot code */
+	struct emit e;
 	struct cpu *c;
 	struct dbt *d;
 	struct tblock b; /* being made */
 	bool is_64;
 
-	struct dinsn insn[TB_MAX_INSNS];
-	uint8_t live[TB_MAX_INSNS + 1]; /* status flags live BEFORE instruction n (enum dflags) */
+	struct tinsn insn[TB_MAX_INSNS + 1]; /* the last one: only `off` and `live`, where the block is cut */
 	unsigned int nr, cur;
-	uint32_t off;	/* offset in the page of the current instruction */
 	uint8_t flags;	/* enum tflags, before what is emitted next */
-	bool fpu_ready; /* this block has made sure that fpu_live is 1 */
+	bool s2_busy;	/* r10 holds something: moving flags must not use it */
+	uint8_t fpu_ready; /* enum dbt_fpu: what this block has made sure of */
 
-	struct tcold cold[512];
+	struct tcold cold[TB_MAX_COLD];
 	unsigned int nr_cold;
-	struct tlink links[8];
-	struct tpc pcs[TB_MAX_INSNS];
-	const uint8_t *bytes; /* copy of the guest's page from b.off on */
+	struct tlink *links; /* in the code space, writable */
+	unsigned int nr_links;
+	struct tpc pcs[TB_MAX_INSNS * 2];
+
+	/* The guest's page: pieces that have been announced and copied. */
+	_Atomic uint8_t *page_flags;
+	struct code_page *page_record;
+	uint64_t have;
+	uint8_t bytes[GUEST_PAGE_SIZE + 16];
+	struct dec dec;
 };
 
+/* t_need - make bytes [off, off + n) of the page available in t->bytes; what is beyond the page is not. */
+void t_need(struct tctx *t, unsigned int off, unsigned int n);
+
+/* t_decode - decode the instruction at @off; false: not one of decode()'s. */
+bool t_decode(struct tctx *t, unsigned int off, struct dinsn *ret);
+
+/* flags_find_live - fill insn[].live. flags_live_at - status flags that code at @off of the page may read. */
+void flags_find_live(struct tctx *t);
+unsigned int flags_live_at(struct tctx *t, int32_t off, unsigned int depth);
+
 /* t_flags_spill - before code that spoils the host's flags: when live flags are in the host's flags, put them into
- * hot.flags. Afterwards flags == TF_MEM. */
+ * hot.flags. Spoils r10. t_flags_copy - the same, and the host's flags stay. */
 void t_flags_spill(struct tctx *t);
-/* t_flags_fill - the current instruction reads flags: get them into the host's flags. */
-void t_flags_fill(struct tctx *t);
+void t_flags_copy(struct tctx *t);
+/* t_flags_before - what the instruction reads or leaves alone must be in the host's flags. Spoils r10, unless s2_busy.
+ * t_flags_after - it has written them. */
+void t_flags_before(struct tctx *t, const struct dinsn *d);
+void t_flags_after(struct tctx *t, const struct dinsn *d);
+
+/* t_cold - a new piece of cold code. Never NULL (the translation is given up when there are too many). */
+struct tcold *t_cold(struct tctx *t, void (*emit)(struct tctx *t, struct tcold *x));
+/* t_jcc_cold - emit jcc to a piece of cold code. */
+void t_jcc_cold(struct tctx *t, unsigned int cc, struct tcold *x);
 
 /*
  * t_mem - emit address computation and check of the current instruction's memory operand.
  *
  * Spills flags. @size bytes, @access (DROLE_*), @align (0 or a power of two): all that can fault has been dealt with
- * afterwards, and the operand is at *@ret (r9, r10; r10 alone free after t_mem_merge()).
+ * afterwards, and the operand is at *@ret (r9, r10; r10 free after t_mem_merge()).
  */
 void t_mem(struct tctx *t, const struct dinsn *d, unsigned int size, unsigned int access,
 	   unsigned int align, struct hostmem *ret);
 /* t_mem_merge - make the operand [r9], so that r10 is free. Does not touch flags. */
 void t_mem_merge(struct tctx *t, struct hostmem *m);
+/* t_ea - only the address, into host register @to (may be any but r10 when the index lives in memory). */
+void t_ea(struct tctx *t, const struct dinsn *d, unsigned int to);
+/* t_stack - check [base + disp, + size) of the stack, @base a host register: operand at [r10 + r9]. Flags must
+ * have been spilled. */
+void t_stack(struct tctx *t, unsigned int base, int32_t disp, unsigned int size, bool write);
 
 /*
  * t_reencode - emit the instruction with other registers.
@@ -87,20 +131,43 @@ static inline unsigned int t_guest_reg(unsigned int n)
 {
 	if (n == CPU_RSP)
 		return H_GSP;
-	return n >= CPU_R8 && n <= CPU_R11 ? 16u : n;
+	return n >= CPU_R8 && n <= CPU_R11 ? DREG_NONE : n;
+}
+/* t_reg_in - a host register that holds guest register @n: its own, or @scratch, loaded. */
+unsigned int t_reg_in(struct tctx *t, unsigned int n, unsigned int scratch);
+
+static inline const struct tinsn *t_cur(const struct tctx *t)
+{
+	return &t->insn[t->cur];
+}
+/* t_live_after - status flags live behind the current instruction. */
+static inline unsigned int t_live_after(const struct tctx *t)
+{
+	return t->insn[t->cur + 1].live;
+}
+static inline unsigned int t_next_off(const struct tctx *t)
+{
+	return t->insn[t->cur].off + t->insn[t->cur].len;
+}
+static inline uint32_t t_word(const struct tctx *t, unsigned int kind)
+{
+	return DBT_WORD(kind, t_cur(t)->off) | DBT_FLAGS_MEM;
 }
 
 /* t_pc - what is emitted next may raise a host signal for the current instruction. */
 void t_pc(struct tctx *t);
 
-/* t_handler - inline call of the interpreter's handler for the current instruction (emit_misc.c). */
-bool t_handler(struct tctx *t);
+/* t_handler - inline call of the interpreter's handler for the current instruction. */
+void t_handler(struct tctx *t);
 
-/* Emitters by class. They return false when they cannot (then the caller falls back to t_handler()). */
-bool emit_alu(struct tctx *t, const struct dinsn *d); /* DCLS_ALU, DCLS_DIV, DCLS_LEA, DCLS_FLAG: emit_alu.c */
-bool emit_stack(struct tctx *t, const struct dinsn *d); /* PUSH, POP, LEAVE: emit_stack.c */
-bool emit_flow(struct tctx *t, const struct dinsn *d);	/* branches; ends the block: emit_flow.c */
-bool emit_vec(struct tctx *t, const struct dinsn *d);	/* DCLS_VEC, DCLS_MMX, DCLS_X87: emit_vec.c */
-bool emit_string(struct tctx *t, const struct dinsn *d); /* DCLS_STRING, DCLS_XLAT: emit_string.c */
+/* t_goto - leave for offset @target of the page (perhaps outside of it) with flags spilled; ends the hot code. */
+void t_goto(struct tctx *t, int32_t target);
+void t_exit(struct tctx *t, uint32_t word);
+
+/* Emitters by class. They return false when they cannot, with nothing emitted. */
+bool emit_alu(struct tctx *t, const struct dinsn *d);
+bool emit_stack(struct tctx *t, const struct dinsn *d);
+void emit_flow(struct tctx *t, const struct dinsn *d);
+bool emit_vec(struct tctx *t, const struct dinsn *d);
 
 #endif

@@ -1,0 +1,235 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * Memory operands: the address, and the check that turns a linear address into a host one.
+ *
+ *	lea ADDRESS,%r9; mov %r9,%r10; shr $7,%r10; and $0x1ffe0,%r10; add hot.tlb,%r10
+ *	xor TAG(%r10),%r9; cmp $4096-size,%r9; ja cold; mov PAGE(%r10),%r10	-> operand (%r10,%r9)
+ *
+ * One comparison covers the tag and an access that leaves its page. Accesses relative to the stack pointer compare
+ * with one entry that is kept for the stack first: no index to compute.
+ */
+#include "cpu/dbt/translate.h"
+
+enum { ENTRY_SHIFT = 5 };
+
+unsigned int t_reg_in(struct tctx *t, unsigned int n, unsigned int scratch)
+{
+	unsigned int h = t_guest_reg(n);
+
+	if (h != DREG_NONE)
+		return h;
+	e_load64(&t->e, scratch, H_CPU, GPR_DISP(n));
+	return scratch;
+}
+
+/* ModRM, SIB and displacement of [base + index << scale + disp], base or index perhaps none (DREG_NONE). */
+static void e_sib(struct emit *e, unsigned int reg, unsigned int base, unsigned int index,
+		  unsigned int scale, int32_t disp)
+{
+	unsigned int mod, r = (reg & 7) << 3;
+
+	if (index == DREG_NONE && base != DREG_NONE) {
+		e_mem(e, reg, base, disp);
+		return;
+	}
+	if (base == DREG_NONE) {
+		e8(e, r | 4);
+		e8(e, scale << 6 | (index == DREG_NONE ? 4 : index & 7) << 3 | 5);
+		e32(e, (uint32_t)disp);
+		return;
+	}
+	mod = disp == 0 && (base & 7) != 5 ? 0 : disp >= -128 && disp <= 127 ? 0x40 : 0x80;
+	e8(e, mod | r | 4);
+	e8(e, scale << 6 | (index & 7) << 3 | (base & 7));
+	if (mod == 0x40)
+		e8(e, (uint8_t)disp);
+	else if (mod == 0x80)
+		e32(e, (uint32_t)disp);
+}
+
+static void e_lea(struct emit *e, bool wide, unsigned int to, unsigned int base, unsigned int index,
+		  unsigned int scale, int32_t disp)
+{
+	e_rex(e, wide, to, index == DREG_NONE ? 0 : index, base == DREG_NONE ? 0 : base);
+	e8(e, 0x8d);
+	e_sib(e, to, base, index, scale, disp);
+}
+
+/* add hot-or-state field, 64 or 32 bits */
+static void e_add_field(struct emit *e, bool wide, unsigned int to, int32_t disp)
+{
+	e_rex(e, wide, to, 0, H_CPU);
+	e8(e, 0x03);
+	e_mem(e, to, H_CPU, disp);
+}
+
+void t_ea(struct tctx *t, const struct dinsn *d, unsigned int to)
+{
+	struct emit *e = &t->e;
+	bool wide = d->asize == 8;
+	unsigned int base = DREG_NONE, index = DREG_NONE;
+
+	if (d->base == DREG_RIP) {
+		int32_t disp = (int32_t)t_next_off(t) + d->disp;
+
+		e_load64(e, to, H_CPU, CPU_DISP(hot.pbase));
+		e_lea(e, wide, to, to, DREG_NONE, 0, disp);
+		return;
+	}
+	if (d->index != DREG_NONE)
+		index = t_reg_in(t, d->index, H_S2);
+	if (d->base != DREG_NONE)
+		base = t_reg_in(t, d->base, to);
+	if (index == DREG_NONE && base != DREG_NONE && d->disp == 0) {
+		if (base == to && wide)
+			return;
+		if (wide)
+			e_mov64(e, to, base);
+		else
+			e_mov32(e, to, base);
+		return;
+	}
+	if (index == DREG_NONE && base == DREG_NONE) {
+		if (d->disp >= 0 || !wide) {
+			e_movi32(e, to, (uint32_t)d->disp);
+		} else {
+			e_rex(e, 1, 0, 0, to);
+			e8(e, 0xc7);
+			e8(e, 0xc0 | (to & 7));
+			e32(e, (uint32_t)d->disp);
+		}
+		return;
+	}
+	e_lea(e, wide, to, base, index, d->scale, d->disp);
+}
+
+static void cmp_ja(struct tctx *t, unsigned int size, struct tcold *x)
+{
+	struct emit *e = &t->e;
+
+	E(e, 0x49, 0x81, 0xf9); /* cmp $4096-size,%r9 */
+	e32(e, (uint32_t)(GUEST_PAGE_SIZE - size));
+	t_jcc_cold(t, 7, x);
+}
+
+static uint32_t info_word(const struct tctx *t, unsigned int size, bool write, bool ss)
+{
+	unsigned int log = 0;
+
+	while ((1u << log) < size)
+		log++;
+	return DBT_WORD(log, t_cur(t)->off) | DBT_FLAGS_MEM | (write ? DBT_WRITE : 0) |
+	       (ss ? DBT_SS : 0);
+}
+
+/* a: offset of the tag in the entry. Undo the xor, let C fill the TLB, try again. */
+static void cold_miss(struct tctx *t, struct tcold *x)
+{
+	struct emit *e = &t->e;
+
+	e_rex(e, 1, H_S1, 0, H_S2); /* xor TAG(%r10),%r9 */
+	e8(e, 0x33);
+	e_mem(e, H_S1, H_S2, x->a);
+	e_movi32(e, H_S2, x->word);
+	e_call(e, t->d->tramp.mem_slow);
+	e_jmp(e, x->again);
+}
+
+static void cold_stack(struct tctx *t, struct tcold *x)
+{
+	struct emit *e = &t->e;
+
+	e_rex(e, 1, H_S1, 0, H_CPU); /* xor hot.stk_tag,%r9 */
+	e8(e, 0x33);
+	e_mem(e, H_S1, H_CPU, CPU_DISP(hot.stk_tag));
+	e_movi32(e, H_S2, x->word | DBT_STACK);
+	e_call(e, t->d->tramp.stk_slow);
+	e_jmp(e, x->again);
+}
+
+/* Misaligned: the interpreter knows what to raise. */
+static void cold_interp(struct tctx *t, struct tcold *x)
+{
+	e_movi32(&t->e, H_S2, x->word);
+	e_jmp(&t->e, t->d->tramp.exit);
+}
+
+static void check_stack(struct tctx *t, unsigned int size, bool write)
+{
+	struct tcold *x = t_cold(t, cold_stack);
+	struct emit *e = &t->e;
+
+	x->again = e_rx(e);
+	x->word = info_word(t, size, write, true);
+	e_rex(e, 1, H_S1, 0, H_CPU); /* xor hot.stk_tag,%r9 */
+	e8(e, 0x33);
+	e_mem(e, H_S1, H_CPU, CPU_DISP(hot.stk_tag));
+	cmp_ja(t, size, x);
+	e_load64(e, H_S2, H_CPU, CPU_DISP(hot.stk_page));
+}
+
+void t_stack(struct tctx *t, unsigned int base, int32_t disp, unsigned int size, bool write)
+{
+	struct emit *e = &t->e;
+
+	if (disp == 0 && t->is_64)
+		e_mov64(e, H_S1, base);
+	else
+		e_lea(e, t->is_64, H_S1, base, DREG_NONE, 0, disp);
+	check_stack(t, size, write);
+}
+
+static void check_align(struct tctx *t, unsigned int align)
+{
+	struct tcold *x = t_cold(t, cold_interp);
+
+	x->word = t_word(t, DBT_EXIT_INTERP);
+	E(&t->e, 0x41, 0xf6, 0xc1, (uint8_t)(align - 1)); /* test $align-1,%r9b */
+	t_jcc_cold(t, 5, x);
+}
+
+void t_mem(struct tctx *t, const struct dinsn *d, unsigned int size, unsigned int access,
+	   unsigned int align, struct hostmem *ret)
+{
+	bool write = access & DROLE_W;
+	uint8_t tag = write ? offsetof(struct tlb_entry, w) : offsetof(struct tlb_entry, r);
+	struct emit *e = &t->e;
+	struct tcold *x;
+
+	t_flags_spill(t);
+	*ret = (struct hostmem){ .base = H_S2, .index = H_S1 };
+	t_ea(t, d, H_S1);
+	if (d->base == CPU_RSP && d->index == DREG_NONE && d->seg == DSEG_FLAT) {
+		if (align)
+			check_align(t, align);
+		check_stack(t, size, write);
+		return;
+	}
+	if (d->seg != DSEG_FLAT)
+		e_add_field(e, t->is_64, H_S1,
+			    CPU_DISP(st.seg[0].base) + (int32_t)sizeof(struct cpu_seg) * d->seg);
+	if (align)
+		check_align(t, align);
+	x = t_cold(t, cold_miss);
+	x->again = e_rx(e);
+	x->a = tag;
+	x->word = info_word(t, size, write, d->uses_ss);
+	e_mov64(e, H_S2, H_S1);
+	E(e, 0x49, 0xc1, 0xea, GUEST_PAGE_SHIFT - ENTRY_SHIFT); /* shr $7,%r10 */
+	E(e, 0x41, 0x81, 0xe2);					/* and $mask,%r10d */
+	e32(e, (TLB_SIZE - 1) << ENTRY_SHIFT);
+	e_add_field(e, true, H_S2, CPU_DISP(hot.tlb));
+	e_rex(e, 1, H_S1, 0, H_S2); /* xor TAG(%r10),%r9 */
+	e8(e, 0x33);
+	e_mem(e, H_S1, H_S2, tag);
+	cmp_ja(t, size, x);
+	e_load64(e, H_S2, H_S2, offsetof(struct tlb_entry, page));
+}
+
+void t_mem_merge(struct tctx *t, struct hostmem *m)
+{
+	if (m->index == DREG_NONE)
+		return;
+	e_lea(&t->e, true, H_S1, m->base, m->index, 0, 0);
+	*m = (struct hostmem){ .base = H_S1, .index = DREG_NONE };
+}

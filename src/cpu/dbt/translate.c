@@ -1,0 +1,273 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * From guest code to a block of host code. The bytes are announced (code_page_cover) before they are read, so that
+ * whoever writes them later finds the block; they are read from a copy, because other vCPUs may be writing.
+ *
+ * What decode() knows is emitted here; for everything else the block calls the interpreter's handler. An instruction that
+ * goes on into the next page is never part of a block: the interpreter executes it.
+ */
+#include <stdlib.h>
+
+#include "base/mem.h"
+#include "cpu/dbt/translate.h"
+
+enum { PIECE_SHIFT = 6, PIECE = 1 << PIECE_SHIFT };
+
+void translate_free(struct dbt *d)
+{
+	free(d->tctx);
+	d->tctx = NULL;
+}
+
+void t_need(struct tctx *t, unsigned int off, unsigned int n)
+{
+	unsigned int end = MIN(off + n, (unsigned int)GUEST_PAGE_SIZE);
+
+	for (unsigned int p = off >> PIECE_SHIFT; p << PIECE_SHIFT < end; p++) {
+		if (t->have >> p & 1)
+			continue;
+		code_page_cover(t->c, t->page_record, p << PIECE_SHIFT, PIECE, t->page_flags);
+		memcpy(t->bytes + (p << PIECE_SHIFT), t->b.page + (p << PIECE_SHIFT), PIECE);
+		t->have |= UINT64_C(1) << p;
+	}
+}
+
+bool t_decode(struct tctx *t, unsigned int off, struct dinsn *ret)
+{
+	t_need(t, off, INSN_MAX_LEN);
+	return decode(t->d->table, t->bytes + off, (unsigned int)GUEST_PAGE_SIZE - off, t->is_64,
+		      ret);
+}
+
+/* Bind the interpreter's handler. Returns false when the instruction goes on in the next page. */
+static bool bind_handler(struct tctx *t, struct tinsn *i)
+{
+	unsigned int left = (unsigned int)GUEST_PAGE_SIZE - i->off;
+	enum dec_result r;
+
+	r = dec_insn(t->c, &t->dec, t->bytes + i->off, MIN(left, (unsigned int)INSN_MAX_LEN),
+		     &i->insn);
+	if (r == DEC_MORE)
+		return false;
+	i->d.cls = DCLS_OTHER;
+	i->len = i->insn.len;
+	i->ends = r == DEC_END;
+	return true;
+}
+
+static bool ends_block(unsigned int cls)
+{
+	switch (cls) {
+	case DCLS_JMP:
+	case DCLS_CALL:
+	case DCLS_JMP_IND:
+	case DCLS_CALL_IND:
+	case DCLS_RET:
+		return true;
+	default:
+		return false;
+	}
+}
+
+/* LOOPE and LOOPNE need a flag and a count together: rare enough to be left to the interpreter. */
+static bool is_emitted(const struct dinsn *d)
+{
+	return d->cls != DCLS_OTHER && !(d->cls == DCLS_LOOP && d->op != 0xe2);
+}
+
+static void decode_block(struct tctx *t)
+{
+	unsigned int off = t->b.off;
+
+	t->nr = 0;
+	while (t->nr < TB_MAX_INSNS && off < GUEST_PAGE_SIZE) {
+		struct tinsn *i = &t->insn[t->nr];
+
+		i->off = (uint16_t)off;
+		if (t_decode(t, off, &i->d) && is_emitted(&i->d)) {
+			i->len = i->d.len;
+			i->ends = ends_block(i->d.cls);
+		} else if (!bind_handler(t, i)) {
+			break;
+		}
+		off += i->len;
+		t->nr++;
+		if (i->ends)
+			break;
+	}
+	t->insn[t->nr].off = (uint16_t)off;
+}
+
+/* More than the block can need: a way out for each branch, two for a call, one at the end. */
+static unsigned int count_links(const struct tctx *t)
+{
+	unsigned int n = 2;
+
+	for (unsigned int k = 0; k < t->nr; k++)
+		n += t->insn[k].d.cls >= DCLS_JCC && t->insn[k].d.cls <= DCLS_LOOP;
+	return n;
+}
+
+static bool emit_insn(struct tctx *t, const struct dinsn *d)
+{
+	switch (d->cls) {
+	case DCLS_NOP:
+		return true;
+	case DCLS_ALU:
+	case DCLS_DIV:
+	case DCLS_LEA:
+	case DCLS_FLAG:
+		return emit_alu(t, d);
+	case DCLS_PUSH:
+	case DCLS_POP:
+	case DCLS_LEAVE:
+		return emit_stack(t, d);
+	case DCLS_VEC:
+	case DCLS_MMX:
+	case DCLS_X87:
+		return emit_vec(t, d);
+	case DCLS_JCC:
+	case DCLS_JMP:
+	case DCLS_CALL:
+	case DCLS_JMP_IND:
+	case DCLS_CALL_IND:
+	case DCLS_RET:
+	case DCLS_JRCXZ:
+	case DCLS_LOOP:
+		emit_flow(t, d);
+		return true;
+	default:
+		return false;
+	}
+}
+
+static void cold_poll(struct tctx *t, struct tcold *x)
+{
+	t_exit(t, x->word);
+}
+
+static void emit_entry(struct tctx *t)
+{
+	struct tcold *x = t_cold(t, cold_poll);
+	struct emit *e = &t->e;
+
+	t->b.code = (uint8_t *)(uintptr_t)e_rx(e);
+	/* cmpq $0,hot.pending (and hot.due): 5 bytes, which an invalidation replaces by a jump */
+	E(e, 0x49, 0x83);
+	e_mem(e, 7, H_CPU, CPU_DISP(hot.pending));
+	e8(e, 0);
+	x->word = t_word(t, DBT_EXIT_POLL);
+	t_jcc_cold(t, 5, x);
+	t->b.fcode = (uint8_t *)(uintptr_t)e_rx(e);
+}
+
+static void emit_body(struct tctx *t)
+{
+	for (t->cur = 0; t->cur < t->nr; t->cur++) {
+		struct tinsn *i = &t->insn[t->cur];
+
+		if (!emit_insn(t, &i->d)) {
+			if (i->d.cls != DCLS_OTHER && !bind_handler(t, i))
+				t->e.overflow = true;
+			t_handler(t);
+		}
+	}
+	t->cur = t->nr - 1;
+	if (t->insn[t->cur].ends)
+		return;
+	t_flags_spill(t);
+	t_goto(t, t->insn[t->nr].off);
+}
+
+static void emit_cold(struct tctx *t)
+{
+	for (unsigned int k = 0; k < t->nr_cold && !t->e.overflow; k++) {
+		struct tcold *x = &t->cold[k];
+
+		t->cur = x->cur;
+		if (x->site) {
+			uint32_t rel = (uint32_t)(e_rx(&t->e) - (x->site + t->e.to_rx + 4));
+
+			memcpy(x->site, &rel, sizeof(rel));
+		}
+		x->emit(t, x);
+	}
+}
+
+static bool begin(struct tctx *t, const uint8_t *host, _Atomic uint8_t *flags, struct tspace *s)
+{
+	unsigned int links;
+
+	t->b = (struct tblock){ .page = host - ((uintptr_t)host & GUEST_PAGE_MASK),
+				.off = (uint16_t)((uintptr_t)host & GUEST_PAGE_MASK),
+				.key = t->c->hot.key,
+				.lin = t->c->st.rip };
+	t->is_64 = t->b.key & DBT_KEY_64;
+	t->page_flags = flags;
+	t->page_record = code_page_get(t->c->grp->code, host);
+	t->have = 0;
+	decode_block(t);
+	if (!t->nr)
+		return false;
+	flags_find_live(t);
+
+	links = count_links(t);
+	t->links = (struct tlink *)(void *)s->rw;
+	t->nr_links = 0;
+	t->e = (struct emit){ .p = s->rw + ((links * sizeof(struct tlink) + 63) & ~(size_t)63),
+			      .end = s->rw + s->room,
+			      .to_rx = s->rx - s->rw };
+	t->nr_cold = 0;
+	t->flags = TF_MEM;
+	t->s2_busy = t->fpu_ready = false;
+	t->cur = 0;
+	return true;
+}
+
+static void count(struct tctx *t, uint32_t used)
+{
+	struct cpu_stats *st = &t->c->stats;
+
+	st->dbt_blocks++;
+	st->dbt_insns += t->nr;
+	st->dbt_guest_bytes += t->b.len;
+	st->dbt_host_bytes += used;
+}
+
+struct tblock *translate(struct cpu *c, const uint8_t *host, _Atomic uint8_t *flags)
+{
+	struct dbt *d = c->grp->dbt;
+	struct tspace s;
+	struct tctx *t;
+	uint32_t used;
+
+	if (!d->tctx)
+		d->tctx = mem_new(sizeof(*t));
+	t = d->tctx;
+	t->c = c;
+	t->d = d;
+	if (tspace_get(d, &s) < 0)
+		return NULL;
+	if (!begin(t, host, flags, &s))
+		return NULL;
+	emit_entry(t);
+	emit_body(t);
+	emit_cold(t);
+	t->b.stale = (uint8_t *)(uintptr_t)e_rx(&t->e);
+	t->cur = 0;
+	t_exit(t, t_word(t, DBT_EXIT_STALE));
+	if (t->e.overflow)
+		return NULL;
+	for (unsigned int k = 0; k < t->nr_links; k++)
+		t->links[k].from = NULL;
+	used = (uint32_t)(t->e.p - s.rw);
+	t->b.len = (uint16_t)(t->insn[t->nr].off - t->b.off);
+	t->b.nr_insns = (uint16_t)t->nr;
+	t->b.pieces = t->have;
+	t->b.links = t->links;
+	t->b.nr_links = (uint16_t)t->nr_links;
+	t->b.pcs = t->pcs;
+	t->b.code_size = (uint32_t)(e_rx(&t->e) - t->b.code);
+	count(t, used);
+	return tblock_commit(d, &t->b, used);
+}
