@@ -79,7 +79,8 @@ struct dbt_tramp {
 };
 
 /* One vCPU's own part. */
-enum { RET_STACK_SIZE = 256 << 10 };
+/* An empty stack points RET_STACK_TOP behind its lowest byte; the 64 bytes above match no return. */
+enum { RET_STACK_SIZE = 256 << 10, RET_STACK_TOP = RET_STACK_SIZE - 64 };
 struct dbt_cpu {
 	struct cpu *c;
 	struct dbt *dbt;
