@@ -25,19 +25,6 @@ enum cpu_pending {
 	CPU_PEND_STOP = 1 << 4,	 /* another vCPU needs everybody to stand still (exclusive.c) */
 };
 
-/*
- * Where a vCPU's thread is, for a sampler that asks now and then: how time divides costs one byte store at
- * each change of place.
- */
-enum cpu_place {
-	CPU_AT_MONITOR,	   /* C: events, devices, the interpreter, looking up blocks */
-	CPU_AT_CODE,	   /* translated code */
-	CPU_AT_HELPER,	   /* C called from translated code: TLB misses, handlers */
-	CPU_AT_TRANSLATOR, /* making a translation, waiting for the lock included */
-	CPU_AT_SLEEP,	   /* halted */
-	CPU_NR_PLACES,
-};
-
 struct cpu_engine {
 	const char *name;
 	int (*init)(struct cpu *c, struct err *err); /* allocates c->engine_data */
@@ -84,9 +71,13 @@ struct cpu_hot {
 	struct cpu *self;
 };
 
+enum { CPU_SHARE = 5 };
+
 struct cpu {
 	struct cpu_hot hot;
 	struct cpu_state st;
+
+	uint64_t share[CPU_SHARE]; /* translated code: host addresses of spans that have been checked */
 
 	/* --- hot fields of the interpreter --- */
 	const struct insn *cur; /* instruction being executed */

@@ -32,6 +32,7 @@ enum dbt_key {
 	DBT_KEY_AVX = 4,  /* the same and CR4.OSXSAVE, XCR0 has SSE and AVX */
 	DBT_KEY_X87 = 8,  /* CR0.EM, TS clear, CR0.NE set */
 	DBT_KEY_FSGS = 16, /* 32-bit: FS and GS are readable, writable, without a limit (always so in 64) */
+	DBT_KEY_ALONE = 64, /* no shared checks: for where those fail (share.c) */
 	DBT_KEY_SS32 = 32, /* 32-bit: flat stack of 32 bits (always set when 32-bit code is translated) */
 };
 
@@ -46,8 +47,10 @@ struct tlink {
 	uint8_t *site; /* of the rel32 field; 4-aligned */
 	uint8_t *stub; /* where it leads while not linked: cold code that exits with this link */
 	uint8_t kind;
+	uint8_t variant; /* bits of the target's key beside the present key: 0 or DBT_KEY_ALONE */
 	struct tblock *from, *to; /* to: NULL while not linked */
 	struct tlink *next_in;	  /* of the same target */
+	struct tlink **at_in;	  /* what points to this one in that list */
 	/* TLINK_CROSS: writable cell with the host address of the target's page that the code compares with; 0
 	 * matches nothing. Once set it never changes to another page. */
 	_Atomic uint64_t *cell;
@@ -69,8 +72,7 @@ struct tblock {
 	uint16_t off, len;   /* of the guest bytes translated */
 	uint64_t lin;	     /* linear address where it was when it was translated */
 	uint8_t key;
-	bool reads_flags; /* F-entry takes flags in the host's flags */
-	bool dead;
+	_Atomic bool dead;
 	uint16_t nr_insns, nr_sensitive, nr_privileged;
 	uint16_t nr_links, nr_pcs, nr_handlers;
 	uint64_t pieces;
@@ -82,7 +84,8 @@ struct tblock {
 	struct insn *handlers; /* nr_handlers: for inline calls of the interpreter's handlers */
 	uint64_t *count;       /* executions, when counting is on; else NULL */
 	struct tlink *in;      /* links that lead here */
-	struct tblock *next_hash, *next_page, *next_age;
+	_Atomic(struct tblock *) next_hash, next_age; /* next_age: of the same part of the memory */
+	struct tblock *next_page;
 };
 
 /* The bytes being emitted; see emit.h. */
@@ -103,8 +106,8 @@ void dbt_unlock(struct dbt *d);
  * have not passed an epoch: returns -EAGAIN (execute by the interpreter meanwhile). Locked. */
 _nodiscard_ int tspace_get(struct dbt *d, struct tspace *ret);
 
-/* tblock_commit - keep @used bytes of the space; copies *@b with its links, pcs and handlers into the group's
- * memory, and puts it into the hash and into its page's list. Returns the block. Locked. */
+/* tblock_commit - keep @used bytes of the space; copies *@b and its pcs into the group's memory (links and handlers lie
+ * in the space), and puts it into the hash and into its page's list. Returns the block. Locked. */
 struct tblock *tblock_commit(struct dbt *d, const struct tblock *b, uint32_t used);
 
 /* tblock_find - an alive block; NULL: none. Lock-free for the reader. */
@@ -120,8 +123,11 @@ void dbt_page_written(struct dbt *d, const uint8_t *page, uint64_t pieces);
 /* dbt_drop_all - forget everything (memory map changed, CPU_PEND_FLUSH). Takes the lock. */
 void dbt_drop_all(struct dbt *d);
 
-/* dbt_pc_find - the block and entry that a host program counter in the code memory belongs to; for signals.
- * Async-signal-safe, lock-free. NULL: none. */
+/* dbt_blocks_each - all alive blocks, the oldest first within their part of the memory. Locked. */
+void dbt_blocks_each(struct dbt *d, void (*fn)(const struct tblock *b, void *arg), void *arg);
+
+/* dbt_pc_find - the block and the entry that a host program counter in the code memory has; for signals of a thread that
+ * runs there. NULL: no instruction with an entry begins there. Async-signal-safe, lock-free. */
 const struct tblock *dbt_pc_find(struct dbt *d, const uint8_t *pc, const struct tpc **ret);
 
 #endif

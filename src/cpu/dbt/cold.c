@@ -28,6 +28,8 @@ void t_pc(struct tctx *t)
 {
 	t->pcs[t->b.nr_pcs++] =
 		(struct tpc){ .code = (uint16_t)(e_rx(&t->e) - t->b.code), .off = t_cur(t)->off };
+	if (t->flags == TF_HOST)
+		t->pcs[t->b.nr_pcs - 1].off |= TPC_HOST_FLAGS;
 }
 
 /* The handler's operands, as data between the cold code. */
@@ -54,7 +56,7 @@ void t_handler(struct tctx *t)
 	e32(e, 0);
 	e_movi32(e, H_S1, t_word(t, DBT_EXIT_NEXT));
 	e_call(e, t->d->tramp.handler);
-	t->fpu_ready = false;
+	t->fpu_ready = 0;
 	if (!t_cur(t)->ends)
 		return;
 	e_load64(e, H_S1, H_CPU, CPU_DISP(st.rip));

@@ -23,7 +23,7 @@ static void put_operands(struct tctx *t, const struct dinsn *d, unsigned int reg
 	if (!m) {
 		e8(e, 0xc0 | (reg & 7) << 3 | (rm & 7));
 	} else if (m->index == DREG_NONE) {
-		e_mem(e, reg, m->base, m->base == H_CPU ? GPR_DISP(rm) : 0);
+		e_mem(e, reg, m->base, m->disp);
 	} else {
 		/* base is r10: no displacement needed */
 		e8(e, (reg & 7) << 3 | 4);
@@ -174,11 +174,11 @@ static void generic(struct tctx *t, const struct dinsn *d)
 	if (d->has_mem) {
 		t_mem(t, d, d->mem_size, d->mem_access, d->mem_align, &m);
 		pm = &m;
-		if (nr_in_memory(d) || has_high_byte(d))
+		if ((nr_in_memory(d) && m.index != DREG_NONE) || has_high_byte(d))
 			t_mem_merge(t, &m);
 		p.nr_free = 1;
 	}
-	t->s2_busy = d->has_mem;
+	t->s2_busy = d->has_mem && m.index != DREG_NONE;
 	t_flags_before(t, d);
 	t->s2_busy = false;
 	if (has_high_byte(d)) {
@@ -200,7 +200,7 @@ static void generic(struct tctx *t, const struct dinsn *d)
 			p.rm = p.reg;
 			p.st_reg |= (d->rm_role & DROLE_W) != 0;
 		} else if (in_memory(d, d->rm_role, d->rm) && rm_as_memory(d)) {
-			m.base = H_CPU;
+			m = (struct hostmem){ H_CPU, DREG_NONE, GPR_DISP(d->rm) };
 			pm = &m;
 		} else {
 			place(t, &p, d->rm_role, d->rm, &p.rm, &p.st_rm);

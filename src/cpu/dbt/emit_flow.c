@@ -175,6 +175,12 @@ static void cross_jump(struct tctx *t, unsigned int op, int32_t target, struct t
 	}
 }
 
+void t_goto_alone(struct tctx *t, int32_t target)
+{
+	near_jump(t, 0xe9, target);
+	t->links[t->nr_links - 1].variant = DBT_KEY_ALONE;
+}
+
 void t_goto(struct tctx *t, int32_t target)
 {
 	if (is_near(target))
@@ -234,18 +240,17 @@ static void jrcxz(struct tctx *t, const struct dinsn *d)
 static void push_return(struct tctx *t)
 {
 	unsigned int size = t->is_64 ? 8 : 4;
-	struct hostmem m = { .base = H_S2, .index = H_S1 };
 	struct emit *e = &t->e;
+	struct hostmem m;
 
-	t_stack(t, H_GSP, -(int32_t)size, size, true);
-	t_mem_merge(t, &m);
+	t_stack(t, H_GSP, -(int32_t)size, size, true, &m);
+	if (m.index != DREG_NONE)
+		t_mem_merge(t, &m);
 	e_load64(e, H_S2, H_CPU, CPU_DISP(hot.pbase));
 	e_rex(e, t->is_64, H_S2, 0, H_S2); /* lea next(%r10),%r10 */
 	e8(e, 0x8d);
 	e_mem(e, H_S2, H_S2, (int32_t)t_next_off(t));
-	e_rex(e, t->is_64, H_S2, 0, H_S1); /* mov %r10,(%r9) */
-	e8(e, 0x89);
-	e_mem(e, H_S2, H_S1, 0);
+	t_mov_mem(t, 0x89, H_S2, &m);
 	e_rex(e, t->is_64, H_GSP, 0, H_GSP); /* lea -size(%r8),%r8 */
 	e8(e, 0x8d);
 	e_mem(e, H_GSP, H_GSP, -(int32_t)size);
@@ -306,8 +311,7 @@ static void load_target(struct tctx *t, const struct dinsn *d)
 		struct hostmem m;
 
 		t_mem(t, d, t->is_64 ? 8 : 4, DROLE_R, 0, &m);
-		e_rex(e, t->is_64, H_S1, H_S1, H_S2); /* mov (%r10,%r9),%r9 */
-		E(e, 0x8b, (H_S1 & 7) << 3 | 4, (H_S1 & 7) << 3 | (H_S2 & 7));
+		t_mov_mem(t, 0x8b, H_S1, &m);
 	} else {
 		unsigned int reg = t_reg_in(t, d->rm, H_S1);
 
@@ -462,14 +466,13 @@ static void cold_ret_miss(struct tctx *t, struct tcold *x)
 
 static void ret(struct tctx *t, const struct dinsn *d)
 {
-	unsigned int size = t->is_64 ? 8 : 4;
 	struct tcold *x;
 	struct emit *e = &t->e;
+	struct hostmem m;
 
 	t_flags_spill(t);
-	t_stack(t, H_GSP, 0, size, false);
-	e_rex(e, t->is_64, H_S1, H_S1, H_S2); /* mov (%r10,%r9),%r9 */
-	E(e, 0x8b, (H_S1 & 7) << 3 | 4, (H_S1 & 7) << 3 | (H_S2 & 7));
+	t_stack(t, H_GSP, 0, t->is_64 ? 8 : 4, false, &m);
+	t_mov_mem(t, 0x8b, H_S1, &m);
 	E(e, 0x4c, 0x3b, 0x4c, 0x24, 0x08); /* cmp 8(%rsp),%r9 */
 	x = t_cold(t, cold_ret_miss);
 	x->word = t_word(t, DBT_EXIT_INTERP);

@@ -70,7 +70,7 @@ void t_ea(struct tctx *t, const struct dinsn *d, unsigned int to)
 	unsigned int base = DREG_NONE, index = DREG_NONE;
 
 	if (d->base == DREG_RIP) {
-		int32_t disp = (int32_t)t_next_off(t) + d->disp;
+		int32_t disp = (int32_t)(t_next_off(t) + (uint32_t)d->disp);
 
 		e_load64(e, to, H_CPU, CPU_DISP(hot.pbase));
 		e_lea(e, wide, to, to, DREG_NONE, 0, disp);
@@ -168,17 +168,6 @@ static void check_stack(struct tctx *t, unsigned int size, bool write)
 	e_load64(e, H_S2, H_CPU, CPU_DISP(hot.stk_page));
 }
 
-void t_stack(struct tctx *t, unsigned int base, int32_t disp, unsigned int size, bool write)
-{
-	struct emit *e = &t->e;
-
-	if (disp == 0 && t->is_64)
-		e_mov64(e, H_S1, base);
-	else
-		e_lea(e, t->is_64, H_S1, base, DREG_NONE, 0, disp);
-	check_stack(t, size, write);
-}
-
 static void check_align(struct tctx *t, unsigned int align)
 {
 	struct tcold *x = t_cold(t, cold_interp);
@@ -188,6 +177,133 @@ static void check_align(struct tctx *t, unsigned int align)
 	t_jcc_cold(t, 5, x);
 }
 
+/* --- shared checks ------------------------------------------------------------------------------- */
+
+static void tlb_lookup(struct tctx *t, uint8_t tag)
+{
+	struct emit *e = &t->e;
+
+	e_mov64(e, H_S2, H_S1);
+	E(e, 0x49, 0xc1, 0xea, GUEST_PAGE_SHIFT - ENTRY_SHIFT); /* shr $7,%r10 */
+	E(e, 0x41, 0x81, 0xe2);					/* and $mask,%r10d */
+	e32(e, (TLB_SIZE - 1) << ENTRY_SHIFT);
+	e_add_field(e, true, H_S2, CPU_DISP(hot.tlb));
+	e_rex(e, 1, H_S1, 0, H_S2); /* xor TAG(%r10),%r9 */
+	e8(e, 0x33);
+	e_mem(e, H_S1, H_S2, tag);
+}
+
+/* The span is not in one page, or not in the TLB: the rest of the block goes on with checks for each access. */
+static void cold_alone(struct tctx *t, struct tcold *x)
+{
+	t_goto_alone(t, x->target);
+}
+
+/* r9 = linear address of the span's beginning; afterwards its host address, kept in the slot. */
+static void check_span(struct tctx *t, const struct tshare *s, bool stack)
+{
+	struct tcold *x = t_cold(t, cold_alone);
+	struct emit *e = &t->e;
+
+	x->target = t_cur(t)->off;
+	if (stack) {
+		e_rex(e, 1, H_S1, 0, H_CPU); /* xor hot.stk_tag,%r9 */
+		e8(e, 0x33);
+		e_mem(e, H_S1, H_CPU, CPU_DISP(hot.stk_tag));
+		cmp_ja(t, s->span, x);
+		e_add_field(e, true, H_S1, CPU_DISP(hot.stk_page));
+	} else {
+		tlb_lookup(t, s->write ? offsetof(struct tlb_entry, w)
+				       : offsetof(struct tlb_entry, r));
+		cmp_ja(t, s->span, x);
+		e_rex(e, 1, H_S1, 0, H_S2); /* add PAGE(%r10),%r9 */
+		e8(e, 0x03);
+		e_mem(e, H_S1, H_S2, offsetof(struct tlb_entry, page));
+	}
+	e_store64(e, H_CPU, share_disp(s->slot), H_S1);
+}
+
+static void shared_result(struct tctx *t, const struct tshare *s, struct hostmem *ret)
+{
+	if (!s->first)
+		e_load64(&t->e, H_S1, H_CPU, share_disp(s->slot));
+	*ret = (struct hostmem){ .base = H_S1, .index = DREG_NONE, .disp = s->at };
+}
+
+void t_stack(struct tctx *t, unsigned int base, int32_t disp, unsigned int size, bool write,
+	     struct hostmem *ret)
+{
+	const struct tshare *s = &t_cur(t)->share[1];
+	struct emit *e = &t->e;
+
+	if (s->slot < 0 || s->first) {
+		int32_t from = s->slot < 0 ? disp : disp - s->at;
+
+		t_flags_spill(t);
+		if (from == 0 && t->is_64)
+			e_mov64(e, H_S1, base);
+		else
+			e_lea(e, t->is_64, H_S1, base, DREG_NONE, 0, from);
+	}
+	if (s->slot >= 0) {
+		if (s->first)
+			check_span(t, s, true);
+		shared_result(t, s, ret);
+		return;
+	}
+	check_stack(t, size, write);
+	*ret = (struct hostmem){ .base = H_S2, .index = H_S1 };
+}
+
+void t_mov_mem(struct tctx *t, unsigned int op, unsigned int reg, const struct hostmem *m)
+{
+	struct emit *e = &t->e;
+
+	e_rex(e, t->is_64, reg, m->index == DREG_NONE ? 0 : m->index, m->base);
+	e8(e, op);
+	e_sib(e, reg, m->base, m->index, 0, m->disp);
+}
+
+void t_movi_mem(struct tctx *t, uint32_t v, const struct hostmem *m)
+{
+	struct emit *e = &t->e;
+
+	e_rex(e, t->is_64, 0, m->index == DREG_NONE ? 0 : m->index, m->base);
+	e8(e, 0xc7);
+	e_sib(e, 0, m->base, m->index, 0, m->disp);
+	e32(e, v);
+}
+
+static bool t_mem_shared(struct tctx *t, const struct dinsn *d, unsigned int align,
+			 struct hostmem *ret)
+{
+	const struct tshare *s = &t_cur(t)->share[0];
+	struct emit *e = &t->e;
+	struct dinsn from;
+
+	if (s->slot < 0)
+		return false;
+	if (s->first || align)
+		t_flags_spill(t);
+	if (s->first) {
+		from = *d;
+		from.disp -= s->at;
+		t_ea(t, &from, H_S1);
+		check_span(t, s, d->base == CPU_RSP && d->index == DREG_NONE);
+	}
+	shared_result(t, s, ret);
+	if (!align)
+		return true;
+	if (ret->disp) {
+		e_lea(e, true, H_S1, H_S1, DREG_NONE, 0, ret->disp);
+		ret->disp = 0;
+	}
+	check_align(t, align);
+	return true;
+}
+
+/* --- one access ---------------------------------------------------------------------------------- */
+
 void t_mem(struct tctx *t, const struct dinsn *d, unsigned int size, unsigned int access,
 	   unsigned int align, struct hostmem *ret)
 {
@@ -196,6 +312,8 @@ void t_mem(struct tctx *t, const struct dinsn *d, unsigned int size, unsigned in
 	struct emit *e = &t->e;
 	struct tcold *x;
 
+	if (t_mem_shared(t, d, align, ret))
+		return;
 	t_flags_spill(t);
 	*ret = (struct hostmem){ .base = H_S2, .index = H_S1 };
 	t_ea(t, d, H_S1);
@@ -214,22 +332,15 @@ void t_mem(struct tctx *t, const struct dinsn *d, unsigned int size, unsigned in
 	x->again = e_rx(e);
 	x->a = tag;
 	x->word = info_word(t, size, write, d->uses_ss);
-	e_mov64(e, H_S2, H_S1);
-	E(e, 0x49, 0xc1, 0xea, GUEST_PAGE_SHIFT - ENTRY_SHIFT); /* shr $7,%r10 */
-	E(e, 0x41, 0x81, 0xe2);					/* and $mask,%r10d */
-	e32(e, (TLB_SIZE - 1) << ENTRY_SHIFT);
-	e_add_field(e, true, H_S2, CPU_DISP(hot.tlb));
-	e_rex(e, 1, H_S1, 0, H_S2); /* xor TAG(%r10),%r9 */
-	e8(e, 0x33);
-	e_mem(e, H_S1, H_S2, tag);
+	tlb_lookup(t, tag);
 	cmp_ja(t, size, x);
 	e_load64(e, H_S2, H_S2, offsetof(struct tlb_entry, page));
 }
 
 void t_mem_merge(struct tctx *t, struct hostmem *m)
 {
-	if (m->index == DREG_NONE)
+	if (m->index == DREG_NONE && !m->disp)
 		return;
-	e_lea(&t->e, true, H_S1, m->base, m->index, 0, 0);
+	e_lea(&t->e, true, H_S1, m->base, m->index, 0, m->disp);
 	*m = (struct hostmem){ .base = H_S1, .index = DREG_NONE };
 }

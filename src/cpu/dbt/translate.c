@@ -103,8 +103,11 @@ static unsigned int count_links(const struct tctx *t)
 {
 	unsigned int n = 2;
 
-	for (unsigned int k = 0; k < t->nr; k++)
+	for (unsigned int k = 0; k < t->nr; k++) {
 		n += t->insn[k].d.cls >= DCLS_JCC && t->insn[k].d.cls <= DCLS_LOOP;
+		for (unsigned int w = 0; w < 2; w++)
+			n += t->insn[k].share[w].slot >= 0 && t->insn[k].share[w].first;
+	}
 	return n;
 }
 
@@ -210,6 +213,7 @@ static bool begin(struct tctx *t, const uint8_t *host, _Atomic uint8_t *flags, s
 	if (!t->nr)
 		return false;
 	flags_find_live(t);
+	share_plan(t);
 
 	links = count_links(t);
 	t->links = (struct tlink *)(void *)s->rw;
@@ -219,7 +223,8 @@ static bool begin(struct tctx *t, const uint8_t *host, _Atomic uint8_t *flags, s
 			      .to_rx = s->rx - s->rw };
 	t->nr_cold = 0;
 	t->flags = TF_MEM;
-	t->s2_busy = t->fpu_ready = false;
+	t->s2_busy = false;
+	t->fpu_ready = 0;
 	t->cur = 0;
 	return true;
 }
@@ -251,6 +256,7 @@ struct tblock *translate(struct cpu *c, const uint8_t *host, _Atomic uint8_t *fl
 	if (!begin(t, host, flags, &s))
 		return NULL;
 	emit_entry(t);
+	vec_block_begin(t);
 	emit_body(t);
 	emit_cold(t);
 	t->b.stale = (uint8_t *)(uintptr_t)e_rx(&t->e);

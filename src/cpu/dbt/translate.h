@@ -34,10 +34,21 @@ struct tcold {
 	struct tlink *link;
 };
 
-/* A memory operand in host registers: [base + index]. */
+/* A memory operand in host registers: [base + index + disp]; with an index disp is 0. */
 struct hostmem {
 	uint8_t base, index; /* index DREG_NONE: none */
+	int32_t disp;
 };
+
+/* An access that shares its check with others (share.c). */
+struct tshare {
+	int8_t slot; /* where the span's host address is kept; -1: not shared */
+	bool first;  /* this one does the check */
+	bool write;  /* of the whole span */
+	uint16_t span;
+	int32_t at; /* offset in the span */
+};
+enum { SHARE_SLOTS = 3 + CPU_SHARE };
 
 /* One decoded instruction of the block. */
 struct tinsn {
@@ -46,6 +57,7 @@ struct tinsn {
 	uint16_t off;	  /* in the page */
 	uint8_t len;
 	bool ends;    /* the block ends with it */
+	struct tshare share[2]; /* of the memory operand; of the implicit access to the stack */
 	uint8_t live; /* status flags live BEFORE it (enum dflags) */
 	uint8_t live_taken; /* a conditional branch: live where it leads */
 };
@@ -113,9 +125,18 @@ void t_mem(struct tctx *t, const struct dinsn *d, unsigned int size, unsigned in
 void t_mem_merge(struct tctx *t, struct hostmem *m);
 /* t_ea - only the address, into host register @to (may be any but r10 when the index lives in memory). */
 void t_ea(struct tctx *t, const struct dinsn *d, unsigned int to);
-/* t_stack - check [base + disp, + size) of the stack, @base a host register: operand at [r10 + r9]. Flags must
- * have been spilled. */
-void t_stack(struct tctx *t, unsigned int base, int32_t disp, unsigned int size, bool write);
+/* t_stack - the current instruction's implicit access [base + disp, + size) to the stack, @base a host register.
+ * Spills flags, when there is something to check. Result as t_mem(). */
+void t_stack(struct tctx *t, unsigned int base, int32_t disp, unsigned int size, bool write,
+	     struct hostmem *ret);
+/* t_mov_mem - mov between a host register and a checked operand; @op 0x8b load, 0x89 store; native width. */
+void t_mov_mem(struct tctx *t, unsigned int op, unsigned int reg, const struct hostmem *m);
+/* t_movi_mem - store a sign-extended constant. */
+void t_movi_mem(struct tctx *t, uint32_t v, const struct hostmem *m);
+
+/* share_plan - find accesses that can share a check; fills insn[].share. share_disp - where slot @slot is. */
+void share_plan(struct tctx *t);
+int32_t share_disp(int slot);
 
 /*
  * t_reencode - emit the instruction with other registers.
@@ -162,6 +183,8 @@ void t_handler(struct tctx *t);
 
 /* t_goto - leave for offset @target of the page (perhaps outside of it) with flags spilled; ends the hot code. */
 void t_goto(struct tctx *t, int32_t target);
+/* t_goto_alone - the same within the page, to the variant without shared checks. */
+void t_goto_alone(struct tctx *t, int32_t target);
 void t_exit(struct tctx *t, uint32_t word);
 
 /* Emitters by class. They return false when they cannot, with nothing emitted. */
@@ -169,5 +192,7 @@ bool emit_alu(struct tctx *t, const struct dinsn *d);
 bool emit_stack(struct tctx *t, const struct dinsn *d);
 void emit_flow(struct tctx *t, const struct dinsn *d);
 bool emit_vec(struct tctx *t, const struct dinsn *d);
+/* vec_block_begin - at the entry: one look at hot.fpu_live when the block has vector instructions. */
+void vec_block_begin(struct tctx *t);
 
 #endif
