@@ -23,6 +23,7 @@ enum dbt_exit {
 	DBT_EXIT_INTERP, /* the interpreter executes the instruction named; then go on */
 	DBT_EXIT_POLL,	 /* hot.pending or hot.due is set; the instruction named has not begun */
 	DBT_EXIT_STALE,	 /* the block was dead; hot.pbase is right, the offset comes in the exit word */
+	DBT_EXIT_MISS,	 /* an indirect branch, st.rip is its target, not found; hot.exit names the branch, or is 0 */
 };
 
 /*
@@ -49,7 +50,7 @@ struct jump_slot {
 	const uint8_t *code; /* M-entry */
 };
 enum { JUMPS_BITS = 11, NR_JUMPS = 1 << JUMPS_BITS };
-#define NO_LIN UINT64_C(1) << 63 /* not canonical */
+#define NO_LIN (UINT64_C(1) << 63) /* not canonical */
 /* index = lin >> 3 & (NR_JUMPS - 1); in code the byte offset: lea (r9,r9), and $0x7ff0 */
 
 /* Addresses of the trampolines in the code memory; made with it. Registers at entry as in translated code. */
@@ -78,25 +79,42 @@ struct dbt_tramp {
 	const uint8_t *exit_stale; /* entries of dead blocks jump here, by way of per-block cold code: see blocks.c */
 };
 
-/* One vCPU's own part. */
 /* An empty stack points RET_STACK_TOP behind its lowest byte; the 64 bytes above match no return. */
 enum { RET_STACK_SIZE = 256 << 10, RET_STACK_TOP = RET_STACK_SIZE - 64 };
+enum { RET_USER, RET_SUPER, RET_BOTH };
+
+/* The jump table of one address space and privilege (struct tlb_set.jump of the user's and the supervisor's set). */
+struct jumps {
+	struct jump_slot slot[NR_JUMPS];
+	uint16_t used[NR_JUMPS]; /* slots that are not empty */
+	unsigned int nr_used;
+	uint64_t pages[4]; /* by hash: which pages the slots may be of */
+	uint8_t key;	   /* the translations are of this kind */
+};
+
+/* One vCPU's own part. */
 struct dbt_cpu {
 	struct cpu *c;
 	struct dbt *dbt;
 	uint8_t *ret_stack[2]; /* user, supervisor: lowest usable byte; a guard page below each */
-	uint8_t *ret_saved[2]; /* hot.ret_rsp of the one that is not current */
+	void *ret_saved[2];    /* hot.ret_rsp of the one that is not current */
+	uint8_t ret_key[2];    /* hot.key of what is on them */
 	unsigned int ret_current;
-	_Atomic uint64_t epoch; /* last one passed; UINT64_MAX while not in cpu_run() */
-	struct tblock *scratch;
+	const void *ctx;	/* struct tlb_ctx of which the return stacks are */
+	bool super_low;		/* supervisor code has run in the lower half of the address space */
+	struct jumps *jumps;	/* where hot.jump points */
+	_Atomic uint64_t epoch; /* last one passed; UINT64_MAX while outside of cpu_run(), or in events.c */
+	uint64_t clean;		/* the epoch in which the tables were last emptied */
 };
 
 /* The group's: hangs on cpu_group.dbt. */
 struct dbt {
 	struct cpu_group *grp;
+	unsigned int users; /* vCPUs that have been set up */
 	struct dtable *table;
 	struct dbt_tramp tramp;
 	struct blocks *blocks;	/* blocks.c's own */
+	_Atomic uint64_t epoch;	/* raised whenever code memory is going to be used again */
 	struct tctx *tctx;	/* the translator's working memory; used under the lock */
 	bool count; /* blocks count their executions: for `atoll trace` */
 };
@@ -110,22 +128,53 @@ static inline struct dbt_cpu *dbt_cpu(const struct cpu *c)
  * not flat, alignment checks in force). Derived after every mode change; kept in hot.key. */
 uint8_t dbt_key(const struct cpu *c);
 
-/* translate - make a block for the code at @host (@flags: its page's flags byte, NULL for ROM), whose linear
+/* translate - make a block of variant @key for the code at @host (@flags: its page's flags byte, NULL for ROM), whose linear
  * address is st.rip's. Locked. NULL: execute one instruction by the interpreter. */
-struct tblock *translate(struct cpu *c, const uint8_t *host, _Atomic uint8_t *flags);
+struct tblock *translate(struct cpu *c, const uint8_t *host, _Atomic uint8_t *flags, uint8_t key);
 
 /* translate_free - free the translator's working memory. */
 void translate_free(struct dbt *d);
 
-/* tramp_make - emit the trampolines into @ret's space; returns bytes used. */
+/* tramp_make - emit the trampolines. */
 struct emit;
 void tramp_make(struct emit *e, struct dbt_tramp *ret);
 
-/* ret_stack_reset - forget expected returns. @which: 0 user, 1 supervisor, 2 both. */
+/* --- what must be forgotten when (retstack.c) ------------------------------------------------------- */
+
+/* ret_stack_init, ret_stack_done - make and free a vCPU's two return stacks. Returns 0 or -ENOMEM. */
+_nodiscard_ int ret_stack_init(struct dbt_cpu *dc, struct err *err);
+void ret_stack_done(struct dbt_cpu *dc);
+
+/* ret_stack_reset - forget expected returns. @which: RET_USER, RET_SUPER, RET_BOTH. */
 void ret_stack_reset(struct cpu *c, unsigned int which);
 
-/* C behind the trampolines; compiled general-regs-only. slow_mem: 0 retry, 1 let the interpreter execute it. */
+/* jumps_add - remember where code for @lin is, in the table in force. jumps_remove - it is not there any more.
+ * jumps_drop_all - empty the tables of all address spaces. jumps_free - at the vCPU's end. */
+void jumps_add(struct cpu *c, uint64_t lin, const uint8_t *code);
+void jumps_remove(struct cpu *c, uint64_t lin);
+void jumps_drop_all(struct cpu *c);
+void jumps_free(struct cpu *c);
+
+static inline const struct jump_slot *jumps_slot(const struct jumps *j, uint64_t lin)
+{
+	return &j->slot[lin >> 3 & (NR_JUMPS - 1)];
+}
+
+/* dbt_tlb_selected, dbt_exec_gone - for the hooks of struct interp_sys of these names. */
+struct tlb_set;
+void dbt_tlb_selected(struct cpu *c);
+void dbt_exec_gone(struct cpu *c, struct tlb_set *set, uint64_t lin, bool all);
+
+/* --- C behind the trampolines ---------------------------------------------------------------------- */
+
+/* dbt_slow_mem - serve a miss; compiled, with all that it calls, for general registers only. Returns 0 to try again, 1
+ * to let the interpreter execute the instruction; or raises. */
 uint32_t dbt_slow_mem(struct cpu *c, uint64_t lin, uint32_t info);
+
+/* dbt_handler - execute an instruction by the interpreter's handler. @word: exit word that names the instruction. Returns
+ * 0 to go on behind it, or an exit word; or raises. */
+uint32_t dbt_handler(struct cpu *c, const struct insn *i, uint32_t word);
+
 
 /*
  * dbt_fpu_save - put what is live of vector and x87 state into st.fpu and clear fpu_live; gives MXCSR and x87 the
@@ -147,6 +196,20 @@ static inline void dbt_flags_sync(struct cpu *c)
 	c->st.rflags = (c->st.rflags & ~(uint64_t)RFLAGS_STATUS) |
 		       ((f >> 8) & (RFLAGS_STATUS & 0xff)) | ((f & 1u) ? RFLAGS_OF : 0);
 }
+
+/* dbt_place - st.rip and the status flags of st.rflags as an exit word says. */
+static inline void dbt_place(struct cpu *c, uint32_t word)
+{
+	if (!(word & DBT_AT_RIP)) {
+		int64_t pages = (int32_t)word >> 21;
+		uint64_t lin = c->hot.pbase + (uint64_t)(pages * 4096) + (word >> 4 & 0xfff);
+
+		c->st.rip = c->mode == CPU_MODE_64 ? lin : (uint32_t)lin;
+	}
+	if (word & DBT_FLAGS_MEM)
+		dbt_flags_sync(c);
+}
+
 static inline void dbt_flags_take(struct cpu *c)
 {
 	c->hot.flags = (uint16_t)((c->st.rflags & 0xff) << 8 | (c->st.rflags & RFLAGS_OF ? 1 : 0));

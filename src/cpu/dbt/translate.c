@@ -197,13 +197,14 @@ static void emit_cold(struct tctx *t)
 	}
 }
 
-static bool begin(struct tctx *t, const uint8_t *host, _Atomic uint8_t *flags, struct tspace *s)
+static bool begin(struct tctx *t, const uint8_t *host, _Atomic uint8_t *flags, uint8_t key,
+		  struct tspace *s)
 {
 	unsigned int links;
 
 	t->b = (struct tblock){ .page = host - ((uintptr_t)host & GUEST_PAGE_MASK),
 				.off = (uint16_t)((uintptr_t)host & GUEST_PAGE_MASK),
-				.key = t->c->hot.key,
+				.key = key,
 				.lin = t->c->st.rip };
 	t->is_64 = t->b.key & DBT_KEY_64;
 	t->page_flags = flags;
@@ -239,7 +240,7 @@ static void count(struct tctx *t, uint32_t used)
 	st->dbt_host_bytes += used;
 }
 
-struct tblock *translate(struct cpu *c, const uint8_t *host, _Atomic uint8_t *flags)
+struct tblock *translate(struct cpu *c, const uint8_t *host, _Atomic uint8_t *flags, uint8_t key)
 {
 	struct dbt *d = c->grp->dbt;
 	struct tspace s;
@@ -253,7 +254,7 @@ struct tblock *translate(struct cpu *c, const uint8_t *host, _Atomic uint8_t *fl
 	t->d = d;
 	if (tspace_get(d, &s) < 0)
 		return NULL;
-	if (!begin(t, host, flags, &s))
+	if (!begin(t, host, flags, key, &s))
 		return NULL;
 	emit_entry(t);
 	vec_block_begin(t);
