@@ -1,0 +1,391 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * The translation engine's vector and x87 state between memory and the host's registers, and the signals that
+ * translated code raises. Code memory and its side table are made by hand.
+ */
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include <cmocka.h>
+
+#include "base/bytes.h"
+#include "cpu/dbt/emit.h"
+#include "cpu/dbt/run.h"
+#include "cpu/dbt/signals.h"
+#include "cpu/interp/fpu.h"
+#include "cpu/interp/sys_priv.h"
+
+static struct {
+	struct cpu *c;
+	struct interp_sys sys;
+	struct dbt_cpu dc;
+	struct dbt dbt;
+	struct tblock block;
+	struct tpc pc;
+	const uint8_t *host_pc; /* that pc is for */
+	uint8_t *code, *stack;
+	struct sigaction fpe, segv;
+} t;
+
+/* Stands for the code cache. */
+const struct tblock *dbt_pc_find(struct dbt *d, const uint8_t *pc, const struct tpc **ret)
+{
+	if (d != &t.dbt || !pc || pc != t.host_pc)
+		return NULL;
+	*ret = &t.pc;
+	return &t.block;
+}
+
+static uint64_t seed = 1;
+
+static uint64_t rnd(void)
+{
+	seed = seed * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
+	return seed >> 32 | seed << 32;
+}
+
+static void fill(void *p, size_t n)
+{
+	uint8_t *b = p;
+
+	while (n-- > 0)
+		*b++ = (uint8_t)(rnd() >> 7);
+}
+
+static void random_state(struct cpu_fpu *f)
+{
+	memset(f, 0, sizeof(*f));
+	fill(f->xmm, sizeof(f->xmm));
+	fill(f->ymm_hi, sizeof(f->ymm_hi));
+	for (unsigned int k = 0; k < 8; k++)
+		fill(f->st[k], 10);
+	f->mxcsr = rnd() & 0xffff;
+	f->mxcsr_mask = 0xffff;
+	f->fcw = (rnd() & 0x1f7f) | 0x40;
+	f->fsw = rnd() & 0x7f7f;
+	f->ftw = (uint8_t)rnd();
+	if (rnd() & 1)
+		f->ftw = rnd() & 1 ? 0xff : 0;
+	fpu_update_es(f);
+	f->fop = rnd() & 0x7ff;
+	f->fip = rnd() & 0x7fffffffffff;
+	f->fdp = rnd() & 0x7fffffffffff;
+	f->fcs = 0x33;
+	f->fds = 0x2b;
+}
+
+static void assert_host_is_ours(void)
+{
+	uint32_t env[7], mxcsr;
+
+	__asm__ volatile("fnstenv %0; fldcw %0; stmxcsr %1" : "=m"(env), "=m"(mxcsr));
+	assert_int_equal(env[0] & 0xffff, 0x37f);
+	assert_int_equal(env[1] & 0x80, 0);
+	assert_int_equal(env[2] & 0xffff, 0xffff);
+	assert_int_equal(mxcsr, 0x1f80);
+}
+
+static void assert_same(const struct cpu_fpu *a, const struct cpu_fpu *b)
+{
+	assert_int_equal(a->fcw, b->fcw);
+	assert_int_equal(a->fsw, b->fsw);
+	assert_int_equal(a->ftw, b->ftw);
+	assert_int_equal(a->mxcsr, b->mxcsr);
+	assert_int_equal(a->mxcsr_mask, b->mxcsr_mask);
+	assert_memory_equal(a->st, b->st, sizeof(a->st));
+	assert_memory_equal(a->xmm, b->xmm, sizeof(a->xmm));
+	if (__builtin_cpu_supports("avx"))
+		assert_memory_equal(a->ymm_hi, b->ymm_hi, sizeof(a->ymm_hi));
+}
+
+/* As memset(), which would use vector registers. */
+static void wipe(void *p, size_t n)
+{
+	__asm__ volatile("rep stosb" : "+D"(p), "+c"(n) : "a"(0) : "memory");
+}
+
+/* From @from to the host's registers, and from there to @to. */
+static void pass(struct cpu_fpu *from, struct cpu_fpu *to, bool x87)
+{
+	struct cpu_fpu before = *from;
+
+	t.c->st.fpu = *from;
+	if (x87)
+		dbt_fpu_load_x87(t.c);
+	else
+		dbt_fpu_load(t.c);
+	wipe(t.c->st.fpu.xmm, sizeof(t.c->st.fpu.xmm));
+	wipe(t.c->st.fpu.ymm_hi, sizeof(t.c->st.fpu.ymm_hi));
+	dbt_fpu_save(t.c);
+	*to = t.c->st.fpu;
+	assert_memory_equal(from, &before, sizeof(before));
+	assert_int_equal(t.c->hot.fpu_live, 0);
+	assert_host_is_ours();
+}
+
+static void test_round_trip(void **state)
+{
+	struct cpu_fpu in, out;
+
+	for (unsigned int k = 0; k < 20000; k++) {
+		random_state(&in);
+		pass(&in, &out, k & 1);
+		assert_same(&in, &out);
+		if (!(k & 1))
+			continue;
+		assert_int_equal(out.fip, in.fsw & FSW_ES ? in.fip : 0);
+		assert_int_equal(out.fdp, in.fsw & FSW_ES ? in.fdp : 0);
+		assert_int_equal(out.fop, in.fsw & FSW_ES ? in.fop : 0);
+		assert_int_equal(out.fcs, in.fsw & FSW_ES ? in.fcs : 0);
+	}
+}
+
+/* Vectors are live already when the first x87 instruction comes. */
+static void test_x87_later(void **state)
+{
+	struct cpu_fpu in;
+
+	random_state(&in);
+	in.mxcsr = 0x1fa0;
+	in.fsw &= 0x3800;
+	t.c->st.fpu = in;
+	dbt_fpu_load(t.c);
+	assert_int_equal(t.c->hot.fpu_live, DBT_FPU_VEC);
+	__asm__ volatile("pxor %%xmm5,%%xmm5" : : : "xmm5");
+	dbt_fpu_load_x87(t.c);
+	assert_int_equal(t.c->hot.fpu_live, DBT_FPU_VEC | DBT_FPU_X87);
+	dbt_fpu_save(t.c);
+	memset(in.xmm[5], 0, 16);
+	assert_same(&in, &t.c->st.fpu);
+	assert_host_is_ours();
+	dbt_fpu_save(t.c); /* nothing live: nothing happens */
+	assert_same(&in, &t.c->st.fpu);
+}
+
+/* 1 / 0 with the exception unmasked, read from @zero. Returns where the division is. */
+static const uint8_t *divide(const float *zero)
+{
+	const uint8_t *at;
+
+	__asm__ volatile("lea 1f(%%rip),%0; fninit; fldcw %2; fld1; 1: fdivs %1"
+			 : "=&r"(at)
+			 : "m"(*zero), "m"((const uint16_t){ 0x37f & ~4 }));
+	return at;
+}
+
+static struct tlb_entry *tlb(void)
+{
+	struct tlb_entry *e = calloc(TLB_SIZE, sizeof(*e));
+
+	for (unsigned int k = 0; k < TLB_SIZE; k++)
+		e[k].r = e[k].w = e[k].x = TLB_NONE;
+	return e;
+}
+
+/* The guest sees its own addresses with a pending exception, or none. */
+static void test_pointers(void **state)
+{
+	static const uint8_t insn[] = { 0x65, 0x41, 0xd8, 0x75, 0x10 }; /* fdivs %gs:0x10(%r13) */
+	uint8_t *page = aligned_alloc(4096, 4096), *data = aligned_alloc(4096, 4096);
+	const uint64_t code_lin = UINT64_C(0xffffffff81234000), data_lin = UINT64_C(0x7fff5000);
+	struct tlb_entry *e = tlb();
+
+	memset(data, 0, 4096);
+	memcpy(page + 0x123, insn, sizeof(insn));
+	t.sys.tlb_fetch = e;
+	t.block = (struct tblock){ .page = page, .key = DBT_KEY_64 | DBT_KEY_X87 };
+	t.pc = (struct tpc){ .off = 0x123 | TPC_HOST_FLAGS };
+	t.c->st.seg[CPU_CS].sel = 0x10;
+	t.c->st.seg[CPU_GS].base = 0x1000;
+	for (unsigned int known = 0; known < 4; known++) {
+		if (known == 2) {
+			e[tlb_index(code_lin)].x = code_lin;
+			e[tlb_index(code_lin)].page = (uintptr_t)page;
+			e[tlb_index(data_lin)].w = data_lin;
+			e[tlb_index(data_lin)].page = (uintptr_t)data;
+		}
+		t.c->hot.pbase = known == 3 ? code_lin : 0x5000;
+		random_state(&t.c->st.fpu);
+		dbt_fpu_load_x87(t.c);
+		t.host_pc = divide((const float *)(const void *)(data + 0x40));
+		if (known == 0)
+			t.host_pc = NULL;
+		dbt_fpu_save(t.c);
+		assert_int_equal(t.c->st.fpu.fsw & 0x84, 0x84);
+		assert_int_equal(t.c->st.fpu.fip, known >= 2 ? code_lin + 0x123 : 0);
+		assert_int_equal(t.c->st.fpu.fop, known >= 1 ? 0x075 : 0);
+		assert_int_equal(t.c->st.fpu.fdp, known >= 2 ? data_lin + 0x40 - 0x1000 : 0);
+		assert_host_is_ours();
+	}
+	t.host_pc = NULL;
+	free(page);
+	free(data);
+	free(e);
+}
+
+/* --- signals -------------------------------------------------------------------------------------- */
+
+/*
+ * Code that is called with rdi = &cpu->st, rsi = stack pointer to use, edx = divisor:
+ *	push %rbx; push %rbp; mov %rsp,%rbx; mov %rdi,%r11; mov %rsi,%rsp; ...
+ */
+static const uint8_t enter[] = { 0x53, 0x55, 0x48, 0x89, 0xe3, 0x49, 0x89, 0xfb, 0x48, 0x89, 0xf4 };
+/* mov %r10,%rax; mov %rbx,%rsp; pop %rbp; pop %rbx; ret */
+static const uint8_t leave[] = { 0x4c, 0x89, 0xd0, 0x48, 0x89, 0xdc, 0x5d, 0x5b, 0xc3 };
+enum { LEAVE_AT = 0x800, CODE_SIZE = 4096 };
+
+static uint64_t run(const void *body, size_t n, uint64_t rdx)
+{
+	uint64_t (*fn)(void *st, void *sp, uint64_t rdx);
+
+	memcpy(t.code, enter, sizeof(enter));
+	memcpy(t.code + sizeof(enter), body, n);
+	memcpy(t.code + sizeof(enter) + n, leave, sizeof(leave));
+	memcpy(t.code + LEAVE_AT, leave, sizeof(leave));
+	memcpy(&fn, &t.code, sizeof(fn));
+	/* cmocka puts its own handlers over ours for each test. */
+	sigaction(SIGFPE, &t.fpe, NULL);
+	sigaction(SIGSEGV, &t.segv, NULL);
+	return fn(&t.c->st, t.stack + RET_STACK_TOP, rdx);
+}
+
+static void test_divide(void **state)
+{
+	/* mov %edx,%ecx; xor %edx,%edx; mov $1,%eax; stc; div %ecx; mov %eax,%r10d */
+	static const uint8_t body[] = { 0x89, 0xd1, 0x31, 0xd2, 0xb8, 1,    0,	 0,
+					0,    0xf9, 0xf7, 0xf1, 0x41, 0x89, 0xc2 };
+
+	t.host_pc = t.code + sizeof(enter) + 10;
+	for (unsigned int host_flags = 0; host_flags < 2; host_flags++) {
+		t.pc = (struct tpc){ .off = (uint16_t)(0xabc | (host_flags ? TPC_HOST_FLAGS : 0)) };
+		t.c->hot.flags = 0x5555;
+		assert_int_equal(run(body, sizeof(body), 0),
+				 DBT_WORD(DBT_EXIT_INTERP, 0xabc) | DBT_FLAGS_MEM);
+		assert_int_equal(t.c->hot.flags, host_flags ? 0x4700 : 0x5555);
+		assert_int_equal(run(body, sizeof(body), 1), 1);
+	}
+	t.host_pc = NULL;
+}
+
+static void test_simd(void **state)
+{
+	/* xorps %xmm1,%xmm1; movss hot.spill+8,%xmm0; ldmxcsr hot.spill; divss %xmm1,%xmm0; xor %r10d,%r10d */
+	static const uint8_t body[] = { 0x0f,
+					0x57,
+					0xc9,
+					0xf3,
+					0x41,
+					0x0f,
+					0x10,
+					0x43,
+					(uint8_t)CPU_DISP(hot.spill[1]),
+					0x41,
+					0x0f,
+					0xae,
+					0x53,
+					(uint8_t)CPU_DISP(hot.spill[0]),
+					0xf3,
+					0x0f,
+					0x5e,
+					0xc1,
+					0x45,
+					0x31,
+					0xd2 };
+	uint32_t mxcsr = 0x1f80;
+
+	t.host_pc = t.code + sizeof(enter) + 14;
+	t.pc = (struct tpc){ .off = 0x321 };
+	t.c->hot.spill[0] = 0x1f80 & ~(1u << 9);
+	t.c->hot.spill[1] = 0x3f800000;
+	assert_int_equal(run(body, sizeof(body), 0),
+			 DBT_WORD(DBT_EXIT_INTERP, 0x321) | DBT_FLAGS_MEM);
+	__asm__ volatile("ldmxcsr %0" : : "m"(mxcsr));
+	t.host_pc = NULL;
+}
+
+/* 40,000 pushes go around a stack that holds 32,760. */
+static void test_return_stack_full(void **state)
+{
+	/* mov $40000,%ecx; 1: push %rcx; dec %ecx; jnz 1b; mov %rsp,%r10 */
+	static const uint8_t body[] = { 0xb9, 0x40, 0x9c, 0,	0,    0x51, 0xff,
+					0xc9, 0x75, 0xfb, 0x49, 0x89, 0xe2 };
+	uint64_t sp = run(body, sizeof(body), 0);
+
+	assert_int_equal((uintptr_t)t.stack + RET_STACK_TOP - sp, 8 * (40000 - RET_STACK_TOP / 8));
+}
+
+/* A signal of somebody else's code goes to whoever had it before. */
+static sigjmp_buf before_jmp;
+static void before(int sig)
+{
+	siglongjmp(before_jmp, sig);
+}
+
+static void test_pass_on(void **state)
+{
+	sigaction(SIGFPE, &t.fpe, NULL);
+	sigaction(SIGSEGV, &t.segv, NULL);
+	if (sigsetjmp(before_jmp, 1) == 0) {
+		__asm__ volatile("xor %%edx,%%edx; mov $1,%%eax; div %%edx" : : : "eax", "edx");
+		fail();
+	}
+	if (sigsetjmp(before_jmp, 1) == 0) {
+		*(volatile uint8_t *)(t.code + 64) = 1;
+		*(volatile uint8_t *)(t.stack - 8) = 1;
+		fail();
+	}
+}
+
+static int setup(void **state)
+{
+	struct sigaction sa = { .sa_handler = before };
+	struct err err = ERR_INIT;
+	uint8_t *stack;
+
+	t.c = aligned_alloc(64, (sizeof(*t.c) + 63) & ~(size_t)63);
+	memset(t.c, 0, sizeof(*t.c));
+	t.c->sys = &t.sys;
+	t.c->engine_data = &t.dc;
+	t.dc.dbt = &t.dbt;
+	t.code = mmap(NULL, CODE_SIZE, PROT_READ | PROT_WRITE | PROT_EXEC,
+		      MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	stack = mmap(NULL, RET_STACK_SIZE + 4096, PROT_READ | PROT_WRITE,
+		     MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (t.code == MAP_FAILED || stack == MAP_FAILED || mprotect(stack, 4096, PROT_NONE) < 0)
+		return -1;
+	t.stack = t.dc.ret_stack[0] = stack + 4096;
+	t.dbt.tramp.exit = t.code + LEAVE_AT;
+	sigaction(SIGFPE, &sa, NULL);
+	sigaction(SIGSEGV, &sa, NULL);
+	if (dbt_signals_start(&err) < 0 || dbt_signals_thread(&err) < 0 ||
+	    dbt_signals_thread(&err) < 0 || dbt_signals_add(&t.dbt, t.code, CODE_SIZE) < 0)
+		return -1;
+	sigaction(SIGFPE, NULL, &t.fpe);
+	sigaction(SIGSEGV, NULL, &t.segv);
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	dbt_signals_remove(&t.dbt);
+	free(t.c);
+	return 0;
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_round_trip), cmocka_unit_test(test_x87_later),
+		cmocka_unit_test(test_pointers),   cmocka_unit_test(test_divide),
+		cmocka_unit_test(test_simd),	   cmocka_unit_test(test_return_stack_full),
+		cmocka_unit_test(test_pass_on),
+	};
+
+	return cmocka_run_group_tests_name("dbt_fpu", tests, setup, teardown);
+}
