@@ -11,6 +11,8 @@ One entry a line, words separated by blanks, in the order of the archive:
   slink PATH TARGET
   nod PATH MODE c|b MAJOR MINOR
   tree PATH SOURCE            everything below the directory SOURCE, parents excluded
+  tar PATH SOURCE             the members of a tar archive, with their owners and devices
+An entry that comes again is left out: the first one counts.
 Missing parent directories are made with mode 755. Empty lines and lines that begin with # are
 skipped. -z compresses with gzip (no time stamp inside).
 
@@ -21,6 +23,7 @@ import gzip
 import os
 import stat
 import sys
+import tarfile
 
 
 class Archive:
@@ -29,21 +32,21 @@ class Archive:
         self.inode = 0
         self.have = set()
 
-    def entry(self, path, mode, data=b"", rdev=(0, 0)):
+    def entry(self, path, mode, data=b"", rdev=(0, 0), owner=(0, 0)):
         path = path.strip("/")
-        if path in self.have:
+        if path in ("", ".") or path in self.have:
             return
         parent = os.path.dirname(path)
         if parent and parent not in self.have:
             self.entry(parent, stat.S_IFDIR | 0o755)
         self.have.add(path)
         self.inode += 1
-        self.raw(path, self.inode, mode, data, rdev)
+        self.raw(path, self.inode, mode, data, rdev, owner)
 
-    def raw(self, path, inode, mode, data, rdev):
+    def raw(self, path, inode, mode, data, rdev, owner):
         name = path.encode() + b"\0"
         links = 2 if stat.S_ISDIR(mode) else 1
-        fields = (inode, mode, 0, 0, links, 0, len(data), 0, 0, rdev[0], rdev[1], len(name), 0)
+        fields = (inode, mode, *owner, links, 0, len(data), 0, 0, rdev[0], rdev[1], len(name), 0)
         head = b"070701" + b"".join(b"%08X" % f for f in fields) + name
         self.parts += [head, b"\0" * (-len(head) % 4), data, b"\0" * (-len(data) % 4)]
 
@@ -57,9 +60,23 @@ class Archive:
             with open(source, "rb") as f:
                 self.entry(path, st.st_mode, f.read())
 
+    def member(self, path, tar, m):
+        kind = next((k for is_kind, k in ((m.isdir(), stat.S_IFDIR), (m.isreg(), stat.S_IFREG),
+                                          (m.islnk(), stat.S_IFREG), (m.issym(), stat.S_IFLNK),
+                                          (m.ischr(), stat.S_IFCHR), (m.isblk(), stat.S_IFBLK),
+                                          (m.isfifo(), stat.S_IFIFO)) if is_kind), None)
+        if kind is None:
+            return
+        data = m.linkname.encode() if m.issym() else b""
+        if kind == stat.S_IFREG:
+            # Of a hard link this is the file that it is another name of: each gets a copy.
+            data = tar.extractfile(m).read()
+        rdev = (m.devmajor, m.devminor) if m.ischr() or m.isblk() else (0, 0)
+        self.entry(path, kind | m.mode, data, rdev, (m.uid, m.gid))
+
     def finish(self):
-        self.raw("TRAILER!!!", 0, 0, b"", (0, 0))
-        return b"".join(self.parts)
+        self.raw("TRAILER!!!", 0, 0, b"", (0, 0), (0, 0))
+        return self.parts
 
 
 def add_line(archive, words):
@@ -80,6 +97,10 @@ def add_line(archive, words):
             for name in sorted(dirs + files):
                 source = os.path.join(root, name)
                 archive.copy(os.path.join(path, os.path.relpath(source, words[2])), source)
+    elif kind == "tar" and len(words) == 3:
+        with tarfile.open(words[2]) as tar:
+            for m in tar:
+                archive.member(os.path.normpath(os.path.join(path, m.name)), tar, m)
     else:
         raise ValueError("not understood")
 
@@ -99,12 +120,12 @@ def main(argv):
             add_line(archive, words)
         except (ValueError, IndexError, OSError) as e:
             sys.exit(f"mkcpio.py: line {number}: '{line.strip()}': {e}")
-    data = archive.finish()
+    parts = archive.finish()
     if compress:
-        data = gzip.compress(data, 6, mtime=0)
+        parts = [gzip.compress(b"".join(parts), 6, mtime=0)]
     part = args[1] + ".part"
     with open(part, "wb") as f:
-        f.write(data)
+        f.writelines(parts)
     os.replace(part, args[1])
 
 

@@ -2,7 +2,7 @@
 """Runs a guest and keeps what it said: shared by the drivers in this folder.
 
 The machine monitor under test is $ATOLL (default build/atoll) with engine $ATOLL_ENGINE (default
-interp). With ATOLL_VMM=qemu the same guest runs on QEMU's TCG: to find out whether a guest or the
+interp) and the further options $ATOLL_ARGS. With ATOLL_VMM=qemu the same guest runs on QEMU's TCG: to find out whether a guest or the
 machine monitor is wrong, and to develop a test before the machine monitor can run it.
 """
 
@@ -35,6 +35,10 @@ def engine():
     return os.environ.get("ATOLL_ENGINE", "interp")
 
 
+def more_args():
+    return shlex.split(os.environ.get("ATOLL_ARGS", ""))
+
+
 def cache_dir():
     base = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
     return os.environ.get("ATOLL_CACHE") or os.path.join(base, "atoll")
@@ -63,7 +67,7 @@ def command(kernel, initrd=None, append="", memory="512M", cpus=1, cpu=None, qem
             cmd += ["-device", "isa-debug-exit,iobase=0xf4,iosize=4", "-device", "pc-testdev"]
     else:
         cmd = [atoll_path(), "run", "--kernel", kernel, "--memory", memory, "--cpus", str(cpus),
-               "--engine", engine(), "--no-reboot"]
+               "--engine", engine(), "--no-reboot", *more_args()]
         if cpu:
             cmd += ["--cpu", cpu]
         if debug_exit:
@@ -121,10 +125,12 @@ class Run:
         sys.stdout.flush()
 
 
-def run(cmd, limit_s, stdin=None, until=None, echo=None):
+def run(cmd, limit_s, stdin=None, until=None, echo=None, on_line=None):
     """Runs cmd until it ends, `limit_s` seconds passed, or a line matches the pattern `until`.
 
-    Lines that match `echo` are shown at once as TAP diagnostics. `stdin` is a list of (pattern, text): text is typed when a line, whole or not, matches pattern.
+    Lines that match `echo` are shown at once as TAP diagnostics. `stdin` is a list of (pattern,
+    text): text is typed when a line, whole or not, matches pattern. `on_line(pid, line)` is called
+    for each line as it comes.
     """
     r = Run(cmd)
     typed = list(stdin or [])
@@ -155,6 +161,9 @@ def run(cmd, limit_s, stdin=None, until=None, echo=None):
             for line in fresh:
                 if echo and re.search(echo, line):
                     print(f"# {now - start:.0f} s: {line}", flush=True)
+            if on_line:
+                for line in fresh:
+                    on_line(p.pid, line)
             if typed and any(re.search(typed[0][0], line) for line in fresh + [pending]):
                 p.stdin.write(typed.pop(0)[1].encode())
                 p.stdin.flush()
