@@ -82,7 +82,7 @@ struct tblock {
 	struct tlink *links;   /* nr_links */
 	struct tpc *pcs;       /* nr_pcs, sorted by code */
 	struct insn *handlers; /* nr_handlers: for inline calls of the interpreter's handlers */
-	uint64_t *count;       /* executions, when counting is on; else NULL */
+	struct tally *tally;   /* executions and more (inspect.h), when counting is on; else NULL */
 	struct tlink *in;      /* links that lead here */
 	_Atomic(struct tblock *) next_hash, next_age; /* next_age: of the same part of the memory */
 	struct tblock *next_page;

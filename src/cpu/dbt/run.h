@@ -4,6 +4,7 @@
 
 #include "cpu/dbt/blocks.h"
 #include "cpu/dbt/decode.h"
+#include "cpu/dbt/inspect.h"
 
 /*
  * Between C and translated code: entering, leaving, the slow path of memory accesses, the return stack and the
@@ -116,7 +117,8 @@ struct dbt {
 	struct blocks *blocks;	/* blocks.c's own */
 	_Atomic uint64_t epoch;	/* raised whenever code memory is going to be used again */
 	struct tctx *tctx;	/* the translator's working memory; used under the lock */
-	bool count; /* blocks count their executions: for `atoll trace` */
+	_Atomic bool count; /* new blocks count their executions: for `atoll trace` */
+	struct tally_sum buried; /* what dead blocks had counted; under the lock */
 };
 
 static inline struct dbt_cpu *dbt_cpu(const struct cpu *c)
@@ -149,21 +151,21 @@ void ret_stack_done(struct dbt_cpu *dc);
 void ret_stack_reset(struct cpu *c, unsigned int which);
 
 /* jumps_add - remember where code for @lin is, in the table in force. jumps_remove - it is not there any more.
- * jumps_drop_all - empty the tables of all address spaces. jumps_free - at the vCPU's end. */
+ * jumps_drop_all - empty the tables of all address spaces. */
 void jumps_add(struct cpu *c, uint64_t lin, const uint8_t *code);
 void jumps_remove(struct cpu *c, uint64_t lin);
 void jumps_drop_all(struct cpu *c);
-void jumps_free(struct cpu *c);
 
 static inline const struct jump_slot *jumps_slot(const struct jumps *j, uint64_t lin)
 {
 	return &j->slot[lin >> 3 & (NR_JUMPS - 1)];
 }
 
-/* dbt_tlb_selected, dbt_exec_gone - for the hooks of struct interp_sys of these names. */
+/* dbt_tlb_selected, dbt_exec_gone, dbt_set_freed - for the hooks of struct interp_sys of these names. */
 struct tlb_set;
 void dbt_tlb_selected(struct cpu *c);
 void dbt_exec_gone(struct cpu *c, struct tlb_set *set, uint64_t lin, bool all);
+void dbt_set_freed(struct tlb_set *set);
 
 /* --- C behind the trampolines ---------------------------------------------------------------------- */
 

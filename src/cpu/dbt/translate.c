@@ -9,7 +9,9 @@
 #include <stdlib.h>
 
 #include "base/mem.h"
+#include "cpu/dbt/inspect.h"
 #include "cpu/dbt/translate.h"
+#include "cpu/interp/insn_class.h"
 
 enum { PIECE_SHIFT = 6, PIECE = 1 << PIECE_SHIFT };
 
@@ -49,6 +51,7 @@ static bool bind_handler(struct tctx *t, struct tinsn *i)
 		     &i->insn);
 	if (r == DEC_MORE)
 		return false;
+	i->class = t->dec.zi.length ? (uint8_t)insn_class_of(&t->dec.zi) : INSN_INNOCUOUS;
 	i->d.cls = DCLS_OTHER;
 	i->len = i->insn.len;
 	i->ends = r == DEC_END;
@@ -84,6 +87,7 @@ static void decode_block(struct tctx *t)
 		struct tinsn *i = &t->insn[t->nr];
 
 		i->off = (uint16_t)off;
+		i->class = INSN_INNOCUOUS;
 		if (t_decode(t, off, &i->d) && is_emitted(&i->d)) {
 			i->len = i->d.len;
 			i->ends = ends_block(i->d.cls);
@@ -162,6 +166,19 @@ static void emit_entry(struct tctx *t)
 	x->word = t_word(t, DBT_EXIT_POLL);
 	t_jcc_cold(t, 5, x);
 	t->b.fcode = (uint8_t *)(uintptr_t)e_rx(e);
+	if (!t->b.tally)
+		return;
+	/* mov $tally,%r9; lock incq (%r9) */
+	E(e, 0x49, 0xb9);
+	e64(e, (uintptr_t)t->b.tally);
+	E(e, 0xf0, 0x49, 0xff, 0x01);
+}
+
+/* The code of the current instruction begins here; behind the last one: the cold code does. */
+static void mark(struct tctx *t)
+{
+	if (t->b.tally)
+		t->b.tally->mark[t->cur] = (uint16_t)(e_rx(&t->e) - t->b.code);
 }
 
 static void emit_body(struct tctx *t)
@@ -169,6 +186,7 @@ static void emit_body(struct tctx *t)
 	for (t->cur = 0; t->cur < t->nr; t->cur++) {
 		struct tinsn *i = &t->insn[t->cur];
 
+		mark(t);
 		if (!emit_insn(t, &i->d)) {
 			if (i->d.cls != DCLS_OTHER && !bind_handler(t, i))
 				t->e.overflow = true;
@@ -176,10 +194,12 @@ static void emit_body(struct tctx *t)
 		}
 	}
 	t->cur = t->nr - 1;
-	if (t->insn[t->cur].ends)
-		return;
-	t_flags_spill(t);
-	t_goto(t, t->insn[t->nr].off);
+	if (!t->insn[t->cur].ends) {
+		t_flags_spill(t);
+		t_goto(t, t->insn[t->nr].off);
+	}
+	t->cur = t->nr;
+	mark(t);
 }
 
 static void emit_cold(struct tctx *t)
@@ -200,7 +220,7 @@ static void emit_cold(struct tctx *t)
 static bool begin(struct tctx *t, const uint8_t *host, _Atomic uint8_t *flags, uint8_t key,
 		  struct tspace *s)
 {
-	unsigned int links;
+	size_t records;
 
 	t->b = (struct tblock){ .page = host - ((uintptr_t)host & GUEST_PAGE_MASK),
 				.off = (uint16_t)((uintptr_t)host & GUEST_PAGE_MASK),
@@ -216,10 +236,15 @@ static bool begin(struct tctx *t, const uint8_t *host, _Atomic uint8_t *flags, u
 	flags_find_live(t);
 	share_plan(t);
 
-	links = count_links(t);
+	records = count_links(t) * sizeof(struct tlink);
 	t->links = (struct tlink *)(void *)s->rw;
 	t->nr_links = 0;
-	t->e = (struct emit){ .p = s->rw + ((links * sizeof(struct tlink) + 63) & ~(size_t)63),
+	if (t->d->count) {
+		t->b.tally = (struct tally *)(void *)(s->rw + records);
+		memset(t->b.tally, 0, sizeof(struct tally));
+		records += sizeof(struct tally);
+	}
+	t->e = (struct emit){ .p = s->rw + ((records + 63) & ~(size_t)63),
 			      .end = s->rw + s->room,
 			      .to_rx = s->rx - s->rw };
 	t->nr_cold = 0;
@@ -234,8 +259,14 @@ static void count(struct tctx *t, uint32_t used)
 {
 	struct cpu_stats *st = &t->c->stats;
 
+	for (unsigned int k = 0; k < t->nr; k++) {
+		t->b.nr_sensitive += t->insn[k].class == INSN_SENSITIVE;
+		t->b.nr_privileged += t->insn[k].class == INSN_PRIVILEGED;
+	}
 	st->dbt_blocks++;
 	st->dbt_insns += t->nr;
+	st->dbt_insns_sensitive += t->b.nr_sensitive;
+	st->dbt_insns_privileged += t->b.nr_privileged;
 	st->dbt_guest_bytes += t->b.len;
 	st->dbt_host_bytes += used;
 }

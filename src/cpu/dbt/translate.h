@@ -57,6 +57,7 @@ struct tinsn {
 	uint16_t off;	  /* in the page */
 	uint8_t len;
 	bool ends;    /* the block ends with it */
+	uint8_t class; /* enum insn_class; what decode() knows is innocuous */
 	struct tshare share[2]; /* of the memory operand; of the implicit access to the stack */
 	uint8_t live; /* status flags live BEFORE it (enum dflags) */
 	uint8_t live_taken; /* a conditional branch: live where it leads */

@@ -15,6 +15,7 @@
 #include "base/mem.h"
 #include "cpu/interp/block.h"
 #include "cpu/interp/events.h"
+#include "cpu/interp/insn_class.h"
 
 #define ARENA_SIZE (UINT64_C(48) << 20)
 
@@ -63,55 +64,20 @@ void block_cache_drop(struct cpu *c)
 
 /* --- decoding a block --------------------------------------------------------------------------- */
 
-/* Unprivileged instructions that show or change what the machine monitor keeps from the guest. */
-static bool is_sensitive(ZydisMnemonic m)
-{
-	switch (m) {
-	case ZYDIS_MNEMONIC_POPF:
-	case ZYDIS_MNEMONIC_POPFD:
-	case ZYDIS_MNEMONIC_POPFQ:
-	case ZYDIS_MNEMONIC_PUSHF:
-	case ZYDIS_MNEMONIC_PUSHFD:
-	case ZYDIS_MNEMONIC_PUSHFQ:
-	case ZYDIS_MNEMONIC_SGDT:
-	case ZYDIS_MNEMONIC_SIDT:
-	case ZYDIS_MNEMONIC_SLDT:
-	case ZYDIS_MNEMONIC_STR:
-	case ZYDIS_MNEMONIC_SMSW:
-	case ZYDIS_MNEMONIC_LAR:
-	case ZYDIS_MNEMONIC_LSL:
-	case ZYDIS_MNEMONIC_VERR:
-	case ZYDIS_MNEMONIC_VERW:
-	case ZYDIS_MNEMONIC_CPUID:
-	case ZYDIS_MNEMONIC_RDTSC:
-	case ZYDIS_MNEMONIC_RDTSCP:
-	case ZYDIS_MNEMONIC_RDPID:
-	case ZYDIS_MNEMONIC_XGETBV:
-	case ZYDIS_MNEMONIC_IRET:
-	case ZYDIS_MNEMONIC_IRETD:
-	case ZYDIS_MNEMONIC_IRETQ:
-		return true;
-	default:
-		return false;
-	}
-}
-
-static bool is_privileged(const ZydisDecodedInstruction *zi)
-{
-	return (zi->attributes & ZYDIS_ATTRIB_IS_PRIVILEGED) ||
-	       zi->meta.category == ZYDIS_CATEGORY_IO ||
-	       zi->meta.category == ZYDIS_CATEGORY_IOSTRINGOP ||
-	       zi->mnemonic == ZYDIS_MNEMONIC_CLI || zi->mnemonic == ZYDIS_MNEMONIC_STI;
-}
-
 static void count_class(struct block *b, const ZydisDecodedInstruction *zi)
 {
 	if (!zi->length)
 		return;
-	if (is_privileged(zi))
+	switch (insn_class_of(zi)) {
+	case INSN_PRIVILEGED:
 		b->nr_privileged++;
-	else if (is_sensitive(zi->mnemonic))
+		break;
+	case INSN_SENSITIVE:
 		b->nr_sensitive++;
+		break;
+	case INSN_INNOCUOUS:
+		break;
+	}
 }
 
 /* Bytes from st.rip to the end of CS, at most @want; 0: outside. */
