@@ -179,7 +179,7 @@ static void check_align(struct tctx *t, unsigned int align)
 
 /* --- shared checks ------------------------------------------------------------------------------- */
 
-static void tlb_lookup(struct tctx *t, uint8_t tag)
+void t_tlb_lookup(struct tctx *t, uint8_t tag)
 {
 	struct emit *e = &t->e;
 
@@ -213,8 +213,8 @@ static void check_span(struct tctx *t, const struct tshare *s, bool stack)
 		cmp_ja(t, s->span, x);
 		e_add_field(e, true, H_S1, CPU_DISP(hot.stk_page));
 	} else {
-		tlb_lookup(t, s->write ? offsetof(struct tlb_entry, w)
-				       : offsetof(struct tlb_entry, r));
+		t_tlb_lookup(t, s->write ? offsetof(struct tlb_entry, w)
+					 : offsetof(struct tlb_entry, r));
 		cmp_ja(t, s->span, x);
 		e_rex(e, 1, H_S1, 0, H_S2); /* add PAGE(%r10),%r9 */
 		e8(e, 0x03);
@@ -332,7 +332,7 @@ void t_mem(struct tctx *t, const struct dinsn *d, unsigned int size, unsigned in
 	x->again = e_rx(e);
 	x->a = tag;
 	x->word = info_word(t, size, write, d->uses_ss);
-	tlb_lookup(t, tag);
+	t_tlb_lookup(t, tag);
 	cmp_ja(t, size, x);
 	e_load64(e, H_S2, H_S2, offsetof(struct tlb_entry, page));
 }

@@ -58,6 +58,17 @@ static bool bind_handler(struct tctx *t, struct tinsn *i)
 	return true;
 }
 
+bool t_bind_handler(struct tctx *t)
+{
+	struct tinsn *i = &t->insn[t->cur];
+	struct dinsn keep = i->d;
+	bool ends = i->ends, ok = bind_handler(t, i);
+
+	i->d = keep;
+	i->ends = ends;
+	return ok;
+}
+
 static bool ends_block(unsigned int cls)
 {
 	switch (cls) {
@@ -133,6 +144,8 @@ static bool emit_insn(struct tctx *t, const struct dinsn *d)
 	case DCLS_MMX:
 	case DCLS_X87:
 		return emit_vec(t, d);
+	case DCLS_STRING:
+		return emit_string(t, d);
 	case DCLS_JCC:
 	case DCLS_JMP:
 	case DCLS_CALL:

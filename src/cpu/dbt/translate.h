@@ -135,6 +135,10 @@ void t_mov_mem(struct tctx *t, unsigned int op, unsigned int reg, const struct h
 /* t_movi_mem - store a sign-extended constant. */
 void t_movi_mem(struct tctx *t, uint32_t v, const struct hostmem *m);
 
+/* t_tlb_lookup - r9 = linear address: r10 = the entry, r9 ^= its tag (@tag: where in the entry); a result below
+ * 4096 is a hit. */
+void t_tlb_lookup(struct tctx *t, uint8_t tag);
+
 /* share_plan - find accesses that can share a check; fills insn[].share. share_disp - where slot @slot is. */
 void share_plan(struct tctx *t);
 int32_t share_disp(int slot);
@@ -182,6 +186,9 @@ void t_pc(struct tctx *t);
 /* t_handler - inline call of the interpreter's handler for the current instruction. */
 void t_handler(struct tctx *t);
 
+/* t_bind_handler - also have the interpreter's handler for the current instruction; false: it cannot be. */
+bool t_bind_handler(struct tctx *t);
+
 /* t_goto - leave for offset @target of the page (perhaps outside of it) with flags spilled; ends the hot code. */
 void t_goto(struct tctx *t, int32_t target);
 /* t_goto_alone - the same within the page, to the variant without shared checks. */
@@ -193,6 +200,7 @@ bool emit_alu(struct tctx *t, const struct dinsn *d);
 bool emit_stack(struct tctx *t, const struct dinsn *d);
 void emit_flow(struct tctx *t, const struct dinsn *d);
 bool emit_vec(struct tctx *t, const struct dinsn *d);
+bool emit_string(struct tctx *t, const struct dinsn *d); /* REP MOVS, REP STOS */
 /* vec_block_begin - at the entry: one look at hot.fpu_live when the block has vector instructions. */
 void vec_block_begin(struct tctx *t);
 
