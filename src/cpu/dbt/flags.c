@@ -73,6 +73,7 @@ void flags_find_live(struct tctx *t)
 			live = DF_ALL;
 			break;
 		case DCLS_JMP:
+		case DCLS_CALL:
 			live = flags_live_at(t, next + (int32_t)i->d.imm, 0);
 			break;
 		case DCLS_JCC:
