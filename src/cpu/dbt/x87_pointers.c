@@ -11,17 +11,19 @@
 #include "cpu/dbt/x87_pointers.h"
 #include "cpu/interp/sys_priv.h"
 
-/* The linear address at which a page of host memory is mapped, or TLB_NONE. */
+#define NOT_FOUND UINT64_C(1)
+
+/* The linear address at which a page of host memory is mapped, or NOT_FOUND. Tags of empty entries are odd. */
 static uint64_t find_page(const struct tlb_entry *tlb, uintptr_t page, bool code)
 {
 	for (unsigned int k = 0; k < TLB_SIZE; k++) {
 		const struct tlb_entry *e = &tlb[k];
-		uint64_t tag = code ? e->x : e->r != TLB_NONE ? e->r : e->w;
+		uint64_t tag = code ? e->x : e->r & 1 ? e->w : e->r;
 
-		if (tag != TLB_NONE && e->page == page)
+		if (!(tag & 1) && e->page == page)
 			return tag;
 	}
-	return TLB_NONE;
+	return NOT_FOUND;
 }
 
 static uint64_t code_page(const struct cpu *c, const uint8_t *page)
@@ -77,7 +79,7 @@ void x87_pointers_fix(struct cpu *c, const struct x87_pointers *old)
 	if (b) {
 		f->fop = parse(b->page, pc->off & TPC_OFF, b->key & DBT_KEY_64, &seg);
 		lin = code_page(c, b->page);
-		if (lin != TLB_NONE)
+		if (lin != NOT_FOUND)
 			f->fip = lin + (pc->off & TPC_OFF);
 	}
 	if (f->fdp == old->fdp) {
@@ -85,8 +87,8 @@ void x87_pointers_fix(struct cpu *c, const struct x87_pointers *old)
 		return;
 	}
 	lin = find_page(c->sys->tlb_fetch, f->fdp & ~GUEST_PAGE_MASK, false);
-	f->fds = lin == TLB_NONE ? 0 : c->st.seg[seg].sel;
-	f->fdp = lin == TLB_NONE ? 0 : lin + (f->fdp & GUEST_PAGE_MASK);
+	f->fds = lin == NOT_FOUND ? 0 : c->st.seg[seg].sel;
+	f->fdp = lin == NOT_FOUND ? 0 : lin + (f->fdp & GUEST_PAGE_MASK);
 	if (f->fdp && seg >= CPU_FS)
 		f->fdp -= c->st.seg[seg].base;
 }
