@@ -7,6 +7,7 @@
 
 #include "base/attr.h"
 #include "base/err.h"
+#include "base/str.h"
 #include "cpu/physmem.h"
 #include "cpu/state.h"
 
@@ -155,6 +156,63 @@ const struct cpu_stats *cpu_stats(const struct cpu *cpu);
 /* cpu_group_stats - counters of what belongs to no single vCPU (shared translations); to be added to those of the
  * vCPUs. Thread: any; values may be a little old. */
 const struct cpu_stats *cpu_group_stats(const struct cpu_group *grp);
+
+/*
+ * Where a vCPU's thread is, for a sampler that asks now and then: how time divides costs one byte store at
+ * each change of place.
+ */
+enum cpu_place {
+	CPU_AT_MONITOR,	   /* C: events, devices, the interpreter, looking up blocks */
+	CPU_AT_CODE,	   /* translated code */
+	CPU_AT_HELPER,	   /* C called from translated code: TLB misses, handlers */
+	CPU_AT_TRANSLATOR, /* making a translation, waiting for the lock included */
+	CPU_AT_SLEEP,	   /* halted */
+	CPU_NR_PLACES,
+};
+
+/* cpu_place - where the vCPU's thread is now; between two cpu_run() it counts as the monitor. Thread: any. */
+enum cpu_place cpu_place(const struct cpu *cpu);
+
+/* What the translation engine holds and has executed. */
+struct cpu_code_stats {
+	uint64_t cache_bytes;  /* size of the code cache; 0: the engine has none */
+	uint64_t used_bytes;   /* of it: translations that are alive */
+	uint64_t nr_blocks;    /* alive translations */
+	bool is_counting;      /* they count their executions, and the rest is meaningful */
+	uint64_t insns, insns_sensitive, insns_privileged; /* executed by translated code */
+	uint64_t accesses;     /* memory operands that looked into the TLB */
+};
+
+/* cpu_group_code_stats - what the translation engine holds; all zero for another engine. Thread: any, while no
+ * other one replaces the engine. */
+void cpu_group_code_stats(struct cpu_group *grp, struct cpu_code_stats *ret);
+
+/*
+ * cpu_group_count_blocks - let translated blocks count their executions, or stop it.
+ *
+ * Every translation is made anew. Returns 0; -EOPNOTSUPP: the engine translates nothing. Thread: as
+ * cpu_group_code_stats().
+ */
+_nodiscard_ int cpu_group_count_blocks(struct cpu_group *grp, bool on, struct err *err);
+
+/* Which translated blocks to show. */
+struct cpu_hot_query {
+	unsigned int top;  /* at most so many, the most executed instructions first */
+	bool has_address;  /* only blocks that hold the instruction at this linear address */
+	uint64_t address;
+	bool json; /* one JSON object instead of text for people */
+};
+enum { CPU_HOT_MAX = 1000 }; /* for top */
+
+/*
+ * cpu_group_hot_blocks - the most executed translations: guest code beside host code, counts, expansion, and
+ * which instructions are sensitive or privileged.
+ *
+ * @out:  appended; a listing beyond 16 MiB is cut, and says so
+ * Returns 0; -EOPNOTSUPP: the engine translates nothing. Thread: as cpu_group_code_stats().
+ */
+_nodiscard_ int cpu_group_hot_blocks(struct cpu_group *grp, const struct cpu_hot_query *query,
+				     struct strbuf *out, struct err *err);
 
 /* A debugger's wishes for one vCPU; the guest does not see them. */
 enum { CPU_DEBUG_MAX_BREAKS = 64 };

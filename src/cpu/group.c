@@ -30,8 +30,8 @@ static int engine_pick(enum cpu_engine_kind kind, const struct cpu_engine **ret,
 		*ret = &interp_engine;
 		return 0;
 	case CPU_ENGINE_DBT:
-		return err_set(err, -EOPNOTSUPP,
-			       "engine 'dbt' is not built into this version; use 'interp'");
+		*ret = &dbt_engine;
+		return 0;
 	case CPU_ENGINE_KVM:
 		return err_set(err, -EOPNOTSUPP,
 			       "engine 'kvm' is not built into this version; use 'interp'");
@@ -44,8 +44,7 @@ static void cpu_free(struct cpu *c)
 	if (!c)
 		return;
 	apic_done(c);
-	if (c->engine_data)
-		c->engine->done(c);
+	c->engine->done(c);
 	pthread_mutex_destroy(&c->apic_lock);
 	free(c);
 }
@@ -244,6 +243,11 @@ const struct cpu_stats *cpu_stats(const struct cpu *c)
 const struct cpu_stats *cpu_group_stats(const struct cpu_group *grp)
 {
 	return &grp->stats;
+}
+
+enum cpu_place cpu_place(const struct cpu *c)
+{
+	return (enum cpu_place)atomic_load_explicit(&c->place, memory_order_relaxed);
 }
 
 void cpu_set_debug(struct cpu *c, const struct cpu_debug *debug)

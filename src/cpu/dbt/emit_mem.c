@@ -183,6 +183,7 @@ void t_tlb_lookup(struct tctx *t, uint8_t tag)
 {
 	struct emit *e = &t->e;
 
+	t_tally_mem(t);
 	e_mov64(e, H_S2, H_S1);
 	E(e, 0x49, 0xc1, 0xea, GUEST_PAGE_SHIFT - ENTRY_SHIFT); /* shr $7,%r10 */
 	E(e, 0x41, 0x81, 0xe2);					/* and $mask,%r10d */

@@ -3,6 +3,7 @@
 #define CPU_DBT_INSPECT_H
 
 #include <stdatomic.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "cpu/dbt/blocks.h"
@@ -13,18 +14,42 @@
  */
 enum { TALLY_INSNS = 64 };
 
-/* What a block that counts has beside its code, in the code space, writable. */
+/*
+ * What a block that counts has beside its code, in the code space, writable. A block may be left at each conditional
+ * branch in it, so each stretch of instructions without one counts for itself. The first count is exact; the others are
+ * made without a lock, because the guest's flags may be live there, and several vCPUs may lose some.
+ */
 struct tally {
-	_Atomic uint64_t count; /* executions */
-	uint16_t nr_mem; /* look-ups in the TLB by one execution, if it goes to the block's end */
-	/* Where the code of each instruction begins, from tblock.code; one more: where the hot code ends. */
-	uint16_t mark[TALLY_INSNS + 1];
+	uint16_t mark[TALLY_INSNS +
+		      1]; /* where each instruction's code begins, from tblock.code; at the
+					 * end: where the hot code ends */
+	uint8_t stretch[TALLY_INSNS]; /* of each instruction: index in passed[] */
+	uint8_t mem[TALLY_INSNS];     /* look-ups in the TLB by each instruction */
+	_Atomic uint64_t passed[];    /* executions */
 };
+
+/* tally_size - bytes for a block that has @nr stretches. Thread: any. */
+static inline size_t tally_size(unsigned int nr)
+{
+	return (sizeof(struct tally) + nr * sizeof(uint64_t) + 63) & ~(size_t)63;
+}
 
 /* Executions of translated code, summed up. */
 struct tally_sum {
 	uint64_t insns, sensitive, privileged, accesses;
 };
+
+/* tally_passed - how often an instruction of the block was executed. Thread: any, while the block is there. */
+static inline uint64_t tally_passed(const struct tally *y, unsigned int insn)
+{
+	return atomic_load_explicit(&y->passed[y->stretch[insn]], memory_order_relaxed);
+}
+
+/* tally_executed - instructions executed in a block that counts. Thread: as tally_passed(). */
+uint64_t tally_executed(const struct tblock *b);
+
+/* tally_sum_add - add what a block has counted to @sum; nothing when it does not count. Locked. */
+void tally_sum_add(const struct tblock *b, struct tally_sum *sum);
 
 /* inspect_bury - a block that counted dies: what it counted is kept in d->buried. Locked. */
 void inspect_bury(struct dbt *d, const struct tblock *b);

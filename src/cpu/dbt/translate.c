@@ -9,7 +9,6 @@
 #include <stdlib.h>
 
 #include "base/mem.h"
-#include "cpu/dbt/inspect.h"
 #include "cpu/dbt/translate.h"
 #include "cpu/interp/insn_class.h"
 
@@ -179,19 +178,7 @@ static void emit_entry(struct tctx *t)
 	x->word = t_word(t, DBT_EXIT_POLL);
 	t_jcc_cold(t, 5, x);
 	t->b.fcode = (uint8_t *)(uintptr_t)e_rx(e);
-	if (!t->b.tally)
-		return;
-	/* mov $tally,%r9; lock incq (%r9) */
-	E(e, 0x49, 0xb9);
-	e64(e, (uintptr_t)t->b.tally);
-	E(e, 0xf0, 0x49, 0xff, 0x01);
-}
-
-/* The code of the current instruction begins here; behind the last one: the cold code does. */
-static void mark(struct tctx *t)
-{
-	if (t->b.tally)
-		t->b.tally->mark[t->cur] = (uint16_t)(e_rx(&t->e) - t->b.code);
+	t_tally_entry(t);
 }
 
 static void emit_body(struct tctx *t)
@@ -199,7 +186,7 @@ static void emit_body(struct tctx *t)
 	for (t->cur = 0; t->cur < t->nr; t->cur++) {
 		struct tinsn *i = &t->insn[t->cur];
 
-		mark(t);
+		t_tally_insn(t);
 		if (!emit_insn(t, &i->d)) {
 			if (i->d.cls != DCLS_OTHER && !bind_handler(t, i))
 				t->e.overflow = true;
@@ -212,7 +199,7 @@ static void emit_body(struct tctx *t)
 		t_goto(t, t->insn[t->nr].off);
 	}
 	t->cur = t->nr;
-	mark(t);
+	t_tally_end(t);
 }
 
 static void emit_cold(struct tctx *t)
@@ -252,12 +239,10 @@ static bool begin(struct tctx *t, const uint8_t *host, _Atomic uint8_t *flags, u
 	records = count_links(t) * sizeof(struct tlink);
 	t->links = (struct tlink *)(void *)s->rw;
 	t->nr_links = 0;
-	if (t->d->count) {
-		t->b.tally = (struct tally *)(void *)(s->rw + records);
-		memset(t->b.tally, 0, sizeof(struct tally));
-		records += sizeof(struct tally);
-	}
-	t->e = (struct emit){ .p = s->rw + ((records + 63) & ~(size_t)63),
+	records = (records + 63) & ~(size_t)63;
+	if (t->d->count)
+		records += t_tally_make(t, s->rw + records);
+	t->e = (struct emit){ .p = s->rw + records,
 			      .end = s->rw + s->room,
 			      .to_rx = s->rx - s->rw };
 	t->nr_cold = 0;
@@ -287,6 +272,7 @@ static void count(struct tctx *t, uint32_t used)
 struct tblock *translate(struct cpu *c, const uint8_t *host, _Atomic uint8_t *flags, uint8_t key)
 {
 	struct dbt *d = c->grp->dbt;
+	struct tblock *b;
 	struct tspace s;
 	struct tctx *t;
 	uint32_t used;
@@ -320,5 +306,8 @@ struct tblock *translate(struct cpu *c, const uint8_t *host, _Atomic uint8_t *fl
 	t->b.pcs = t->pcs;
 	t->b.code_size = (uint32_t)(e_rx(&t->e) - t->b.code);
 	count(t, used);
-	return tblock_commit(d, &t->b, used);
+	b = tblock_commit(d, &t->b, used);
+	if (c->grp->perf_map)
+		perf_map_add(b);
+	return b;
 }

@@ -90,6 +90,19 @@ struct tctx {
 	struct dec dec;
 };
 
+/*
+ * Counting (tally.c); nothing is emitted when the block does not count.
+ *
+ * t_tally_make: put the decoded block's tally at @p (64-aligned, writable), returns its bytes. t_tally_entry: behind the
+ * entry, where flags are in memory. t_tally_insn: the code of the current instruction begins. t_tally_end: the
+ * hot code ends. t_tally_mem: the current instruction looks into the TLB.
+ */
+size_t t_tally_make(struct tctx *t, uint8_t *p);
+void t_tally_entry(struct tctx *t);
+void t_tally_insn(struct tctx *t);
+void t_tally_end(struct tctx *t);
+void t_tally_mem(struct tctx *t);
+
 /* t_need - make bytes [off, off + n) of the page available in t->bytes; what is beyond the page is not. */
 void t_need(struct tctx *t, unsigned int off, unsigned int n);
 
