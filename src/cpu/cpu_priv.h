@@ -23,17 +23,19 @@ enum cpu_pending {
 	CPU_PEND_EVENT = 1 << 2, /* st.ev: INIT, SIPI, NMI or SMI became pending */
 	CPU_PEND_FLUSH = 1 << 3, /* forget translations and decodings */
 	CPU_PEND_STOP = 1 << 4,	 /* another vCPU needs everybody to stand still (exclusive.c) */
+	CPU_PEND_EPOCH = 1 << 5, /* dbt: forget where code is, its memory will be used again */
+	CPU_PEND_WRITES = 1 << 6, /* take write tags out of the TLB (code_sync() of interp/block.h) */
 };
 
 struct cpu_engine {
 	const char *name;
-	int (*init)(struct cpu *c, struct err *err); /* allocates c->engine_data */
+	int (*init)(struct cpu *c, struct err *err); /* what it leaves behind when it fails is done()'s */
 	void (*done)(struct cpu *c);
 	enum cpu_exit (*run)(struct cpu *c, struct err *err);
 	void (*flush)(struct cpu *c);	     /* on the vCPU's thread */
 	void (*state_loaded)(struct cpu *c); /* c->st was replaced: derive everything again */
 };
-extern const struct cpu_engine interp_engine;
+extern const struct cpu_engine interp_engine, dbt_engine;
 
 /* Where code runs decides how bytes decode. */
 enum cpu_mode {
@@ -47,6 +49,7 @@ struct insn;
 struct interp_sys;
 struct code_map;
 struct dbt;
+struct block_cache;
 
 /*
  * What translated code (dbt/) touches all the time: right before struct cpu_state, so that one register reaches both
@@ -91,11 +94,13 @@ struct cpu {
 	struct cpu_group *grp;
 	unsigned int index;
 	const struct cpu_engine *engine;
-	void *engine_data;
+	void *engine_data; /* the translation engine's */
+	struct block_cache *blocks; /* the interpreter's */
 	struct interp_sys *sys; /* interpreter: TLB, event delivery (interp/sys_priv.h) */
 	struct cpu_stats stats;
 	struct cpu_debug debug;
 
+	uint64_t tramp[2]; /* dbt: registers kept by the trampolines */
 	_Atomic uint8_t place; /* enum cpu_place; any may read */
 
 	jmp_buf fault_jmp; /* target of cpu_raise() while the engine runs */
@@ -127,6 +132,8 @@ struct cpu_group {
 	struct exclusive *exclusive; /* stop-the-world for page-crossing locked accesses */
 	struct code_map *code; /* which guest pages have been decoded (interp/block.h) */
 	struct dbt *dbt; /* translation engine: its code cache (dbt/run.h) */
+	/* pieces of a page of which something was decoded were written (interp/code.c); NULL: nobody asks */
+	void (*code_gone)(struct cpu_group *grp, const uint8_t *page, uint64_t pieces);
 };
 
 /* cpu_at - this vCPU's thread goes on elsewhere. Thread: the vCPU's own. */

@@ -33,26 +33,26 @@ int block_cache_init(struct cpu *c, struct err *err)
 		return err_set_errno(err, "memory for decoded instructions");
 	}
 	x->scratch = mem_new(SCRATCH_SIZE + BLOCK_MAX_INSNS * INSN_MAX_LEN);
-	c->engine_data = x;
+	c->blocks = x;
 	block_cache_drop(c);
 	return 0;
 }
 
 void block_cache_done(struct cpu *c)
 {
-	struct block_cache *x = c->engine_data;
+	struct block_cache *x = c->blocks;
 
 	if (!x)
 		return;
 	munmap(x->arena, ARENA_SIZE);
 	free(x->scratch);
 	free(x);
-	c->engine_data = NULL;
+	c->blocks = NULL;
 }
 
 void block_cache_drop(struct cpu *c)
 {
-	struct block_cache *x = c->engine_data;
+	struct block_cache *x = c->blocks;
 
 	memset(x->hash, 0, sizeof(x->hash));
 	for (unsigned int k = 0; k < JUMP_SIZE; k++)
@@ -96,7 +96,7 @@ static unsigned int cs_left(const struct cpu *c, unsigned int want)
  */
 static void decode_slowly(struct cpu *c, struct block *b)
 {
-	struct block_cache *x = c->engine_data;
+	struct block_cache *x = c->blocks;
 	uint8_t buf[INSN_MAX_LEN];
 	enum dec_result r = DEC_MORE;
 	unsigned int n = 0;
@@ -115,17 +115,18 @@ static void decode_slowly(struct cpu *c, struct block *b)
 	count_class(b, &x->dec.zi);
 }
 
-/* Decode what follows @host in its page. Returns false when the first instruction goes beyond the page. */
+/* Decode what follows @host in its page, at most @max instructions. Returns false when the first instruction goes
+ * beyond the page. */
 static bool decode_page(struct cpu *c, struct block *b, const uint8_t *host, _Atomic uint8_t *flags,
-			unsigned int left)
+			unsigned int left, unsigned int max)
 {
-	struct block_cache *x = c->engine_data;
+	struct block_cache *x = c->blocks;
 	unsigned int at = 0, off = (uintptr_t)host & GUEST_PAGE_MASK;
 	enum dec_result r = DEC_OK;
 
 	b->nr = b->nr_sensitive = b->nr_privileged = 0;
 	b->page = code_page_get(c->grp->code, host);
-	while (r == DEC_OK && b->nr < BLOCK_MAX_INSNS && at < left) {
+	while (r == DEC_OK && b->nr < max && at < left) {
 		uint8_t buf[INSN_MAX_LEN + 1];
 		unsigned int n = MIN(left - at, (unsigned int)INSN_MAX_LEN);
 		uint32_t generation = code_page_cover(c, b->page, off + at, n, flags);
@@ -159,7 +160,7 @@ static struct block **hash_slot(struct block_cache *x, const uint8_t *host, uint
 /* Move the finished block from the scratch memory to the arena. */
 static struct block *keep(struct cpu *c, const struct block *b)
 {
-	struct block_cache *x = c->engine_data;
+	struct block_cache *x = c->blocks;
 	size_t insns = sizeof(*b) + b->nr * sizeof(struct insn);
 	size_t size = (insns + b->len + 15) & ~(size_t)15;
 	struct block **slot, *kept;
@@ -221,10 +222,10 @@ static bool crossing_fresh(struct cpu *c, const struct block *b)
 	       atomic_load_explicit(&b->page2->generation, memory_order_relaxed) == b->generation2;
 }
 
-static struct block *lookup(struct cpu *c, const uint8_t *host, _Atomic uint8_t *flags)
+static struct block *lookup(struct cpu *c, const uint8_t *host, _Atomic uint8_t *flags,
+			    uint8_t mode)
 {
-	struct block_cache *x = c->engine_data;
-	uint8_t mode = block_mode(c);
+	struct block_cache *x = c->blocks;
 	struct block *b = *hash_slot(x, host, mode);
 
 	while (b && (b->host != host || b->mode != mode))
@@ -261,9 +262,9 @@ static struct block *decode_crossing(struct cpu *c, struct block *b, _Atomic uin
 	return b->len > first ? keep(c, b) : b;
 }
 
-struct block *block_find(struct cpu *c)
+static struct block *find(struct cpu *c, uint8_t mode)
 {
-	struct block_cache *x = c->engine_data;
+	struct block_cache *x = c->blocks;
 	struct block *b = x->scratch;
 	_Atomic uint8_t *flags;
 	const uint8_t *host;
@@ -278,7 +279,7 @@ struct block *block_find(struct cpu *c)
 	lin = block_lin(c);
 	host = mem_fetch(c, lin, &gpa, &flags);
 	if (host) {
-		struct block *known = lookup(c, host, flags);
+		struct block *known = lookup(c, host, flags, mode);
 
 		if (known) {
 			if (!known->crosses)
@@ -290,15 +291,35 @@ struct block *block_find(struct cpu *c)
 	memset(b, 0, sizeof(*b));
 	b->bytes = (uint8_t *)b + SCRATCH_SIZE;
 	b->host = host;
-	b->mode = block_mode(c);
+	b->mode = mode;
 	if (!host) {
 		decode_slowly(c, b);
 		return b;
 	}
 	left = cs_left(c, (unsigned int)(GUEST_PAGE_SIZE - (lin & GUEST_PAGE_MASK)));
-	if (!decode_page(c, b, host, flags, left))
+	if (!decode_page(c, b, host, flags, left, mode & BLOCK_ONE ? 1 : BLOCK_MAX_INSNS))
 		return decode_crossing(c, b, flags);
 	b = keep(c, b);
 	*jump_slot(x, lin) = (struct jump_entry){ lin, b };
 	return b;
+}
+
+struct block *block_find(struct cpu *c)
+{
+	return find(c, block_mode(c));
+}
+
+struct block *block_find_one(struct cpu *c)
+{
+	struct block_cache *x = c->blocks;
+	uint8_t mode = block_mode(c) | BLOCK_ONE;
+	uint64_t lin = block_lin(c);
+	const struct jump_entry *j = jump_slot(x, lin);
+	const struct tlb_entry *e = tlb_slot(c->hot.tlb, lin);
+
+	if (likely(j->lin == lin && j->block && e->x == (lin & ~GUEST_PAGE_MASK) &&
+		   j->block->mode == mode && j->block->host == tlb_host(e, lin) &&
+		   block_fresh(j->block) && block_in_limit(c, j->block)))
+		return j->block;
+	return find(c, mode);
 }

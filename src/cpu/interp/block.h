@@ -16,11 +16,15 @@
  * set raises the generation, which makes every block of the page stale, whoever holds it.
  */
 struct physmem_region;
+struct unseen;
 
 struct code_page {
 	const uint8_t *host; /* first byte of the page */
 	_Atomic uint64_t pieces;
 	_Atomic uint32_t generation;
+	_Atomic uint32_t beside; /* stores to the page that hit no piece; and how many are too many */
+	uint32_t beside_max;
+	struct unseen *unseen; /* stores that may not have been seen (code.c); under the map's lock */
 	struct code_page *next;
 };
 
@@ -28,6 +32,11 @@ struct code_page {
 struct code_map;
 _nodiscard_ struct code_map *code_map_new(void);
 void code_map_free(struct code_map *map);
+
+/* code_map_lock, code_map_unlock - guards what the map's vCPUs know of each other's write tags. Comes after the
+ * translation engine's lock. Thread: any. */
+void code_map_lock(struct code_map *map);
+void code_map_unlock(struct code_map *map);
 
 /*
  * code_page_get - the record of the page that holds the guest byte at @host; made when new.
@@ -40,7 +49,9 @@ struct code_page *code_page_get(struct code_map *map, const uint8_t *host);
  * code_page_cover - bytes [off, off + len) of the page are going to be decoded.
  *
  * Must come before they are read. @flags: the page's flags byte (physmem.h), NULL for memory that cannot be
- * written. Returns the generation they belong to. Thread: any.
+ * written. Returns the generation they belong to. With a translation engine no TLB of this vCPU has a write tag
+ * of the page afterwards; its lock must be held until the translation can be found by grp->code_gone().
+ * Thread: the vCPU's own.
  */
 uint32_t code_page_cover(struct cpu *c, struct code_page *page, unsigned int off, unsigned int len,
 			 _Atomic uint8_t *flags);
@@ -49,21 +60,33 @@ uint32_t code_page_cover(struct cpu *c, struct code_page *page, unsigned int off
  * code_written - a page with PAGE_F_CODE was written: drop decodings of what was hit.
  *
  * Called after the store. @off: in the region; @len > 0. code_written() also ends the running block of the
- * vCPU that did the store. Thread: the vCPU's own; code_written_group: any (device DMA).
+ * vCPU that did the store. May call grp->code_gone(). Thread: the vCPU's own; code_written_group: any (device
+ * DMA).
  */
 void code_written(struct cpu *c, const struct physmem_region *r, uint64_t off, unsigned int len);
 void code_written_group(struct cpu_group *grp, const struct physmem_region *r, uint64_t off,
 			uint64_t len);
 
+/* code_sync - answer CPU_PEND_WRITES. May call grp->code_gone(). Thread: the vCPU's own, between two blocks. */
+void code_sync(struct cpu *c);
+
+/*
+ * code_flagged - flags of any pages were set by somebody who is no vCPU: writers must look at them from now on.
+ *
+ * Returns when no vCPU will store any more by what it knew before. Waits for running vCPUs to come to the end of
+ * their block, so the caller must hold nothing that a device needs. Thread: any but a vCPU's.
+ */
+void code_flagged(struct cpu_group *grp);
+
 /* --- blocks ------------------------------------------------------------------------------------- */
 
-enum { BLOCK_MAX_INSNS = 64, INSN_MAX_LEN = 15 };
+enum { BLOCK_MAX_INSNS = 64, INSN_MAX_LEN = 15, BLOCK_ONE = 8 };
 
 struct block {
 	const uint8_t *host; /* first byte */
 	struct code_page *page;
 	uint32_t generation;
-	uint8_t mode; /* block_mode() */
+	uint8_t mode; /* block_mode(), and perhaps BLOCK_ONE */
 	uint8_t nr;   /* instructions */
 	uint8_t nr_sensitive, nr_privileged;
 	uint16_t len;	       /* bytes */
@@ -87,7 +110,7 @@ struct jump_entry {
 	struct block *block;
 };
 
-/* engine_data: the blocks of one vCPU. */
+/* The blocks of one vCPU. */
 struct block_cache {
 	const struct block *running; /* for the statistics when a fault cuts it short; NULL: none */
 	uint64_t running_rip;	     /* where it began */
@@ -114,6 +137,20 @@ void block_cache_drop(struct cpu *c);
  * execution; the next call may reuse its memory. Thread: the vCPU's own.
  */
 struct block *block_find(struct cpu *c);
+
+/* block_find_one - the same for one instruction only: decodes no more than that. */
+struct block *block_find_one(struct cpu *c);
+
+/*
+ * interp_run_blocks - execute block after block until c->hot.pending or c->hot.due is set, or hot.key: the mode is now
+ * one that the translation engine does.
+ *
+ * interp_step - execute the instruction at st.rip. interp_account_fault - a fault has come to the run loop: it may
+ * have cut a block short. Faults jump to c->fault_jmp. Thread: the vCPU's own.
+ */
+void interp_run_blocks(struct cpu *c);
+void interp_step(struct cpu *c);
+void interp_account_fault(struct cpu *c);
 
 /* block_lin - linear address of the next instruction. */
 static inline uint64_t block_lin(const struct cpu *c)

@@ -15,8 +15,8 @@
 #define CR0_KNOWN                                                                                  \
 	(CR0_PE | CR0_MP | CR0_EM | CR0_TS | CR0_ET | CR0_NE | CR0_WP | CR0_AM | CR0_NW | CR0_CD | \
 	 CR0_PG)
-/* What decides how accesses are checked or translated. */
-#define CR0_MODE (CR0_PE | CR0_WP | CR0_AM | CR0_PG)
+/* What decides how accesses are checked, and how code is translated. */
+#define CR0_MODE (CR0_PE | CR0_MP | CR0_EM | CR0_TS | CR0_NE | CR0_WP | CR0_AM | CR0_PG)
 #define CR4_PAGES                                                                                  \
 	(CR4_PSE | CR4_PAE | CR4_PGE | CR4_PCIDE | CR4_SMEP | CR4_SMAP | CR4_LA57 | CR4_PKE |      \
 	 CR4_PKS)
@@ -99,6 +99,7 @@ static void clts(struct cpu *c, const struct insn *i)
 {
 	need_cpl0(c);
 	c->st.cr0 &= ~(uint64_t)CR0_TS;
+	interp_mode_changed(c);
 }
 
 /* PE can be set this way, not cleared. */
@@ -321,7 +322,7 @@ static void xsetbv(struct cpu *c, const struct insn *i)
 	    (v & (XCR0_SSE | XCR0_AVX)) == XCR0_AVX)
 		raise_gp(c);
 	c->st.xcr0 = v;
-	interp_leave(c);
+	interp_mode_changed(c);
 }
 
 /* --- translations ------------------------------------------------------------------------------- */

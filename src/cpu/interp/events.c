@@ -14,6 +14,7 @@
 #include "base/mem.h"
 #include "cpu/apic.h"
 #include "cpu/exclusive.h"
+#include "cpu/interp/block.h"
 #include "cpu/interp/fpu.h"
 #include "cpu/interp/sys_priv.h"
 
@@ -453,6 +454,10 @@ static bool serve_requests(struct cpu *c, uint32_t pending)
 {
 	if (pending & CPU_PEND_STOP)
 		exclusive_yield(c);
+	if (pending & CPU_PEND_WRITES)
+		code_sync(c);
+	if (pending & CPU_PEND_EPOCH) /* the run loop sees the new epoch by itself */
+		atomic_fetch_and(&c->hot.pending, ~(uint32_t)CPU_PEND_EPOCH);
 	if (pending & CPU_PEND_FLUSH) {
 		atomic_fetch_and(&c->hot.pending, ~(uint32_t)CPU_PEND_FLUSH);
 		c->stats.tlb_flushes_state++;

@@ -2,9 +2,9 @@
 /*
  * The run loop.
  *
- *	interp_run      events and sleeping; faults come back here by longjmp
- *	  run_blocks    block after block, until somebody wants something
- *	    execute     handler after handler, until the block ends
+ *	interp_run           events and sleeping; faults come back here by longjmp
+ *	  interp_run_blocks  block after block, until somebody wants something
+ *	    execute          handler after handler, until the block ends
  *
  * From one block to the next there are three ways, from fast to slow: within a page (the same bytes are
  * behind the same linear page for as long as no instruction left its block) a block remembers the two that
@@ -55,7 +55,7 @@ static inline bool is_usable(const struct cpu *c, const struct block *b, const u
 /* The next block is in the page of @b, which is still mapped where it was, and the mode is the same. */
 static inline struct block *next_in_page(struct cpu *c, struct block *b, uint64_t lin)
 {
-	struct block_cache *x = c->engine_data;
+	struct block_cache *x = c->blocks;
 	const uint8_t *page = b->host - ((uintptr_t)b->host & GUEST_PAGE_MASK);
 	const uint8_t *host = page + (lin & GUEST_PAGE_MASK);
 	uint64_t epoch = x->epoch;
@@ -75,7 +75,7 @@ static inline struct block *next_in_page(struct cpu *c, struct block *b, uint64_
 
 static inline struct block *next_anywhere(struct cpu *c, uint64_t lin)
 {
-	struct block_cache *x = c->engine_data;
+	struct block_cache *x = c->blocks;
 	const struct jump_entry *j = jump_slot(x, lin);
 	const struct tlb_entry *e = tlb_slot(c->hot.tlb, lin);
 
@@ -87,9 +87,9 @@ static inline struct block *next_anywhere(struct cpu *c, uint64_t lin)
 }
 
 /* Not inlined: next to setjmp() the compiler would keep everything in memory. */
-static _noinline_ void run_blocks(struct cpu *c)
+_noinline_ void interp_run_blocks(struct cpu *c)
 {
-	struct block_cache *x = c->engine_data;
+	struct block_cache *x = c->blocks;
 	struct block *b = next_anywhere(c, block_lin(c));
 
 	for (;;) {
@@ -105,6 +105,8 @@ static _noinline_ void run_blocks(struct cpu *c)
 			return;
 		if (c->mode != CPU_MODE_64)
 			c->st.rip = (uint32_t)c->st.rip;
+		if (unlikely(c->hot.key))
+			return;
 		lin = block_lin(c);
 		if (likely(stayed && (lin & ~GUEST_PAGE_MASK) == page && b != x->scratch))
 			b = next_in_page(c, b, lin);
@@ -113,10 +115,9 @@ static _noinline_ void run_blocks(struct cpu *c)
 	}
 }
 
-/* One instruction, for single steps, breakpoints and traces. */
-static void run_one(struct cpu *c)
+void interp_step(struct cpu *c)
 {
-	struct block *b = block_find(c);
+	struct block *b = block_find_one(c);
 	const struct insn *i = b->insn;
 
 	if (c->grp->trace)
@@ -130,9 +131,9 @@ static void run_one(struct cpu *c)
 }
 
 /* A handler raised, and st.rip is back at its instruction: count what came before it. */
-static void account_fault(struct cpu *c)
+void interp_account_fault(struct cpu *c)
 {
-	struct block_cache *x = c->engine_data;
+	struct block_cache *x = c->blocks;
 	const struct block *b = x->running;
 	uint64_t rip = x->running_rip, nr = 0;
 
@@ -151,19 +152,19 @@ static enum cpu_exit interp_run(struct cpu *c, struct err *err)
 
 	exclusive_enter(c);
 	if (setjmp(c->fault_jmp))
-		account_fault(c);
+		interp_account_fault(c);
 	for (;;) {
 		if (atomic_load_explicit(&c->hot.pending, memory_order_relaxed) | c->hot.due)
 			if (!event_deliver_pending(c, &exit, err))
 				break;
 		if (c->hot.due & DUE_STEP) {
 			event_step_begin(c);
-			run_one(c);
+			interp_step(c);
 			event_step_end(c);
 		} else if (c->grp->trace) {
-			run_one(c);
+			interp_step(c);
 		} else {
-			run_blocks(c);
+			interp_run_blocks(c);
 		}
 	}
 	exclusive_leave(c);

@@ -1,0 +1,257 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * Translated blocks: finding them, linking them, and taking them away when their bytes were written.
+ *
+ * Readers of the hash take no lock. A block that dies leaves its chain but keeps its own pointer into it, and its
+ * memory stays until every vCPU has been in the run loop since, where it holds no block.
+ *
+ * A dead block may still be entered by way of a jump table: its first instruction, 5 bytes and 8-aligned, is
+ * replaced by a jump to its exit in one store. Links to it are led back to their stubs, likewise one aligned store each.
+ * Its own links out stay as they are: whoever is still in it, or returns to it, goes on as the old bytes said, as
+ * a processor may that has fetched them already.
+ */
+#include "cpu/dbt/blocks.h"
+
+#include <assert.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "cpu/dbt/cache.h"
+#include "cpu/dbt/inspect.h"
+
+static _Atomic(struct tblock *) *hash_slot(struct blocks *x, const uint8_t *page, unsigned int off,
+					   uint8_t key)
+{
+	uint64_t n = (uint64_t)(uintptr_t)page + off;
+
+	return &x->hash[((n * UINT64_C(0x9e3779b97f4a7c15)) >> (64 - HASH_BITS_DBT)) ^ key];
+}
+
+static struct tblock **page_slot(struct blocks *x, const uint8_t *page)
+{
+	uint64_t n = (uint64_t)(uintptr_t)page >> GUEST_PAGE_SHIFT;
+
+	return &x->page[(n * UINT64_C(0x9e3779b97f4a7c15)) >> (64 - PAGES_BITS)];
+}
+
+struct tblock *tblock_find(struct dbt *d, const uint8_t *page, unsigned int off, uint8_t key)
+{
+	struct tblock *b = atomic_load_explicit(hash_slot(d->blocks, page, off, key),
+						memory_order_acquire);
+
+	while (b && (b->page != page || b->off != off || b->key != key ||
+		     atomic_load_explicit(&b->dead, memory_order_relaxed)))
+		b = atomic_load_explicit(&b->next_hash, memory_order_acquire);
+	return b;
+}
+
+/* --- keeping -------------------------------------------------------------------------------------- */
+
+/* From the top of the current part; tspace_get() has seen to it that there is room. */
+static void *records_get(struct blocks *x, size_t size)
+{
+	struct part *p = &x->part[x->current];
+
+	p->high -= (uint32_t)((size + 15) & ~(size_t)15);
+	assert(p->high >= p->low);
+	return x->rw + TRAMP_SIZE + (size_t)x->part_size * x->current + p->high;
+}
+
+static void insert(struct blocks *x, struct tblock *b)
+{
+	_Atomic(struct tblock *) *slot = hash_slot(x, b->page, b->off, b->key);
+	struct tblock **page = page_slot(x, b->page);
+	struct part *p = &x->part[x->current];
+
+	b->next_page = *page;
+	*page = b;
+	atomic_store_explicit(&b->next_age, NULL, memory_order_relaxed);
+	atomic_store_explicit(p->last ? &p->last->next_age : &p->first, b, memory_order_release);
+	p->last = b;
+	atomic_store_explicit(&b->next_hash, atomic_load_explicit(slot, memory_order_relaxed),
+			      memory_order_relaxed);
+	atomic_store_explicit(slot, b, memory_order_release);
+}
+
+struct tblock *tblock_commit(struct dbt *d, const struct tblock *from, uint32_t used)
+{
+	struct blocks *x = d->blocks;
+	struct part *p = &x->part[x->current];
+	struct tblock *b;
+
+	assert(((uintptr_t)from->code & 7) == 0 && used <= TSPACE_ROOM);
+	p->low += (used + 15) & ~(uint32_t)15;
+	b = records_get(x, sizeof(*b));
+	memcpy(b, from, sizeof(*b));
+	atomic_init(&b->dead, false);
+	b->in = NULL;
+	if (b->nr_pcs) {
+		b->pcs = records_get(x, b->nr_pcs * sizeof(struct tpc));
+		memcpy(b->pcs, from->pcs, b->nr_pcs * sizeof(struct tpc));
+	}
+	for (unsigned int k = 0; k < b->nr_links; k++) {
+		struct tlink *l = &b->links[k];
+
+		assert(((uintptr_t)l->site & 3) == 0);
+		l->from = b;
+		l->to = NULL;
+	}
+	insert(x, b);
+	return b;
+}
+
+/* --- links ---------------------------------------------------------------------------------------- */
+
+static void link_point(struct blocks *x, const struct tlink *l, const uint8_t *to)
+{
+	_Atomic int32_t *site = (_Atomic int32_t *)(void *)code_rw(x, l->site);
+
+	atomic_store_explicit(site, (int32_t)(to - (l->site + 4)), memory_order_release);
+}
+
+static void link_remove(struct blocks *x, struct tlink *l)
+{
+	link_point(x, l, l->stub);
+	*l->at_in = l->next_in;
+	if (l->next_in)
+		l->next_in->at_in = l->at_in;
+	l->to = NULL;
+}
+
+void tlink_set(struct dbt *d, struct tlink *l, struct tblock *to)
+{
+	struct blocks *x = d->blocks;
+	struct tblock *from = l->from;
+
+	if (from->dead || to->dead || l->to == to ||
+	    ((from->key & ~(unsigned int)DBT_KEY_ALONE) | l->variant) != to->key)
+		return;
+	if (l->kind == TLINK_CROSS) {
+		uint64_t page = atomic_load_explicit(l->cell, memory_order_relaxed);
+
+		if (page && page != (uintptr_t)to->page)
+			return;
+	} else if (to->page != from->page) {
+		return; /* the page was mapped elsewhere between the exit and now */
+	}
+	if (l->to)
+		link_remove(x, l);
+	l->to = to;
+	l->next_in = to->in;
+	l->at_in = &to->in;
+	if (to->in)
+		to->in->at_in = &l->next_in;
+	to->in = l;
+	link_point(x, l, l->kind == TLINK_NEAR ? to->fcode : to->code);
+	if (l->kind == TLINK_CROSS)
+		atomic_store_explicit(l->cell, (uintptr_t)to->page, memory_order_release);
+	d->grp->stats.dbt_links++;
+}
+
+void block_unlink_out(struct dbt *d, struct tblock *b)
+{
+	for (unsigned int k = 0; k < b->nr_links; k++)
+		if (b->links[k].to)
+			link_remove(d->blocks, &b->links[k]);
+}
+
+/* --- dying ---------------------------------------------------------------------------------------- */
+
+/* The first 5 bytes become a jump; the rest of the word stays what it is. */
+static void entry_close(struct blocks *x, const struct tblock *b)
+{
+	_Atomic uint64_t *entry = (_Atomic uint64_t *)(void *)code_rw(x, b->code);
+	uint64_t v = atomic_load_explicit(entry, memory_order_relaxed);
+	uint32_t rel = (uint32_t)(b->stale - (b->code + 5));
+
+	v = (v & (~UINT64_C(0) << 40)) | (uint64_t)rel << 8 | 0xe9;
+	atomic_store_explicit(entry, v, memory_order_release);
+}
+
+static void unhash(struct blocks *x, struct tblock *b)
+{
+	_Atomic(struct tblock *) *at = hash_slot(x, b->page, b->off, b->key);
+	struct tblock **page = page_slot(x, b->page), *n;
+
+	while ((n = atomic_load_explicit(at, memory_order_relaxed)) != b)
+		at = &n->next_hash;
+	atomic_store_explicit(at, atomic_load_explicit(&b->next_hash, memory_order_relaxed),
+			      memory_order_release);
+	while (*page != b)
+		page = &(*page)->next_page;
+	*page = b->next_page;
+}
+
+void block_kill(struct dbt *d, struct tblock *b)
+{
+	struct blocks *x = d->blocks;
+
+	inspect_bury(d, b);
+	unhash(x, b);
+	while (b->in)
+		link_remove(x, b->in);
+	entry_close(x, b);
+	atomic_store_explicit(&b->dead, true, memory_order_release);
+}
+
+void dbt_page_written(struct dbt *d, const uint8_t *page, uint64_t pieces)
+{
+	struct tblock *next;
+
+	dbt_lock(d);
+	for (struct tblock *b = *page_slot(d->blocks, page); b; b = next) {
+		next = b->next_page;
+		if (b->page != page || !(b->pieces & pieces))
+			continue;
+		block_kill(d, b);
+		d->grp->stats.dbt_smc++;
+	}
+	dbt_unlock(d);
+}
+
+/* --- looking at all of them ------------------------------------------------------------------------ */
+
+void dbt_blocks_each(struct dbt *d, void (*fn)(const struct tblock *b, void *arg), void *arg)
+{
+	for (unsigned int k = 0; k < CACHE_PARTS; k++) {
+		const struct part *p = &d->blocks->part[k];
+
+		if (p->state != PART_CURRENT && p->state != PART_FULL)
+			continue;
+		for (struct tblock *b = p->first; b; b = b->next_age)
+			if (!b->dead)
+				fn(b, arg);
+	}
+}
+
+static const struct tpc *pc_entry(const struct tblock *b, const uint8_t *pc)
+{
+	unsigned int low = 0, high = b->nr_pcs, at = (unsigned int)(pc - b->code);
+
+	while (low < high) {
+		unsigned int mid = (low + high) / 2;
+
+		if (b->pcs[mid].code == at)
+			return &b->pcs[mid];
+		if (b->pcs[mid].code < at)
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	return NULL;
+}
+
+const struct tblock *dbt_pc_find(struct dbt *d, const uint8_t *pc, const struct tpc **ret)
+{
+	struct blocks *x = d->blocks;
+	const struct tblock *b;
+
+	if ((size_t)(pc - x->rx) >= x->size || pc - x->rx < TRAMP_SIZE)
+		return NULL;
+	/* The caller runs in that part, so it does not become another one meanwhile. */
+	b = atomic_load_explicit(&part_of(x, pc)->first, memory_order_acquire);
+	while (b && (size_t)(pc - b->code) >= b->code_size)
+		b = atomic_load_explicit(&b->next_age, memory_order_acquire);
+	*ret = b ? pc_entry(b, pc) : NULL;
+	return *ret ? b : NULL;
+}

@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * Slow memory accesses of translated code. The guest's vector registers stay in the host's meanwhile, so everything that
+ * is reached from here is compiled for general registers only; what is not (a write hook, say) comes after a
+ * dbt_fpu_save(), and then the registers are loaded again at the end.
+ */
+#include "cpu/dbt/run.h"
+#include "cpu/interp/sys_priv.h"
+
+static void fpu_again(struct cpu *c, unsigned int was)
+{
+	if (likely(c->hot.fpu_live == was))
+		return;
+	if (was & DBT_FPU_X87)
+		dbt_fpu_load_x87(c);
+	else
+		dbt_fpu_load(c);
+}
+
+/* The stack's own entry: only a page that can be written without a look. */
+static bool fill_stack(struct cpu *c, uint64_t lin)
+{
+	const struct tlb_entry *e = tlb_slot(c->hot.tlb, lin);
+	uint64_t tag = lin & ~GUEST_PAGE_MASK;
+
+	if (e->w != tag)
+		return false;
+	c->hot.stk_tag = tag;
+	c->hot.stk_page = e->page;
+	return true;
+}
+
+uint32_t dbt_slow_mem(struct cpu *c, uint64_t lin, uint32_t info)
+{
+	unsigned int was_live = c->hot.fpu_live;
+	bool served;
+
+	cpu_at(c, CPU_AT_HELPER);
+	c->cur = NULL;
+	dbt_place(c, info);
+#if DBT_SANITIZED
+	/* The sanitizers' own code knows nothing of our registers. */
+	dbt_fpu_save(c);
+#endif
+	served = mem_fill(c, lin, 1u << (info & 15),
+			  (info & DBT_WRITE ? MEM_RMW : 0) | (info & DBT_SS ? MEM_SS : 0));
+	if (served && (info & DBT_STACK))
+		served = fill_stack(c, lin);
+	if (served)
+		c->stats.dbt_slow_mem++;
+	else
+		c->stats.dbt_slow_interp++;
+	fpu_again(c, was_live);
+	cpu_at(c, CPU_AT_CODE);
+	return !served;
+}
