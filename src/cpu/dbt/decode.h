@@ -51,11 +51,11 @@ enum drole {
 	DROLE_NONE,
 	DROLE_R = 1, /* general register or memory: read */
 	DROLE_W = 2, /* written (32 bits: upper half cleared) */
+	/* Also where old bits may stay: 8 and 16 bits, conditional moves, scans of 0. */
 	DROLE_RW = 3,
-	DROLE_VEC = 4, /* xmm/ymm register (or memory): number stays */
+	DROLE_VEC = 4, /* xmm/ymm register, read or written: number stays */
 	DROLE_MM = 8,
 	DROLE_ST = 16,
-	/* R, W say also for vector operands in memory whether it is read or written. */
 };
 
 enum dpfx { DPFX_66 = 1, DPFX_F2 = 2, DPFX_F3 = 4, DPFX_LOCK = 8, DPFX_67 = 16 };
@@ -67,7 +67,9 @@ struct dinsn {
 	uint8_t cls;  /* enum dcls */
 	uint8_t map;  /* 0: one byte, 1: 0F, 2: 0F 38, 3: 0F 3A */
 	uint8_t op;   /* opcode byte */
-	uint8_t pfx;  /* enum dpfx (VEX: the implied one) */
+	/* enum dpfx: those that mean something (VEX: the implied one). 66 is not there with REX.W or byte
+	 * operands, nor F2 and F3 with branches. */
+	uint8_t pfx;
 	uint8_t rex;  /* W 8, R 4, X 2, B 1 (VEX: as if it were REX; W of VEX.W) */
 	bool has_rex; /* a REX prefix is there: byte registers 4-7 are spl..dil */
 	bool vex;
@@ -87,7 +89,8 @@ struct dinsn {
 	uint8_t imm_size;  /* bytes at the end of the instruction; 0 to 8 */
 	int64_t imm;	   /* sign-extended; branch displacement relative to the next instruction */
 	uint8_t opsize;	   /* 1, 2, 4, 8 */
-	/* Registers. Roles of ModRM.reg, ModRM.rm (when it is a register) and VEX.vvvv. */
+	/* Registers. Roles of ModRM.reg, ModRM.rm (when it is a register) and VEX.vvvv; DROLE_NONE also where the
+	 * field is part of the opcode. */
 	uint8_t reg_role, rm_role, vvvv_role;
 	bool reg_high, rm_high; /* is ah, ch, dh, bh: number - 4 is the whole register */
 	uint16_t impl_r, impl_w; /* implicit general registers, bit n for number n (not rsp of stack ops) */
