@@ -25,13 +25,15 @@ enum {
 };
 #define XCOMP_COMPACT (UINT64_C(1) << 63)
 
-static bool is_zero(const void *p, unsigned int n)
+/* @n: a multiple of 8. No early end: what is asked about is a few lines that are mostly not zero, or all are. */
+static inline bool is_zero(const void *p, unsigned int n)
 {
 	const uint8_t *b = p;
+	uint64_t any = 0;
 
-	while (n >= 8 && get_le64(b) == 0)
-		b += 8, n -= 8;
-	return n == 0;
+	for (unsigned int k = 0; k < n; k += 8)
+		any |= get_le64(b + k);
+	return any == 0;
 }
 
 static unsigned int nr_vectors(const struct cpu *c)
@@ -124,36 +126,86 @@ static uint64_t aligned_operand(struct cpu *c, const struct insn *i, unsigned in
 	return seg_lin(c, i->seg, ea, size, write);
 }
 
-static void do_fxsave(struct cpu *c, const struct insn *i)
+/*
+ * Host address of an area that is in the TLB, aligned and within one page, where nothing can fault; else NULL. Guest
+ * kernels save and restore state at each switch between tasks, nearly always in such an area.
+ */
+static uint8_t *area_host(struct cpu *c, const struct insn *i, unsigned int size,
+			  unsigned int align, bool write)
 {
-	const struct cpu_fpu *f = &c->st.fpu;
-	unsigned int size = OFF_XMM + 16 * nr_vectors(c);
-	uint8_t b[416];
-	uint64_t lin;
+	uint64_t lin = insn_ea(c, i);
+	const struct tlb_entry *e = tlb_slot(c->hot.tlb, lin);
 
-	check_nm_all(c);
-	lin = aligned_operand(c, i, 512, 16, true);
-	x87_head(f, i->opsize == 8, b);
+	if (c->mode != CPU_MODE_64 || i->seg != SEG_FLAT || (lin & (align - 1)) ||
+	    (write ? e->w : e->r) != ((lin + size - 1) & ~GUEST_PAGE_MASK))
+		return NULL;
+	return tlb_host(e, lin);
+}
+
+static inline void fxsave_image(const struct cpu_fpu *f, bool wide, unsigned int nvec, uint8_t *b)
+{
+	x87_head(f, wide, b);
 	put_le32(b + OFF_MXCSR, f->mxcsr);
 	put_le32(b + OFF_MXCSR + 4, MXCSR_MASK);
 	x87_registers(f, b + OFF_ST);
-	memcpy(b + OFF_XMM, f->xmm, size - OFF_XMM);
+	memcpy(b + OFF_XMM, f->xmm, 16 * nvec);
+}
+
+static _noinline_ void fxsave_slow(struct cpu *c, const struct insn *i)
+{
+	unsigned int size = OFF_XMM + 16 * nr_vectors(c);
+	uint64_t lin = aligned_operand(c, i, 512, 16, true);
+	uint8_t b[416];
+
+	fxsave_image(&c->st.fpu, i->opsize == 8, nr_vectors(c), b);
 	mem_probe(c, lin, 512, (i->flags & INSN_SS) | MEM_RMW);
 	st_bytes(c, lin, b, size, i->flags & INSN_SS);
 }
 
-static void do_fxrstor(struct cpu *c, const struct insn *i)
+static void do_fxsave(struct cpu *c, const struct insn *i)
 {
-	struct cpu_fpu *f = &c->st.fpu;
-	uint8_t b[512];
+	uint8_t *host;
 
 	check_nm_all(c);
-	ld_bytes(c, aligned_operand(c, i, 512, 16, false), b, 512, i->flags & INSN_SS);
-	if (get_le32(b + OFF_MXCSR) & ~(uint32_t)MXCSR_MASK)
+	host = area_host(c, i, 512, 16, true);
+	if (unlikely(!host)) {
+		fxsave_slow(c, i);
+		return;
+	}
+	fxsave_image(&c->st.fpu, i->opsize == 8, 16, host);
+	mem_host_wrote(c, insn_ea(c, i), host, 512);
+}
+
+static inline void fxrstor_image(struct cpu *c, const struct insn *i, const uint8_t *b)
+{
+	uint32_t mxcsr = get_le32(b + OFF_MXCSR);
+	struct cpu_fpu *f = &c->st.fpu;
+
+	if (mxcsr & ~(uint32_t)MXCSR_MASK)
 		cpu_raise_err(c, VEC_GP, 0);
 	x87_load(f, i->opsize == 8, b);
-	f->mxcsr = get_le32(b + OFF_MXCSR);
+	f->mxcsr = mxcsr;
 	memcpy(f->xmm, b + OFF_XMM, 16 * nr_vectors(c));
+}
+
+static _noinline_ void fxrstor_slow(struct cpu *c, const struct insn *i)
+{
+	uint8_t b[512];
+
+	ld_bytes(c, aligned_operand(c, i, 512, 16, false), b, 512, i->flags & INSN_SS);
+	fxrstor_image(c, i, b);
+}
+
+static void do_fxrstor(struct cpu *c, const struct insn *i)
+{
+	const uint8_t *host;
+
+	check_nm_all(c);
+	host = area_host(c, i, 512, 16, false);
+	if (likely(host))
+		fxrstor_image(c, i, host);
+	else
+		fxrstor_slow(c, i);
 }
 
 /* --- XSAVE ------------------------------------------------------------------------------------------ */
@@ -193,54 +245,107 @@ static unsigned int pkru_offset(uint64_t xcomp)
 
 enum save_kind { SAVE_ALL, SAVE_OPT, SAVE_COMPACT };
 
+/* What is to be written where. */
+struct xarea {
+	enum save_kind kind;
+	bool wide;
+	unsigned int nvec;
+	uint64_t mask, used, write; /* components */
+};
+
+static bool writes_mxcsr(const struct xarea *x)
+{
+	return x->kind == SAVE_COMPACT ? x->write & SSE : x->mask & (SSE | AVX);
+}
+
+/* Everything at once into an area of host memory where nothing can fault. Without PKRU. */
+static inline void save_host(const struct cpu_fpu *f, const struct xarea *x, uint8_t *b)
+{
+	uint64_t bv = 0;
+
+	if (x->write & X87) {
+		x87_head(f, x->wide, b);
+		x87_registers(f, b + OFF_ST);
+	}
+	if (writes_mxcsr(x)) {
+		put_le32(b + OFF_MXCSR, f->mxcsr);
+		put_le32(b + OFF_MXCSR + 4, MXCSR_MASK);
+	}
+	if (x->write & SSE)
+		memcpy(b + OFF_XMM, f->xmm, sizeof(f->xmm));
+	if (x->write & AVX)
+		memcpy(b + OFF_YMM, f->ymm_hi, sizeof(f->ymm_hi));
+	if (x->kind == SAVE_COMPACT)
+		put_le64(b + OFF_HEADER + 8, XCOMP_COMPACT | x->mask);
+	else
+		bv = get_le64(b + OFF_HEADER) & ~x->mask;
+	put_le64(b + OFF_HEADER, bv | x->used);
+}
+
 /* Everything is checked before anything is written; XSAVE touches only the components asked for. */
-static void save(struct cpu *c, const struct insn *i, enum save_kind kind)
+static _noinline_ void save_slow(struct cpu *c, const struct insn *i, const struct xarea *x)
 {
 	const struct cpu_fpu *f = &c->st.fpu;
-	unsigned int how = i->flags & INSN_SS, nvec = nr_vectors(c);
-	uint64_t lin, mask, used, write, pkru_at, bv = 0;
+	unsigned int how = i->flags & INSN_SS;
+	uint64_t lin, pkru_at, bv = 0;
 	uint8_t head[24], regs[128], mx[8], header[64];
 
-	check_xsave(c);
-	mask = requested(c) & c->st.xcr0;
-	lin = aligned_operand(c, i, mask & AVX ? OFF_YMM + 256 : OFF_YMM, 64, true);
-	used = (in_use(f) | (c->st.pkru ? XCR0_PKRU : 0)) & mask;
-	if (kind == SAVE_COMPACT && (mask & SSE) && f->mxcsr != MXCSR_INIT)
-		used |= SSE;
-	write = kind == SAVE_ALL ? mask : used;
-
+	lin = aligned_operand(c, i, x->mask & AVX ? OFF_YMM + 256 : OFF_YMM, 64, true);
 	mem_probe(c, lin, OFF_YMM, how | MEM_RMW);
-	if (write & AVX)
-		mem_probe(c, lin + OFF_YMM, 16 * nvec, how | MEM_RMW);
-	pkru_at = lin + pkru_offset(kind == SAVE_COMPACT ? XCOMP_COMPACT | mask : 0);
-	if (write & XCR0_PKRU)
+	if (x->write & AVX)
+		mem_probe(c, lin + OFF_YMM, 16 * x->nvec, how | MEM_RMW);
+	pkru_at = lin + pkru_offset(x->kind == SAVE_COMPACT ? XCOMP_COMPACT | x->mask : 0);
+	if (x->write & XCR0_PKRU)
 		mem_probe(c, pkru_at, 8, how | MEM_RMW);
-	if (kind != SAVE_COMPACT)
+	if (x->kind != SAVE_COMPACT)
 		bv = ld64(c, lin + OFF_HEADER, how);
-	if (write & X87) {
-		x87_head(f, i->opsize == 8, head);
+	if (x->write & X87) {
+		x87_head(f, x->wide, head);
 		x87_registers(f, regs);
 		st_bytes(c, lin, head, sizeof(head), how);
 		st_bytes(c, lin + OFF_ST, regs, sizeof(regs), how);
 	}
-	if (kind == SAVE_COMPACT ? write & SSE : mask & (SSE | AVX)) {
+	if (writes_mxcsr(x)) {
 		put_le32(mx, f->mxcsr);
 		put_le32(mx + 4, MXCSR_MASK);
 		st_bytes(c, lin + OFF_MXCSR, mx, sizeof(mx), how);
 	}
-	if (write & SSE)
-		st_bytes(c, lin + OFF_XMM, f->xmm, 16 * nvec, how);
-	if (write & AVX)
-		st_bytes(c, lin + OFF_YMM, f->ymm_hi, 16 * nvec, how);
-	if (write & XCR0_PKRU)
+	if (x->write & SSE)
+		st_bytes(c, lin + OFF_XMM, f->xmm, 16 * x->nvec, how);
+	if (x->write & AVX)
+		st_bytes(c, lin + OFF_YMM, f->ymm_hi, 16 * x->nvec, how);
+	if (x->write & XCR0_PKRU)
 		st64(c, pkru_at, c->st.pkru, how);
-	if (kind == SAVE_COMPACT) {
+	if (x->kind == SAVE_COMPACT) {
 		memset(header, 0, sizeof(header));
-		put_le64(header, used);
-		put_le64(header + 8, XCOMP_COMPACT | mask);
+		put_le64(header, x->used);
+		put_le64(header + 8, XCOMP_COMPACT | x->mask);
 		st_bytes(c, lin + OFF_HEADER, header, 16, how);
 	} else {
-		st64(c, lin + OFF_HEADER, (bv & ~mask) | used, how);
+		st64(c, lin + OFF_HEADER, (bv & ~x->mask) | x->used, how);
+	}
+}
+
+static void save(struct cpu *c, const struct insn *i, enum save_kind kind)
+{
+	const struct cpu_fpu *f = &c->st.fpu;
+	struct xarea x = { .kind = kind, .wide = i->opsize == 8, .nvec = nr_vectors(c) };
+	unsigned int size;
+	uint8_t *host;
+
+	check_xsave(c);
+	x.mask = requested(c) & c->st.xcr0;
+	x.used = (in_use(f) | (c->st.pkru ? XCR0_PKRU : 0)) & x.mask;
+	if (kind == SAVE_COMPACT && (x.mask & SSE) && f->mxcsr != MXCSR_INIT)
+		x.used |= SSE;
+	x.write = kind == SAVE_ALL ? x.mask : x.used;
+	size = x.mask & AVX ? OFF_YMM + 256 : OFF_YMM;
+	host = x.write & XCR0_PKRU ? NULL : area_host(c, i, size, 64, true);
+	if (likely(host)) {
+		save_host(f, &x, host);
+		mem_host_wrote(c, insn_ea(c, i), host, size);
+	} else {
+		save_slow(c, i, &x);
 	}
 }
 
@@ -259,44 +364,55 @@ static void do_xsavec(struct cpu *c, const struct insn *i)
 	save(c, i, SAVE_COMPACT);
 }
 
-/* SDM volume 1, 13.8.1 and 13.8.2: what makes XRSTOR raise #GP. */
-static bool header_ok(const struct cpu *c, const uint8_t *header)
-{
-	uint64_t bv = get_le64(header), comp = get_le64(header + 8);
+/* An image that is being loaded. */
+struct ximage {
+	const uint8_t *
+		b; /* up to the end of the header; may be guest memory, which changes while we look */
+	const uint8_t *ymm;
+	uint64_t bv, comp; /* the header's, read once */
+	uint32_t pkru;
+};
 
-	if (comp & XCOMP_COMPACT) {
-		if ((comp & ~XCOMP_COMPACT & ~c->st.xcr0) || (bv & ~comp))
+/* SDM volume 1, 13.8.1 and 13.8.2: what makes XRSTOR raise #GP. */
+static inline bool header_ok(const struct cpu *c, const struct ximage *x)
+{
+	if (x->comp & XCOMP_COMPACT) {
+		if ((x->comp & ~XCOMP_COMPACT & ~c->st.xcr0) || (x->bv & ~x->comp))
 			return false;
-		return is_zero(header + 16, 48);
+		return is_zero(x->b + OFF_HEADER + 16, 48);
 	}
-	return comp == 0 && !(bv & ~c->st.xcr0) && is_zero(header + 16, 8);
+	return x->comp == 0 && !(x->bv & ~c->st.xcr0) && is_zero(x->b + OFF_HEADER + 16, 8);
 }
 
-static void do_xrstor(struct cpu *c, const struct insn *i)
+static inline void header_read(struct cpu *c, struct ximage *x)
 {
-	struct cpu_fpu *f = &c->st.fpu;
-	unsigned int how = i->flags & INSN_SS, nvec = nr_vectors(c);
-	uint8_t b[OFF_YMM], ymm[256];
-	uint64_t lin, mask, bv;
-	uint32_t mxcsr = MXCSR_INIT, pkru = 0;
-	bool compact;
-
-	check_xsave(c);
-	mask = requested(c) & c->st.xcr0;
-	lin = aligned_operand(c, i, OFF_YMM, 64, false);
-	ld_bytes(c, lin, b, sizeof(b), how);
-	if (!header_ok(c, b + OFF_HEADER))
+	x->bv = get_le64(x->b + OFF_HEADER);
+	x->comp = get_le64(x->b + OFF_HEADER + 8);
+	if (!header_ok(c, x))
 		cpu_raise_err(c, VEC_GP, 0);
-	if (mask & AVX)
-		aligned_operand(c, i, OFF_YMM + 256, 64, false);
-	bv = get_le64(b + OFF_HEADER);
-	compact = get_le64(b + OFF_HEADER + 8) & XCOMP_COMPACT;
-	if (mask & bv & AVX)
-		ld_bytes(c, lin + OFF_YMM, ymm, 16 * nvec, how);
-	if (mask & bv & XCR0_PKRU)
-		pkru = ld32(c, lin + pkru_offset(get_le64(b + OFF_HEADER + 8)), how);
+}
+
+/* @from NULL: the initial state */
+static inline void vectors_load(uint8_t to[16][16], const uint8_t *from, unsigned int nvec)
+{
+	if (!from)
+		memset(to, 0, 16 * nvec);
+	else if (likely(nvec == 16))
+		memcpy(to, from, 256);
+	else
+		memcpy(to, from, 128);
+}
+
+static inline void load(struct cpu *c, const struct insn *i, uint64_t mask, const struct ximage *x)
+{
+	bool compact = x->comp & XCOMP_COMPACT;
+	struct cpu_fpu *f = &c->st.fpu;
+	unsigned int nvec = nr_vectors(c);
+	uint64_t bv = x->bv;
+	uint32_t mxcsr = MXCSR_INIT;
+
 	if (!compact || (bv & SSE))
-		mxcsr = get_le32(b + OFF_MXCSR);
+		mxcsr = get_le32(x->b + OFF_MXCSR);
 	if (compact ? mask & SSE : mask & (SSE | AVX)) {
 		if (mxcsr & ~(uint32_t)MXCSR_MASK)
 			cpu_raise_err(c, VEC_GP, 0);
@@ -304,30 +420,59 @@ static void do_xrstor(struct cpu *c, const struct insn *i)
 	}
 	if (mask & X87) {
 		if (bv & X87) {
-			x87_load(f, i->opsize == 8, b);
+			x87_load(f, i->opsize == 8, x->b);
 		} else {
 			fpu_init(f);
 			memset(f->st, 0, sizeof(f->st));
 		}
 	}
-	if (mask & SSE) {
-		if (bv & SSE)
-			memcpy(f->xmm, b + OFF_XMM, 16 * nvec);
-		else
-			memset(f->xmm, 0, 16 * nvec);
-	}
-	if (mask & AVX) {
-		if (bv & AVX)
-			memcpy(f->ymm_hi, ymm, 16 * nvec);
-		else
-			memset(f->ymm_hi, 0, 16 * nvec);
-	}
-	if ((mask & XCR0_PKRU) && c->st.pkru != pkru) {
-		c->st.pkru = pkru;
+	if (mask & SSE)
+		vectors_load(f->xmm, bv & SSE ? x->b + OFF_XMM : NULL, nvec);
+	if (mask & AVX)
+		vectors_load(f->ymm_hi, bv & AVX ? x->ymm : NULL, nvec);
+	if ((mask & XCR0_PKRU) && c->st.pkru != x->pkru) {
+		c->st.pkru = x->pkru;
 		c->stats.tlb_flushes_mode++;
 		tlb_flush_all(c);
 		interp_leave(c);
 	}
+}
+
+static _noinline_ void xrstor_slow(struct cpu *c, const struct insn *i, uint64_t mask)
+{
+	unsigned int how = i->flags & INSN_SS;
+	uint8_t b[OFF_YMM], ymm[256];
+	struct ximage x = { .b = b, .ymm = ymm };
+	uint64_t lin;
+
+	lin = aligned_operand(c, i, OFF_YMM, 64, false);
+	ld_bytes(c, lin, b, sizeof(b), how);
+	header_read(c, &x);
+	if (mask & AVX)
+		aligned_operand(c, i, OFF_YMM + 256, 64, false);
+	if (mask & x.bv & AVX)
+		ld_bytes(c, lin + OFF_YMM, ymm, 16 * nr_vectors(c), how);
+	if (mask & x.bv & XCR0_PKRU)
+		x.pkru = ld32(c, lin + pkru_offset(x.comp), how);
+	load(c, i, mask, &x);
+}
+
+static void do_xrstor(struct cpu *c, const struct insn *i)
+{
+	struct ximage x;
+	uint64_t mask;
+
+	check_xsave(c);
+	mask = requested(c) & c->st.xcr0;
+	x.b = mask & XCR0_PKRU ? NULL : area_host(c, i, OFF_YMM + 256, 64, false);
+	if (unlikely(!x.b)) {
+		xrstor_slow(c, i, mask);
+		return;
+	}
+	x.ymm = x.b + OFF_YMM;
+	x.pkru = 0;
+	header_read(c, &x);
+	load(c, i, mask, &x);
 }
 
 /* --- MXCSR ------------------------------------------------------------------------------------------ */
