@@ -60,7 +60,7 @@ struct cpu_hot {
 	uint32_t due; /* enum event_due of interp/events.h: what the run loop must look at */
 	struct tlb_entry *tlb; /* table for data accesses at the present CPL, SMAP and AC */
 	uint64_t pbase;	       /* linear address of the guest page being executed */
-	uint64_t stk_tag;      /* linear address of a writable page of the stack, or TLB_NONE */
+	uint64_t stk_tag;      /* linear address of a writable page of the stack, or STK_NONE */
 	uint64_t stk_page;     /* its host address */
 	void *jump;	       /* jump table of the present address space and privilege */
 	uint64_t spill[5];

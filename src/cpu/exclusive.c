@@ -19,6 +19,7 @@ struct exclusive {
 	pthread_mutex_t lock;
 	pthread_cond_t changed;
 	unsigned int in;
+	_Atomic uint64_t inside; /* between exclusive_enter() and exclusive_leave(); a bit each */
 	struct cpu *owner;
 };
 
@@ -61,12 +62,14 @@ void exclusive_enter(struct cpu *c)
 	pthread_mutex_lock(&x->lock);
 	enter_locked(x);
 	pthread_mutex_unlock(&x->lock);
+	atomic_fetch_or(&x->inside, UINT64_C(1) << c->index);
 }
 
 void exclusive_leave(struct cpu *c)
 {
 	struct exclusive *x = c->grp->exclusive;
 
+	atomic_fetch_and(&x->inside, ~(UINT64_C(1) << c->index));
 	pthread_mutex_lock(&x->lock);
 	leave_locked(x);
 	pthread_mutex_unlock(&x->lock);
@@ -111,4 +114,9 @@ void exclusive_end(struct cpu *c)
 	x->owner = NULL;
 	pthread_cond_broadcast(&x->changed);
 	pthread_mutex_unlock(&x->lock);
+}
+
+uint64_t exclusive_inside(const struct cpu_group *grp)
+{
+	return atomic_load(&grp->exclusive->inside);
 }

@@ -30,4 +30,12 @@ void exclusive_yield(struct cpu *c);
 void exclusive_begin(struct cpu *c);
 void exclusive_end(struct cpu *c);
 
+/*
+ * exclusive_inside - the vCPUs between exclusive_enter() and exclusive_leave(), a bit each.
+ *
+ * Who is not in polls its pending bits after it has come in and before it runs guest code; in one order with
+ * setting such a bit. Standing still for another one counts as in. Thread: any.
+ */
+uint64_t exclusive_inside(const struct cpu_group *grp);
+
 #endif

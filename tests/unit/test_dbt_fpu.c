@@ -184,7 +184,7 @@ static struct tlb_entry *tlb(void)
 	struct tlb_entry *e = calloc(TLB_SIZE, sizeof(*e));
 
 	for (unsigned int k = 0; k < TLB_SIZE; k++)
-		e[k].r = e[k].w = e[k].x = TLB_NONE;
+		e[k].r = e[k].w = e[k].x = tlb_none(k);
 	return e;
 }
 

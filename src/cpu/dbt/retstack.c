@@ -239,7 +239,6 @@ void dbt_tlb_selected(struct cpu *c)
 	uint8_t key = dbt_key(c);
 	struct jumps *j;
 
-	c->hot.stk_tag = TLB_NONE;
 	stack_select(c, dc, which);
 	if (x != dc->ctx) {
 		dc->ctx = x;

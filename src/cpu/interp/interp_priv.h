@@ -110,28 +110,69 @@ static inline void interp_leave(struct cpu *c)
 /* --- memory ------------------------------------------------------------------------------------- */
 
 /*
- * One entry a page; tags are the page's linear address, or TLB_NONE. Access kinds are separate tags. Translated
- * code knows this layout, too: 32 bytes, so that a slot is found by a shift and a mask.
+ * One entry a page; tags are the page's linear address, or tlb_none(). Access kinds are separate tags. Translated
+ * code knows this layout, too: 32 bytes, so that a slot is found by a shift and a mask. It takes a tag for a match
+ * when no bit above the low 12 differs from the address, so an empty tag differs from all addresses of its slot there.
+ * Only empty tags are odd.
  */
-#define TLB_NONE UINT64_C(1)
 enum { TLB_BITS = 12, TLB_SIZE = 1 << TLB_BITS, TLB_WORDS = TLB_SIZE / 64 };
+static inline uint64_t tlb_none(unsigned int slot)
+{
+	return (uint64_t)(slot ^ 1) << GUEST_PAGE_SHIFT | 1;
+}
+static inline bool tlb_is_none(uint64_t tag)
+{
+	return tag & 1;
+}
+
 struct tlb_entry {
 	uint64_t r, w, x;
 	uintptr_t page; /* host address of the page; meaningless when no tag is set */
 };
 _Static_assert(sizeof(struct tlb_entry) == 32, "translated code scales by a shift");
 
-/* The entries of one address space and privilege; hot.tlb points to the entries of one. What only the slow paths
- * need stands beside the entries, not in them. */
+/* What only slow paths need to know of a slot. */
+struct tlb_back {
+	_Atomic uint8_t *flags; /* the page's physmem flags byte; never NULL */
+	uint64_t gpa_shift;	/* address of the page; in the low 12 bits log2 of the size of its mapping */
+};
+
+/* 64 slots, a bit each. held: a write is allowed, but without a w tag because of the page's flags. */
+struct tlb_word {
+	uint64_t used, global, large, held;
+};
+
+/* The entries of one address space and privilege; hot.tlb points to the entries of one. */
 struct tlb_set {
 	_Alignas(64) struct tlb_entry e[TLB_SIZE];
-	_Atomic uint8_t *flags[TLB_SIZE]; /* the page's physmem flags byte; never NULL */
-	uint64_t gpa[TLB_SIZE];		  /* of the page */
-	uint8_t shift[TLB_SIZE];	  /* size of the mapping that the page is a part of */
-	uint64_t used[TLB_WORDS], global[TLB_WORDS], large[TLB_WORDS];
-	/* Where parts of large pages may be, in the lower and the upper half of the address space. */
-	uint64_t large_min[2], large_max[2];
+	struct tlb_back back[TLB_SIZE];
+	struct tlb_word word[TLB_WORDS];
+	uint64_t words; /* words with a bit in `used` */
+
+	/* Conservative filters: what may have been here since all went, by hashed number. */
+	uint64_t exec[TLB_WORDS];     /* pages that were executed */
+	uint64_t exec_big[TLB_WORDS]; /* units of 2 MiB with executed parts of large pages */
+	uint64_t big[2][TLB_WORDS];   /* units of 2 MiB of large pages; lower and upper half of the addresses */
+	uint64_t giant[4];	      /* units of 1 GiB of larger pages */
+	bool exec_local, exec_global; /* executed pages that are not global; that are */
+	bool exec_giant;	      /* executed parts of pages of 1 GiB */
+
+	void *jump; /* the translation engine's, see interp_sys.set_freed */
 };
+
+/*
+ * stk_forget - hot.stk_tag and hot.stk_page say that no page of the stack is known.
+ *
+ * There is no tag that matches no address: this one does match accesses in one page that is not canonical. They
+ * go to a page that belongs to nobody then, instead of raising #SS.
+ */
+#define STK_NONE UINT64_C(0x6b43a9b5c3d71001)
+extern uint8_t stk_nobody[GUEST_PAGE_SIZE];
+static inline void stk_forget(struct cpu *c)
+{
+	c->hot.stk_tag = STK_NONE;
+	c->hot.stk_page = (uintptr_t)stk_nobody;
+}
 
 static inline unsigned int tlb_index(uint64_t lin)
 {
@@ -154,7 +195,7 @@ static inline uint8_t tlb_flags(const struct tlb_entry *tlb, uint64_t lin)
 {
 	const struct tlb_set *t = (const struct tlb_set *)(const void *)tlb;
 
-	return atomic_load_explicit(t->flags[tlb_index(lin)], memory_order_relaxed);
+	return atomic_load_explicit(t->back[tlb_index(lin)].flags, memory_order_relaxed);
 }
 
 enum mem_how {
@@ -207,6 +248,14 @@ void st_size(struct cpu *c, uint64_t lin, unsigned int size, uint64_t v, unsigne
 /* Any length up to 4096; may cross a page (both pages are checked before anything is read or written). */
 void ld_bytes(struct cpu *c, uint64_t lin, void *buf, unsigned int len, unsigned int how);
 void st_bytes(struct cpu *c, uint64_t lin, const void *buf, unsigned int len, unsigned int how);
+/*
+ * mem_fill - put the page of a data access at the current CPL into the table at hot.tlb.
+ *
+ * For translated code whose inline check failed. Raises what the access raises. @how: MEM_RMW for a write.
+ * Returns true when the check will succeed now; false when only ld and st can do the access (MMIO, two pages, alignment
+ * checks, watchpoint, a write to a page with flags). Touches no vector register. Thread: the vCPU's own.
+ */
+_nodiscard_ bool mem_fill(struct cpu *c, uint64_t lin, unsigned int size, unsigned int how);
 /* Raise what a write (MEM_RMW in @how) or read of the range would raise; change nothing but A/D bits. */
 void mem_probe(struct cpu *c, uint64_t lin, unsigned int len, unsigned int how);
 

@@ -42,6 +42,19 @@ static void check_align(struct cpu *c, uint64_t lin, unsigned int size, enum mmu
 		cpu_raise_err(c, VEC_AC, 0);
 }
 
+/* The region of an address; most often the one of the access before. */
+static inline const struct physmem_region *region_of(struct cpu *c, uint64_t gpa)
+{
+	const struct physmem_region *r = c->sys->region;
+
+	if (likely(r && gpa - r->gpa < r->size))
+		return r;
+	r = physmem_find(c->grp->mem, gpa);
+	if (r)
+		c->sys->region = r;
+	return r;
+}
+
 /* Translate one page for an access, remember it, raise #PF. */
 static struct mem_ref resolve(struct cpu *c, uint64_t lin, enum mmu_access access,
 			      enum mmu_priv priv)
@@ -54,13 +67,13 @@ static struct mem_ref resolve(struct cpu *c, uint64_t lin, enum mmu_access acces
 	if (mmu_walk(c, lin, access, priv, &page) < 0)
 		cpu_raise_pf(c, lin, page.error);
 	ref.gpa = page.gpa;
-	r = apic_page_hit(c, page.gpa) ? NULL : physmem_find(c->grp->mem, page.gpa);
+	r = unlikely(apic_page_hit(c, page.gpa)) ? NULL : region_of(c, page.gpa);
 	if (!r)
 		return ref;
 	ref.host = r->hva + (page.gpa - r->gpa);
 	ref.flags = &r->page_flags[(page.gpa - r->gpa) >> GUEST_PAGE_SHIFT];
-	may_data = !c->sys->watch || !watch_covers(c, lin);
-	tlb_insert(c, priv, lin, &page, ref.host, ref.flags, !r->is_rom, may_data);
+	may_data = likely(!c->sys->watch) || !watch_covers(c, lin);
+	tlb_insert(c, priv, lin, access, &page, ref.host, ref.flags, !r->is_rom, may_data);
 	if (r->is_rom && access == MMU_WRITE)
 		ref.host = NULL;
 	return ref;
@@ -70,14 +83,37 @@ static struct mem_ref resolve(struct cpu *c, uint64_t lin, enum mmu_access acces
 static struct mem_ref find(struct cpu *c, uint64_t lin, enum mmu_access access, enum mmu_priv priv)
 {
 	struct tlb_set *t = &c->sys->ctx->set[priv];
-	struct tlb_entry *e = tlb_slot(t->e, lin);
+	const struct tlb_entry *e = tlb_slot(t->e, lin);
+	const struct tlb_back *back = &t->back[tlb_index(lin)];
 	uint64_t tag = access == MMU_READ ? e->r : access == MMU_WRITE ? e->w : e->x;
 
-	if (tag == (lin & ~GUEST_PAGE_MASK))
-		return (struct mem_ref){ .host = tlb_host(e, lin),
-					 .gpa = t->gpa[tlb_index(lin)] | (lin & GUEST_PAGE_MASK),
-					 .flags = t->flags[tlb_index(lin)] };
+	if (tag == (lin & ~GUEST_PAGE_MASK) ||
+	    (access == MMU_WRITE && tlb_held_write(c, t, lin)))
+		return (struct mem_ref){
+			.host = tlb_host(e, lin),
+			.gpa = (back->gpa_shift & ~GUEST_PAGE_MASK) | (lin & GUEST_PAGE_MASK),
+			.flags = back->flags
+		};
+	if (access == MMU_READ)
+		c->stats.tlb_misses_read++;
+	else if (access == MMU_WRITE)
+		c->stats.tlb_misses_write++;
+	else
+		c->stats.tlb_misses_exec++;
 	return resolve(c, lin, access, priv);
+}
+
+bool mem_fill(struct cpu *c, uint64_t lin, unsigned int size, unsigned int how)
+{
+	enum mmu_access access = how & MEM_RMW ? MMU_WRITE : MMU_READ;
+	const struct tlb_entry *e = tlb_slot(c->hot.tlb, lin);
+
+	if (unlikely((lin & GUEST_PAGE_MASK) + size > GUEST_PAGE_SIZE || c->sys->align_check))
+		return false;
+	lin = lin_wrap(c, lin);
+	check_canonical(c, lin, size, how);
+	(void)find(c, lin, access, c->sys->priv);
+	return (access == MMU_WRITE ? e->w : e->r) == (lin & ~GUEST_PAGE_MASK);
 }
 
 static uint64_t host_ld(const uint8_t *host, unsigned int size)

@@ -16,9 +16,17 @@ enum { TLB_NR_CTX = 8 };
 
 /* The translations of one PCID. */
 struct tlb_ctx {
-	uint16_t pcid;
-	uint64_t last_use;
 	struct tlb_set set[MMU_NR_PRIV];
+	uint64_t last_use;
+	uint16_t pcid;
+};
+
+/* Pages that other vCPUs want this one to write no more without looking at their flags. */
+enum { TLB_MAX_UNWRITE = 32 };
+struct tlb_unwrite {
+	unsigned int nr;
+	bool all; /* more than fit */
+	const uint8_t *host[TLB_MAX_UNWRITE];
 };
 
 /* How the event being delivered counts when another fault comes: SDM volume 3, table 6-4. */
@@ -29,6 +37,27 @@ struct interp_sys {
 	struct tlb_ctx *all[TLB_NR_CTX]; /* NULL: not yet needed */
 	uint64_t ctx_clock;
 	struct tlb_entry *tlb_fetch; /* table for instruction fetches */
+	const struct physmem_region *region; /* where the last miss was; NULL: none yet */
+
+	/*
+	 * Write tags and page flags (tlb.c, code.c), for engines that do not look at the flags after a store. For
+	 * each page of RAM the slots that may hold write tags of it; written by this vCPU, read by others under
+	 * the code map's lock, under which the array is also replaced.
+	 */
+	_Atomic uint32_t *wrote;
+	uintptr_t wrote_base; /* host address of the first page */
+	uint64_t wrote_pages;
+	struct tlb_unwrite unwrite; /* under the code map's lock */
+
+	/* The translation engine's; each may be NULL. On the vCPU's thread. */
+	/* after tlb_select(): another table, privilege or address space may be current */
+	void (*tlb_selected)(struct cpu *c);
+	/* Translations of executed pages were taken away (not by mere replacement): in @set, NULL for all sets;
+	 * @all, or the page at @lin. */
+	void (*exec_gone)(struct cpu *c, struct tlb_set *set, uint64_t lin, bool all);
+	/* the set goes away: free set->jump */
+	void (*set_freed)(struct tlb_set *set);
+
 	uint8_t priv, priv_sys;	     /* enum mmu_priv: of data accesses; of implicit ones */
 	bool align_check;	     /* CR0.AM, AC and CPL 3: hot.tlb is the empty table */
 	bool watch;		     /* data breakpoints (guest's or debugger's) exist */
@@ -59,9 +88,26 @@ void tlb_load_cr3(struct cpu *c, unsigned int pcid, bool keep);
 void tlb_flush_pcid(struct cpu *c, unsigned int pcid, bool has_lin, uint64_t lin);
 /* tlb_flush_nonglobal_all - forget non-global translations of every PCID. */
 void tlb_flush_nonglobal_all(struct cpu *c);
-/* tlb_insert - remember a translation. @flags NULL: no host memory (only gpa is of use). */
-void tlb_insert(struct cpu *c, enum mmu_priv priv, uint64_t lin, const struct mmu_page *page,
-		uint8_t *host, _Atomic uint8_t *flags, bool may_write, bool may_data);
+/* tlb_insert - remember a translation that allowed @access. @may_write: RAM, not ROM; @may_data: no watchpoint. */
+void tlb_insert(struct cpu *c, enum mmu_priv priv, uint64_t lin, enum mmu_access access,
+		const struct mmu_page *page, uint8_t *host, _Atomic uint8_t *flags, bool may_write,
+		bool may_data);
+/*
+ * tlb_held_write - the slot holds the page at @lin for reading: is it writable, and only its flags keep it from
+ * having a write tag?
+ *
+ * Gives it the tag when the flags are gone. Thread: the vCPU's own.
+ */
+bool tlb_held_write(struct cpu *c, struct tlb_set *t, uint64_t lin);
+/*
+ * tlb_unwrite, tlb_unwrite_all - take the write tags of the page at @host away, or all.
+ *
+ * Later writes look at the flags. Thread: the vCPU's own, under the code map's lock.
+ */
+void tlb_unwrite(struct cpu *c, const uint8_t *host);
+void tlb_unwrite_all(struct cpu *c);
+/* tlb_wrote - may this vCPU have write tags of the page at @host? Thread: any, under the code map's lock. */
+bool tlb_wrote(const struct cpu *c, const uint8_t *host);
 _nodiscard_ int tlb_init(struct cpu *c);
 void tlb_done(struct cpu *c);
 
