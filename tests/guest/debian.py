@@ -35,8 +35,9 @@ def tree(name, *packages):
     return vmm.script("mkdebian.sh", name, *packages)
 
 
-def pack(out, tar, texts=None, files=None):
-    """Writes an initramfs: the archive's members, `texts` {path: contents}, `files` {path: host's path}.
+def pack(out, tar, texts=None, files=None, tars=None):
+    """Writes an initramfs: the system in the archive `tar`, `tars` {path: archive}, `texts` {path:
+    contents}, `files` {path: host's path}; the system's own files of these paths are left out.
 
     Contents that begin with #! and files that are executable stay so. Not compressed: a guest that
     is slow pays more for the decompression than the host for the size.
@@ -53,10 +54,9 @@ def pack(out, tar, texts=None, files=None):
                 lines += [f"dir {path} 755", f"tree {path} {source}"]
             else:
                 lines.append(f"file {path} {'755' if os.access(source, os.X_OK) else '644'} {source}")
-        if tar:
-            # The system has /bin, /lib and so on as links, which must come before what is in them;
-            # paths above stand outside of those.
-            lines.append(f"tar . {tar}")
+        lines += [f"tar {path} {archive}" for path, archive in (tars or {}).items()]
+        # The system has /bin, /lib and so on as links: no path above may be in them.
+        lines.append(f"tar . {tar}")
         script = os.path.join(vmm.ROOT, "scripts", "mkcpio.py")
         p = subprocess.run(["python3", script, "-o", out], input="\n".join(lines) + "\n", text=True,
                            capture_output=True, check=False)

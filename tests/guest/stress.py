@@ -144,7 +144,12 @@ def main():
     except RuntimeError as e:
         tap.skip("stress", str(e))
         return tap.done()
-    r = start(tar, names, opts, kernel)
+    try:
+        r = start(tar, names, opts, kernel)
+    except RuntimeError as e:
+        tap.line(False, "stress")
+        print(f"# {e}")
+        return tap.done()
     status = {m[1]: m[2] for _, m in r.find_all(r"^stress: (\S+) (\S+)")}
     for name in names:
         for _, m in r.find_all(rf"^stress-log: {name}: (.*)"):
