@@ -8,131 +8,9 @@
 #include "base/attr.h"
 
 static const struct opt run_options[] = {
-	{
-		.name = "kernel",
-		.letter = 'k',
-		.type = OPT_PATH,
-		.arg = "FILE",
-		.help = "Kernel: a Linux bzImage, an ELF vmlinux with a PVH note, or a multiboot "
-			"image",
-		.required = true,
-		OPT_AT(struct run_opts, kernel),
-	},
-	{
-		.name = "initrd",
-		.letter = 'i',
-		.type = OPT_PATH,
-		.arg = "FILE",
-		.help = "Initial RAM disk, handed to the kernel as it is",
-		OPT_AT(struct run_opts, initrd),
-	},
-	{
-		.name = "append",
-		.letter = 'a',
-		.type = OPT_STR,
-		.arg = "TEXT",
-		.help = "Kernel command line",
-		.def = "",
-		OPT_AT(struct run_opts, append),
-	},
-	{
-		.name = "memory",
-		.letter = 'm',
-		.type = OPT_SIZE,
-		.arg = "SIZE",
-		.help = "Guest memory",
-		.def = "512M",
-		.min = UINT64_C(2) << 20,
-		.max = UINT64_C(512) << 30,
-		OPT_AT(struct run_opts, memory_bytes),
-	},
-	{
-		.name = "cpus",
-		.letter = 'c',
-		.type = OPT_U64,
-		.arg = "N",
-		.help = "Virtual CPUs",
-		.def = "1",
-		.min = 1,
-		.max = 64,
-		OPT_AT(struct run_opts, nr_cpus),
-	},
-	{
-		.name = "engine",
-		.letter = 'e',
-		.type = OPT_ENUM,
-		.arg = "ENGINE",
-		.help = "What executes the guest's instructions; auto takes the fastest that works "
-			"here",
-		.def = "auto",
-		.choices = { "auto", "interp", "dbt", "kvm" },
-		OPT_AT(struct run_opts, engine),
-	},
-	{
-		.name = "cpu",
-		.type = OPT_STR,
-		.arg = "MODEL",
-		.help = "CPU model: baseline, v2, v3, or host (what this machine and the engine "
-			"both have), with features added and taken away as in v2,+x2apic,-pcid",
-		.def = "host",
-		.choices = { "baseline", "v2", "v3", "host" },
-		OPT_AT(struct run_opts, cpu),
-	},
-	{
-		.name = "serial",
-		.letter = 's',
-		.type = OPT_LIST,
-		.arg = "WHERE",
-		.help = "Where a serial port leads: stdio, none, pty, file:PATH or unix:PATH; the "
-			"first is COM1, given again COM2 and so on; stdio for COM1 when not given",
-		.choices = { "stdio", "none", "pty", "file:", "unix:" },
-		OPT_AT(struct run_opts, serial),
-	},
-	{
-		.name = "debug-exit",
-		.type = OPT_FLAG,
-		.help = "Add the isa-debug-exit port 0xf4 and the kvm-unit-tests devices: a write "
-			"of V ends the program with status (V << 1) | 1",
-		OPT_AT(struct run_opts, debug_exit),
-	},
-	{
-		.name = "no-reboot",
-		.type = OPT_FLAG,
-		.help = "End the program when the guest resets, instead of starting it again",
-		OPT_AT(struct run_opts, no_reboot),
-	},
-	{
-		.name = "stats",
-		.type = OPT_FLAG,
-		.help = "At the end, print exits and events by kind on standard error",
-		OPT_AT(struct run_opts, stats),
-	},
-	{
-		.name = "stats-json",
-		.type = OPT_FLAG,
-		.help = "As --stats, as one JSON object",
-		OPT_AT(struct run_opts, stats_json),
-	},
-	{
-		.name = "gdb",
-		.letter = 'g',
-		.type = OPT_U64,
-		.arg = "PORT",
-		.help = "Wait for gdb on this TCP port of the local host before the first "
-			"instruction",
-		.min = 1,
-		.max = 65535,
-		OPT_AT(struct run_opts, gdb_port),
-	},
-	{
-		.name = "log",
-		.type = OPT_ENUM,
-		.arg = "LEVEL",
-		.help = "What is logged on standard error",
-		.def = "info",
-		.choices = { "error", "warn", "info", "debug" },
-		OPT_AT(struct run_opts, log_level),
-	},
+#define KERNEL_REQUIRED true
+#include "cmd/run_options.def"
+#undef KERNEL_REQUIRED
 	{ 0 },
 };
 
@@ -143,8 +21,14 @@ const struct cmd cmd_run = {
 		"Boots a kernel and connects its first serial port to standard input and output. On "
 		"a terminal, Ctrl-A x leaves, Ctrl-A h lists the other escapes.\n"
 		"\n"
-		"No hardware virtualization, privileges or kernel modules are needed: the interp "
-		"engine executes the guest's instructions in software.",
+		"No hardware virtualization, privileges or kernel modules are needed: the dbt engine "
+		"translates the guest's instructions for the host, the interp engine executes them "
+		"one by one.\n"
+		"\n"
+		"While it runs, 'atoll ps' lists the machine, and 'atoll stats' and 'atoll trace' "
+		"show what it does. They reach it by a socket in the user's runtime folder: "
+		"$ATOLL_RUNTIME_DIR, else atoll in $XDG_RUNTIME_DIR, else /run/atoll for root and "
+		"/tmp/atoll-UID for others.",
 	.opts = run_options,
 	.opts_size = sizeof(struct run_opts),
 	.exit_status =
@@ -154,4 +38,133 @@ const struct cmd cmd_run = {
 	.examples = "atoll run --kernel vmlinuz --initrd initrd.img --append console=ttyS0\n"
 		    "atoll run -k vmlinuz -m 1G -c 4 --stats -a 'console=ttyS0 panic=-1' "
 		    "--no-reboot",
+};
+
+static const struct opt trace_options[] = {
+#define KERNEL_REQUIRED false
+#include "cmd/run_options.def"
+#undef KERNEL_REQUIRED
+	{
+		.name = "top",
+		.letter = 't',
+		.type = OPT_U64,
+		.arg = "N",
+		.help = "How many blocks are shown",
+		.def = "20",
+		.min = 1,
+		.max = 1000,
+		OPT_AT(struct trace_opts, top),
+	},
+	{
+		.name = "address",
+		.type = OPT_STR,
+		.arg = "ADDRESS",
+		.help = "Show only blocks that hold the instruction at this linear address of the "
+			"guest (0x...)",
+		OPT_AT(struct trace_opts, address),
+	},
+	{
+		.name = "json",
+		.letter = 'j',
+		.type = OPT_FLAG,
+		.help = "Write one JSON object",
+		OPT_AT(struct trace_opts, json),
+	},
+	{
+		.name = "for",
+		.letter = 'f',
+		.type = OPT_DURATION,
+		.arg = "TIME",
+		.help = "With MACHINE: how long executions are counted",
+		.def = "5s",
+		.min = UINT64_C(1000000),
+		.max = UINT64_C(86400000000000),
+		OPT_AT(struct trace_opts, for_ns),
+	},
+	{ 0 },
+};
+
+const struct cmd cmd_trace = {
+	.name = "trace",
+	.summary = "Show the hottest code of a machine and what it is translated to",
+	.description =
+		"Runs a machine like 'atoll run' does, with the dbt engine, counts how often each "
+		"translated block is executed, and at the end prints the hottest ones on standard "
+		"error: the guest's instructions beside those of the host that stand for them, how "
+		"often each was executed, how much longer the translation is, and which "
+		"instructions are sensitive (S) or privileged (P).\n"
+		"\n"
+		"With MACHINE, a name or number that 'atoll ps' shows, does the same with a machine "
+		"that is running already, and prints on standard output. Its translations are made "
+		"anew before and after.",
+	.args = "[MACHINE]",
+	.args_max = 1,
+	.opts = trace_options,
+	.opts_size = sizeof(struct trace_opts),
+	.exit_status = "As of 'atoll run'; with MACHINE 0, or 1 when it cannot be reached.",
+	.examples = "atoll trace -k vmlinuz -a 'console=ttyS0 panic=-1' --no-reboot --top 5\n"
+		    "atoll trace --for 2s --json web",
+};
+
+static const struct opt stats_options[] = {
+	{
+		.name = "json",
+		.letter = 'j',
+		.type = OPT_FLAG,
+		.help = "Write JSON objects, one a line",
+		OPT_AT(struct stats_opts, json),
+	},
+	{
+		.name = "watch",
+		.letter = 'w',
+		.type = OPT_FLAG,
+		.help = "Go on until interrupted, with rates",
+		OPT_AT(struct stats_opts, watch),
+	},
+	{
+		.name = "interval",
+		.letter = 'i',
+		.type = OPT_DURATION,
+		.arg = "TIME",
+		.help = "Time between two looks of --watch",
+		.def = "1s",
+		.min = UINT64_C(50000000),
+		.max = UINT64_C(3600000000000),
+		OPT_AT(struct stats_opts, interval_ns),
+	},
+	{ 0 },
+};
+
+const struct cmd cmd_stats = {
+	.name = "stats",
+	.summary = "Show what a running machine does: exits and events by kind",
+	.description = "MACHINE is a name or number that 'atoll ps' shows; it may be left out when "
+		       "only one machine is running. Where time goes is sampled from the first "
+		       "look on.",
+	.args = "[MACHINE]",
+	.args_max = 1,
+	.opts = stats_options,
+	.opts_size = sizeof(struct stats_opts),
+	.examples = "atoll stats --watch\n"
+		    "atoll stats --json web",
+};
+
+static const struct opt ps_options[] = {
+	{
+		.name = "json",
+		.letter = 'j',
+		.type = OPT_FLAG,
+		.help = "Write JSON objects, one a line",
+		OPT_AT(struct ps_opts, json),
+	},
+	{ 0 },
+};
+
+const struct cmd cmd_ps = {
+	.name = "ps",
+	.summary = "List the running machines of this user",
+	.description = "Sockets that killed machines left behind are removed on the way.",
+	.opts = ps_options,
+	.opts_size = sizeof(struct ps_opts),
+	.examples = "atoll ps",
 };

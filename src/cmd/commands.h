@@ -28,8 +28,30 @@ struct run_opts {
 	bool stats_json;
 	uint64_t gdb_port;  /* 0: none */
 	unsigned log_level; /* enum log_level */
+	const char *name;   /* or NULL */
+	uint64_t code_cache_bytes;
+	bool perf_map;
+	uint64_t engine_switch_ns; /* 0: never */
 };
 
-extern const struct cmd cmd_run;
+/* Options of `atoll trace`: those of a run, and what is shown. */
+struct trace_opts {
+	struct run_opts run; /* first: options of `run` are found at the same place */
+	uint64_t top;
+	const char *address; /* or NULL */
+	bool json;
+	uint64_t for_ns;
+};
+
+struct stats_opts {
+	bool json, watch;
+	uint64_t interval_ns;
+};
+
+struct ps_opts {
+	bool json;
+};
+
+extern const struct cmd cmd_run, cmd_trace, cmd_stats, cmd_ps;
 
 #endif

@@ -2,10 +2,14 @@
 /* The `atoll` program: its subcommands, and who carries each out. */
 #include "base/attr.h"
 #include "cmd/commands.h"
+#include "cmd/machines.h"
 #include "cmd/run.h"
 
 static const struct cmd_binding commands[] = {
 	{ &cmd_run, cmd_run_exec },
+	{ &cmd_ps, cmd_ps_exec },
+	{ &cmd_stats, cmd_stats_exec },
+	{ &cmd_trace, cmd_trace_exec },
 };
 
 int main(int argc, char **argv)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * `atoll run` is atoll-vm under a shorter name. The options were checked already by the same table, so a
+ * `atoll run` is atoll-vm under a shorter name, and so is `atoll trace` for a machine that it starts: argv[0] says which. The options were checked already by the same table, so a
  * mistake is reported in the words of `atoll run`; then this process becomes the machine. A separate program
  * keeps what the cloud links to (TLS, databases) out of the process that faces a guest.
  */
@@ -38,6 +38,6 @@ int cmd_run_exec(const struct cmd_call *call)
 		execv(path, call->argv);
 		err_set_errno(&err, "'%s', which runs the machine; reinstall or rebuild it", path);
 	}
-	fprintf(stderr, "atoll run: %s\n", err_text(&err));
+	fprintf(stderr, "atoll %s: %s\n", call->cmd->name, err_text(&err));
 	return 1;
 }

@@ -5,7 +5,7 @@
 #include "cmd/table.h"
 
 /*
- * cmd_run_exec - `atoll run`: become atoll-vm, the program beside this one, with the same options.
+ * cmd_run_exec - `atoll run`, `atoll trace`: become atoll-vm, the program beside this one, with the same options.
  *
  * Returns only on failure, with 1, the reason on standard error. Thread: the first.
  */

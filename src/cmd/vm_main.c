@@ -17,6 +17,8 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "cmd/commands.h"
+#include "sys/fd.h"
+#include "sys/ipc.h"
 #include "vm/chardev_host.h"
 #include "vm/chardev_term.h"
 #include "vm/machine.h"
@@ -95,6 +97,43 @@ static void split_cpu(char *cpu, struct machine_config *cfg)
 	}
 }
 
+/* Where the machine can be reached while it runs. */
+struct socket {
+	char name[IPC_NAME_MAX + 1];
+	int dir_fd, fd; /* negative: none */
+};
+
+static int socket_open(struct socket *s, const char *name, struct err *err)
+{
+	int r;
+
+	if (name && !ipc_name_ok(name))
+		return err_set(err, -EINVAL,
+			       "--name: '%.70s' is not made of up to %d letters, digits, '.', '_', '-'",
+			       name, IPC_NAME_MAX);
+	if (name)
+		snprintf(s->name, sizeof(s->name), "%s", name);
+	else
+		snprintf(s->name, sizeof(s->name), "%d", (int)getpid());
+	r = runtime_dir_open(&s->dir_fd, err);
+	if (r == 0)
+		r = ipc_listen(s->dir_fd, s->name, &s->fd, err);
+	if (r == 0 || name)
+		return r;
+	/* Nobody asked for it by name: the machine is as good without. */
+	log_warn("vm.control", kv_err("error", err));
+	*err = ERR_INIT;
+	return 0;
+}
+
+static void socket_close(struct socket *s)
+{
+	if (s->fd >= 0)
+		ipc_remove(s->dir_fd, s->name);
+	fd_closep(&s->fd);
+	fd_closep(&s->dir_fd);
+}
+
 static int exit_status(enum machine_end end, int status)
 {
 	if (end != MACHINE_STOPPED)
@@ -124,9 +163,21 @@ static int run_machine(struct machine *m, struct chardev_host *host, const struc
 	return exit_status(end, status);
 }
 
-static int vm_run(const struct cmd_call *call)
+/* Show the hottest code at the end. */
+static void print_trace(struct machine *m, const struct cpu_hot_query *query)
 {
-	const struct run_opts *o = call->opts;
+	_cleanup_(strbuf_done) struct strbuf out = { 0 };
+	struct err err = ERR_INIT;
+
+	if (machine_trace(m, query, &out, &err) < 0)
+		fprintf(stderr, "atoll-vm: trace: %s\n", err_text(&err));
+	/* Nobody can be told that telling failed. */
+	ignore_result(fd_write_full(STDERR_FILENO, strbuf_cstr(&out), out.n));
+}
+
+/* @query: NULL: no trace */
+static int vm_start(const struct run_opts *o, const struct cpu_hot_query *query)
+{
 	_cleanup_(mem_freep) char *cpu = mem_strdup(o->cpu);
 	struct machine_config cfg = {
 		.kernel = o->kernel,
@@ -138,7 +189,13 @@ static int vm_run(const struct cmd_call *call)
 		.debug_exit = o->debug_exit,
 		.no_reboot = o->no_reboot,
 		.gdb_port = (uint16_t)o->gdb_port,
+		.code_cache_bytes = o->code_cache_bytes,
+		.perf_map = o->perf_map,
+		.count_blocks = query != NULL,
+		.engine_switch_ns = o->engine_switch_ns,
+		.sample = o->stats || o->stats_json,
 	};
+	_cleanup_(socket_close) struct socket s = { .dir_fd = -EBADF, .fd = -EBADF };
 	struct chardev_host *host = NULL;
 	struct machine *m = NULL;
 	struct err err = ERR_INIT;
@@ -148,11 +205,19 @@ static int vm_run(const struct cmd_call *call)
 	log_setup(STDERR_FILENO, LOG_AUTO, (enum log_level)o->log_level, NULL);
 	signal(SIGPIPE, SIG_IGN);
 	split_cpu(cpu, &cfg);
+	if (query && cfg.engine == CPU_ENGINE_AUTO)
+		cfg.engine = CPU_ENGINE_DBT;
 	if (chardev_host_new(on_leave, &m, &host, &err) == 0 &&
-	    open_serial_ports(host, o, &cfg, &err) == 0 && machine_new(&cfg, &m, &err) == 0)
-		status = run_machine(m, host, o, &has_run, &err);
+	    open_serial_ports(host, o, &cfg, &err) == 0 && socket_open(&s, o->name, &err) == 0) {
+		cfg.control_fd = MAX(s.fd, 0);
+		cfg.name = s.name;
+		if (machine_new(&cfg, &m, &err) == 0)
+			status = run_machine(m, host, o, &has_run, &err);
+	}
 	if (has_run && (o->stats || o->stats_json))
 		machine_print_stats(m, STDERR_FILENO, o->stats_json);
+	if (has_run && query)
+		print_trace(m, query);
 	machine_free(m);
 	chardev_host_free(host);
 	if (err.code)
@@ -160,13 +225,39 @@ static int vm_run(const struct cmd_call *call)
 	return status;
 }
 
+static int vm_run(const struct cmd_call *call)
+{
+	return vm_start(call->opts, NULL);
+}
+
+static int vm_trace(const struct cmd_call *call)
+{
+	const struct trace_opts *o = call->opts;
+	struct cpu_hot_query query = {
+		.top = (unsigned int)o->top,
+		.json = o->json,
+		.has_address = o->address != NULL,
+	};
+	struct err err = ERR_INIT;
+
+	if (o->address &&
+	    str_parse_u64(str_of(o->address), 0, UINT64_MAX, &query.address, &err) < 0) {
+		fprintf(stderr, "atoll-vm: --address: %s\n", err_text(&err));
+		return 1;
+	}
+	return vm_start(&o->run, &query);
+}
+
 int main(int argc, char **argv)
 {
-	static const struct cmd_binding sole = { &cmd_run, vm_run };
-	static const struct cmd_program program = {
+	static const struct cmd_binding run = { &cmd_run, vm_run },
+					trace = { &cmd_trace, vm_trace };
+	/* `atoll trace` calls us by its own name. */
+	bool is_trace = argc > 0 && !strcmp(argv[0], cmd_trace.name);
+	const struct cmd_program program = {
 		.name = "atoll-vm",
 		.summary = "Run one virtual machine",
-		.sole = &sole,
+		.sole = is_trace ? &trace : &run,
 	};
 
 	return cmd_main(&program, argc, argv);

@@ -283,6 +283,9 @@ static int make_cpus(struct machine *m, const struct machine_config *cfg, struct
 	const struct cpu_group_config group = {
 		.nr_cpus = cfg->nr_cpus,
 		.engine = cfg->engine,
+		.code_cache_bytes = cfg->code_cache_bytes,
+		.count_blocks = cfg->count_blocks,
+		.perf_map = cfg->perf_map,
 		.model = cfg->cpu_model,
 		.features = cfg->cpu_features,
 		.mem = &m->memory.phys,
@@ -325,7 +328,11 @@ static int build(struct machine *m, const struct machine_config *cfg, struct err
 	r = machine_boot(m, err);
 	if (r < 0)
 		return r;
-	return m->gdb_port ? machine_gdb_start(m, err) : 0;
+	if (m->gdb_port)
+		r = machine_gdb_start(m, err);
+	if (r == 0 && cfg->control_fd > 0)
+		r = control_new(m, cfg->control_fd, cfg->name, &m->control_socket, err);
+	return r;
 }
 
 int machine_new(const struct machine_config *cfg, struct machine **ret, struct err *err)
@@ -344,6 +351,8 @@ int machine_new(const struct machine_config *cfg, struct machine **ret, struct e
 	m->debug_exit = cfg->debug_exit;
 	m->no_reboot = cfg->no_reboot;
 	m->gdb_port = cfg->gdb_port;
+	m->memory_bytes = cfg->memory_bytes;
+	m->engine_switch_ns = cfg->engine_switch_ns;
 	m->cmdline = mem_strdup(cfg->cmdline ? cfg->cmdline : "");
 	m->kernel_name = mem_strdup(cfg->kernel);
 	m->clock = clock_real();
@@ -352,12 +361,15 @@ int machine_new(const struct machine_config *cfg, struct machine **ret, struct e
 	mutex_init(&m->control);
 	cond_init(&m->changed);
 	timerq_init(&m->timers, m->clock);
+	machine_sampler_init(m);
 
 	r = build(m, cfg, err);
 	if (r < 0) {
 		machine_free(m);
 		return r;
 	}
+	if (cfg->sample)
+		machine_sample(m);
 	*ret = m;
 	return 0;
 }
@@ -366,7 +378,9 @@ void machine_free(struct machine *m)
 {
 	if (!m)
 		return;
+	control_free(m->control_socket);
 	gdb_free(m->gdb);
+	timerq_timer_done(&m->timers, &m->sampler);
 	for (unsigned int i = 0; i < MACHINE_SERIALS; i++)
 		if (m->has_serial[i])
 			serial16550_done(&m->serial[i]);

@@ -35,9 +35,15 @@ struct machine_config {
 	enum cpu_engine_kind engine;
 	const char *cpu_model, *cpu_features; /* see cpu_group_config */
 	struct chardev *serial[4];	      /* owned by the caller; NULL = port absent */
-	bool debug_exit;   /* isa-debug-exit at port 0xf4 and the kvm-unit-tests devices */
-	bool no_reboot;	   /* a reset ends the machine instead of restarting it */
-	uint16_t gdb_port; /* 0 = none; the machine then starts stopped, waiting for gdb */
+	bool debug_exit;	   /* isa-debug-exit at port 0xf4 and the kvm-unit-tests devices */
+	bool no_reboot;		   /* a reset ends the machine instead of restarting it */
+	uint16_t gdb_port;	   /* 0 = none; the machine then starts stopped, waiting for gdb */
+	int control_fd;		   /* listening socket for control.h, the caller's; 0: none */
+	const char *name;	   /* what the machine is called there */
+	uint64_t code_cache_bytes; /* dbt; 0 = the default */
+	bool count_blocks, perf_map; /* dbt: see cpu_group_config */
+	bool sample;		     /* look where time goes from the start on */
+	uint64_t engine_switch_ns;   /* test: change between interp and dbt so often; 0: never */
 };
 
 /*
@@ -59,6 +65,20 @@ enum machine_end machine_run(struct machine *m, int *ret_status, struct err *err
 
 /* machine_stop - end the machine as if it were switched off. Thread: any; async-signal-safe. */
 void machine_stop(struct machine *m);
+
+/*
+ * machine_set_engine - go on with another engine, wherever the guest is.
+ *
+ * Returns 0; -EOPNOTSUPP (not available; nothing has changed); others: the machine cannot go on. Thread: owner,
+ * not a vCPU's.
+ */
+_nodiscard_ int machine_set_engine(struct machine *m, enum cpu_engine_kind kind, struct err *err);
+
+/* machine_count_blocks, machine_trace - cpu_group_count_blocks(), cpu_group_hot_blocks() for a machine that may be
+ * running. Thread: any but a vCPU's. */
+_nodiscard_ int machine_count_blocks(struct machine *m, bool on, struct err *err);
+_nodiscard_ int machine_trace(struct machine *m, const struct cpu_hot_query *query,
+			      struct strbuf *out, struct err *err);
 
 /* machine_print_stats - exits and events by kind, for --stats; as JSON when @json. */
 void machine_print_stats(struct machine *m, int fd, bool json);

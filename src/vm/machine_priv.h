@@ -9,6 +9,7 @@
 #include "sys/timerq.h"
 #include "vm/board.h"
 #include "vm/boot/boot.h"
+#include "vm/control.h"
 #include "vm/dev/acpi_pm.h"
 #include "vm/dev/debug_exit.h"
 #include "vm/dev/edu.h"
@@ -71,6 +72,7 @@ struct machine {
 	unsigned int nr_cpus;
 	bool debug_exit, no_reboot;
 	uint16_t gdb_port;
+	uint64_t memory_bytes, engine_switch_ns;
 	char *cmdline, *kernel_name;
 
 	/* What the kernel is loaded from; kept for the next reset. */
@@ -112,19 +114,27 @@ struct machine {
 	pthread_cond_t changed;
 	unsigned int pauses; /* > 0: every vCPU is to park */
 	bool is_ending;
-	pthread_mutex_t control; /* a reset, and a debugger's accesses, one at a time; before @lock */
-	struct err failure;	 /* the first CPU_EXIT_ERROR or triple fault; under lock */
+	/* A reset, a debugger's accesses, a change of the engine and looks at it, one at a time; before @lock. */
+	pthread_mutex_t control;
+	struct err failure; /* the first CPU_EXIT_ERROR or triple fault; under lock */
 
 	/* The main loop: a wish of the guest or of the owner, and an eventfd that wakes it. */
 	_Atomic uint64_t
 		request; /* 0: none; else enum machine_end + 1 in the high half, value below */
 	_Atomic bool stop;
 	int wake_fd;
-	uint64_t started_ns, ended_ns; /* host time of machine_run() */
-	uint64_t cpu_ns;	       /* processor time of the process meanwhile */
-	uint64_t nr_resets;
+	_Atomic uint64_t started_ns, ended_ns; /* host time of machine_run(); 0: not yet */
+	uint64_t cpu_ns_before;		       /* processor time of the process before it */
+	uint64_t cpu_ns;		       /* and during it; valid when ended_ns is set */
+	_Atomic uint64_t nr_resets;
+
+	/* Where the vCPUs' threads are, looked at by a timer. */
+	struct timerq_timer sampler;
+	_Atomic bool is_sampled;
+	_Atomic uint64_t samples[CPU_NR_PLACES];
 
 	struct gdb *gdb;
+	struct control *control_socket;
 };
 
 /* machine_load - read the kernel and initrd of @cfg and plan how they start. Returns 0 or negative. */
@@ -142,6 +152,12 @@ void machine_ask(struct machine *m, enum machine_end what, uint32_t value);
 /* machine_pause, machine_resume - park every vCPU and wait until they are; nests. Not from a vCPU thread. */
 void machine_pause(struct machine *m);
 void machine_resume(struct machine *m);
+
+/* machine_sampler_init - prepare machine_sample(); the sampler is ended with timerq_timer_done(). */
+void machine_sampler_init(struct machine *m);
+
+/* machine_cpu_ns - processor time of this process. */
+uint64_t machine_cpu_ns(void);
 
 /* machine_gdb_start - listen for a debugger, with every vCPU held until it comes. */
 _nodiscard_ int machine_gdb_start(struct machine *m, struct err *err);

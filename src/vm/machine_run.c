@@ -13,7 +13,6 @@
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 #include "vm/machine_priv.h"
@@ -186,10 +185,21 @@ static void tell_failure(struct machine *m, const char *what, struct err *err)
 		err_wrap(err, -EFAULT, "%s", what);
 }
 
-/* Sleep until there is something to decide. */
+/* How long the main loop may sleep, for poll(): until the engine is to be changed. */
+static int patience_ms(const struct machine *m, uint64_t switch_at_ns)
+{
+	uint64_t now = clock_now(m->clock);
+
+	if (!m->engine_switch_ns)
+		return -1;
+	return now >= switch_at_ns ? 0 : (int)((switch_at_ns - now) / NS_PER_MS) + 1;
+}
+
+/* Sleep until there is something to decide. Returns 0 when it is time to change the engine. */
 static uint64_t next_request(struct machine *m)
 {
 	struct pollfd p = { .fd = m->wake_fd, .events = POLLIN };
+	uint64_t switch_at_ns = clock_now(m->clock) + m->engine_switch_ns;
 	uint64_t count, request;
 
 	for (;;) {
@@ -199,9 +209,43 @@ static uint64_t next_request(struct machine *m)
 		if (request)
 			return request;
 		/* EINTR: a signal handler may have called machine_stop(); look again. */
-		if (poll(&p, 1, -1) > 0)
+		if (poll(&p, 1, patience_ms(m, switch_at_ns)) > 0)
 			ignore_result(read(m->wake_fd, &count, sizeof(count)));
+		else if (m->engine_switch_ns && clock_now(m->clock) >= switch_at_ns)
+			return 0;
 	}
+}
+
+int machine_set_engine(struct machine *m, enum cpu_engine_kind kind, struct err *err)
+{
+	int r;
+
+	machine_pause(m);
+	mutex_lock(&m->control);
+	r = cpu_group_set_engine(m->cpus, kind, err);
+	mutex_unlock(&m->control);
+	machine_resume(m);
+	return r;
+}
+
+int machine_count_blocks(struct machine *m, bool on, struct err *err)
+{
+	mutex_guard(&m->control);
+	return cpu_group_count_blocks(m->cpus, on, err);
+}
+
+int machine_trace(struct machine *m, const struct cpu_hot_query *query, struct strbuf *out,
+		  struct err *err)
+{
+	mutex_guard(&m->control);
+	return cpu_group_hot_blocks(m->cpus, query, out, err);
+}
+
+static int change_engine(struct machine *m, struct err *err)
+{
+	bool is_dbt = !strcmp(cpu_group_engine(m->cpus), "dbt");
+
+	return machine_set_engine(m, is_dbt ? CPU_ENGINE_INTERP : CPU_ENGINE_DBT, err);
 }
 
 static enum machine_end main_loop(struct machine *m, int *ret_status, struct err *err)
@@ -214,6 +258,11 @@ static enum machine_end main_loop(struct machine *m, int *ret_status, struct err
 		enum machine_end what = (enum machine_end)((request >> 32) - 1);
 
 		*ret_status = 1;
+		if (!request) {
+			if (change_engine(m, err) < 0)
+				return MACHINE_FAILED;
+			continue;
+		}
 		switch (what) {
 		case MACHINE_POWEROFF:
 			*ret_status = 0;
@@ -248,21 +297,12 @@ static enum machine_end main_loop(struct machine *m, int *ret_status, struct err
 	}
 }
 
-static uint64_t process_ns(void)
-{
-	struct timespec ts;
-
-	if (clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &ts) < 0)
-		return 0;
-	return (uint64_t)ts.tv_sec * NS_PER_S + (uint64_t)ts.tv_nsec;
-}
-
 enum machine_end machine_run(struct machine *m, int *ret_status, struct err *err)
 {
 	enum machine_end end = MACHINE_FAILED;
-	uint64_t cpu_ns = process_ns();
 
 	*ret_status = 1;
+	m->cpu_ns_before = machine_cpu_ns();
 	m->started_ns = clock_now(m->clock);
 	if (start_threads(m, err) == 0)
 		end = main_loop(m, ret_status, err);
@@ -272,7 +312,8 @@ enum machine_end machine_run(struct machine *m, int *ret_status, struct err *err
 		gdb_free(m->gdb);
 		m->gdb = NULL;
 	}
+	timerq_cancel(&m->timers, &m->sampler);
+	m->cpu_ns = machine_cpu_ns() - m->cpu_ns_before;
 	m->ended_ns = clock_now(m->clock);
-	m->cpu_ns = process_ns() - cpu_ns;
 	return end;
 }

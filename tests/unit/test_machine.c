@@ -26,7 +26,7 @@
 struct cpu {
 	struct cpu_group *grp;
 	unsigned int index, runs;
-	_Atomic bool kicked;
+	_Atomic bool kicked, is_running;
 	struct cpu_state st;
 	struct cpu_stats stats;
 };
@@ -34,6 +34,10 @@ struct cpu {
 struct cpu_group {
 	struct cpu_group_config cfg;
 	unsigned int resets, flushes;
+	enum cpu_engine_kind engine;
+	_Atomic unsigned int nr_changes;
+	struct cpu_stats stats;
+	struct cpu_code_stats code;
 	struct cpu cpu[4];
 };
 
@@ -122,6 +126,48 @@ const struct cpu_stats *cpu_stats(const struct cpu *c)
 	return &c->stats;
 }
 
+const struct cpu_stats *cpu_group_stats(const struct cpu_group *grp)
+{
+	return &grp->stats;
+}
+
+const char *cpu_group_engine(const struct cpu_group *grp)
+{
+	return grp->engine == CPU_ENGINE_DBT ? "dbt" : "interp";
+}
+
+int cpu_group_set_engine(struct cpu_group *grp, enum cpu_engine_kind kind, struct err *err)
+{
+	for (unsigned int i = 0; i < 4; i++)
+		assert_false(grp->cpu[i].is_running);
+	grp->engine = kind;
+	grp->nr_changes++;
+	return kind == CPU_ENGINE_KVM ? err_set(err, -EOPNOTSUPP, "made-up group") : 0;
+}
+
+enum cpu_place cpu_place(const struct cpu *c)
+{
+	return CPU_AT_CODE;
+}
+
+void cpu_group_code_stats(struct cpu_group *grp, struct cpu_code_stats *ret)
+{
+	*ret = grp->code;
+}
+
+int cpu_group_count_blocks(struct cpu_group *grp, bool on, struct err *err)
+{
+	grp->code.is_counting = on;
+	return 0;
+}
+
+int cpu_group_hot_blocks(struct cpu_group *grp, const struct cpu_hot_query *query,
+			 struct strbuf *out, struct err *err)
+{
+	strbuf_addf(out, "top %u", query->top);
+	return 0;
+}
+
 void cpu_set_debug(struct cpu *c, const struct cpu_debug *debug)
 {
 }
@@ -145,8 +191,13 @@ static enum cpu_exit idle(struct cpu *c)
 
 enum cpu_exit cpu_run(struct cpu *c, struct err *err)
 {
+	enum cpu_exit exit;
+
 	c->runs++;
-	return script(c, err);
+	c->is_running = true;
+	exit = script(c, err);
+	c->is_running = false;
+	return exit;
 }
 
 /* --- what guests do --- */

@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef ATOLL_CMD_CONTROL_CLIENT_H
+#define ATOLL_CMD_CONTROL_CLIENT_H
+
+#include "base/attr.h"
+#include "base/err.h"
+#include "base/str.h"
+#include "json/json.h"
+
+/*
+ * The other end of vm/control.h: asking a running machine.
+ *
+ * Answers come from a process of our own user, but are limited and parsed as anything from outside.
+ */
+struct control_client {
+	int fd;
+	struct strbuf in; /* received and not used yet */
+};
+enum { CONTROL_ANSWER_MAX = 64 << 20 };
+
+/*
+ * control_open - connect to the machine called @name; NULL: the only one.
+ *
+ * @ret:  caller's memory; control_close()
+ * Returns 0; -ENOENT (none, or several and no name), and as ipc_connect(). Thread: the first.
+ */
+_nodiscard_ int control_open(const char *name, struct control_client *ret, struct err *err);
+
+/* control_close - end the connection; a zeroed one with fd negative is left alone. Thread: owner. */
+void control_close(struct control_client *c);
+
+/*
+ * control_ask - send a request and wait for the answer.
+ *
+ * @request:  JSON without a line feed
+ * @ret:      the answer's object, json_free(); its value is json_get(*ret, "ok")
+ * Returns 0; -EIO and others: no answer; -EREMOTEIO: the machine refused, with its words. Thread: owner.
+ */
+_nodiscard_ int control_ask(struct control_client *c, const char *request, struct json **ret,
+			    struct err *err);
+
+/* control_ask_raw - as control_ask(), but append the answer's value as the JSON text that came. */
+_nodiscard_ int control_ask_raw(struct control_client *c, const char *request, struct strbuf *out,
+				struct err *err);
+
+/* control_each - call fn(arg, name) with each name in the runtime folder, sorted. Returns 0 or negative. Thread: the
+ * first. */
+_nodiscard_ int control_each(void (*fn)(void *arg, const char *name), void *arg, struct err *err);
+
+#endif

@@ -1,0 +1,206 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What can be asked of machines that are running. Texts for people are made by the machine, so that they say the same
+ * as its own at its end.
+ */
+#include "cmd/machines.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/str.h"
+#include "cmd/commands.h"
+#include "cmd/control_client.h"
+#include "cmd/run.h"
+#include "sys/fd.h"
+
+static int complain(const struct cmd_call *call, const struct err *err)
+{
+	fprintf(stderr, "atoll %s: %s\n", call->cmd->name, err_text(err));
+	return 1;
+}
+
+static void sleep_ns(uint64_t ns)
+{
+	const struct timespec t = { (time_t)(ns / NS_PER_S), (long)(ns % NS_PER_S) };
+
+	nanosleep(&t, NULL); /* a signal that does not end us ends the pause */
+}
+
+static int print(struct str s, struct err *err)
+{
+	int r = fd_write_full(STDOUT_FILENO, s.p, s.n);
+
+	return r < 0 ? err_set(err, r, "standard output: %s", strerror(-r)) : 0;
+}
+
+/* Ask for something that comes as text or as JSON, and print it. */
+static int ask_and_print(struct control_client *c, const char *request, bool json,
+			 const char *before, struct err *err)
+{
+	_cleanup_(strbuf_done) struct strbuf out = { 0 };
+	_cleanup_(json_freep) struct json *answer = NULL;
+	const char *text;
+	int r;
+
+	if (json) {
+		r = control_ask_raw(c, request, &out, err);
+		strbuf_addc(&out, '\n');
+	} else {
+		r = control_ask(c, request, &answer, err);
+		text = r == 0 ? json_str(json_get(answer, "ok")) : NULL;
+		if (r == 0 && !text)
+			r = err_set(err, -EIO, "the machine's answer is no text");
+		if (r == 0)
+			strbuf_addf(&out, "%s%s", before, text);
+	}
+	return r < 0 ? r : print(strbuf_str(&out), err);
+}
+
+int cmd_stats_exec(const struct cmd_call *call)
+{
+	const struct stats_opts *o = call->opts;
+	_cleanup_(control_close) struct control_client c = { .fd = -EBADF };
+	const char *request = o->json ? "{\"do\":\"stats\"}" : "{\"do\":\"stats\",\"text\":true}";
+	const char *clear = o->watch && isatty(STDOUT_FILENO) ? "\033[H\033[J" : "";
+	struct err err = ERR_INIT;
+	int r = control_open(call->nr_args ? call->args[0] : NULL, &c, &err);
+
+	while (r == 0) {
+		r = ask_and_print(&c, request, o->json, clear, &err);
+		if (!o->watch)
+			break;
+		if (r == 0)
+			sleep_ns(o->interval_ns);
+	}
+	return r < 0 ? complain(call, &err) : 0;
+}
+
+/* --- ps ------------------------------------------------------------------------------------------- */
+
+struct listing {
+	struct strbuf out;
+	bool json;
+};
+
+static uint64_t number(const struct json *j, const char *key)
+{
+	uint64_t v = 0;
+
+	return json_u64(json_get(j, key), &v) ? v : 0;
+}
+
+static const char *word(const struct json *j, const char *key)
+{
+	const char *s = json_str(json_get(j, key));
+
+	return s ? s : "?";
+}
+
+/* Nothing that the text of somebody else's file name does to a terminal. */
+static void add_plain(struct strbuf *out, const char *s)
+{
+	for (; *s; s++)
+		strbuf_addc(out, (unsigned char)*s < 0x20 || *s == 0x7f ? '?' : *s);
+}
+
+static void add_machine(struct strbuf *out, const struct json *j)
+{
+	uint64_t up_s = number(j, "up_ns") / NS_PER_S;
+	size_t start = out->n;
+
+	add_plain(out, word(j, "name"));
+	strbuf_pad(out, start, 20);
+	strbuf_addf(out, " %8" PRIu64 " ", number(j, "pid"));
+	add_plain(out, word(j, "engine"));
+	strbuf_pad(out, start, 38);
+	strbuf_addf(out, "%4" PRIu64 " %7" PRIu64 "M %5" PRIu64 ":%02" PRIu64 ":%02" PRIu64 "  ",
+		    number(j, "vcpus"), number(j, "memory_bytes") >> 20, up_s / 3600,
+		    up_s / 60 % 60, up_s % 60);
+	add_plain(out, word(j, "kernel"));
+	strbuf_addc(out, '\n');
+}
+
+static void list_one(void *arg, const char *name)
+{
+	_cleanup_(control_close) struct control_client c = { .fd = -EBADF };
+	_cleanup_(json_freep) struct json *answer = NULL;
+	static const char request[] = "{\"do\":\"info\"}";
+	struct listing *l = arg;
+
+	/* One that has just ended, or hangs, is not a reason to be silent about the others. */
+	if (control_open(name, &c, NULL) < 0)
+		return;
+	if (l->json) {
+		if (control_ask_raw(&c, request, &l->out, NULL) == 0)
+			strbuf_addc(&l->out, '\n');
+	} else if (control_ask(&c, request, &answer, NULL) == 0) {
+		add_machine(&l->out, json_get(answer, "ok"));
+	}
+}
+
+int cmd_ps_exec(const struct cmd_call *call)
+{
+	const struct ps_opts *o = call->opts;
+	struct listing l = { .json = o->json };
+	struct err err = ERR_INIT;
+	int r;
+
+	if (!o->json)
+		strbuf_adds(
+			&l.out,
+			"NAME                      PID ENGINE   CPUS   MEMORY       TIME  KERNEL\n");
+	r = control_each(list_one, &l, &err);
+	if (r == 0)
+		r = print(strbuf_str(&l.out), &err);
+	strbuf_done(&l.out);
+	return r < 0 ? complain(call, &err) : 0;
+}
+
+/* --- trace ---------------------------------------------------------------------------------------- */
+
+static int trace_running(const struct cmd_call *call, struct err *err)
+{
+	const struct trace_opts *o = call->opts;
+	_cleanup_(control_close) struct control_client c = { .fd = -EBADF };
+	_cleanup_(strbuf_done) struct strbuf request = { 0 };
+	_cleanup_(json_freep) struct json *answer = NULL;
+	int r = control_open(call->args[0], &c, err);
+
+	if (r == 0)
+		r = control_ask(&c, "{\"do\":\"count\",\"on\":true}", &answer, err);
+	if (r < 0)
+		return r;
+	sleep_ns(o->for_ns);
+	strbuf_addf(&request, "{\"do\":\"trace\",\"top\":%" PRIu64 ",\"text\":%s", o->top,
+		    o->json ? "false" : "true");
+	if (o->address) {
+		strbuf_adds(&request, ",\"address\":");
+		strbuf_add_json(&request, str_of(o->address));
+	}
+	strbuf_addc(&request, '}');
+	return ask_and_print(&c, strbuf_cstr(&request), o->json, "", err);
+}
+
+int cmd_trace_exec(const struct cmd_call *call)
+{
+	const struct trace_opts *o = call->opts;
+	struct err err = ERR_INIT;
+	int r;
+
+	if (!call->nr_args && !o->run.kernel)
+		r = err_set(&err, -EINVAL,
+			    "--kernel FILE is missing, or the name of a running machine");
+	else if (call->nr_args && o->run.kernel)
+		r = err_set(&err, -EINVAL, "either --kernel or the name of a running machine");
+	else if (call->nr_args)
+		r = trace_running(call, &err);
+	else
+		return cmd_run_exec(call);
+	return r < 0 ? complain(call, &err) : 0;
+}

@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef ATOLL_JSON_JSON_H
+#define ATOLL_JSON_JSON_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/attr.h"
+#include "base/err.h"
+#include "base/str.h"
+
+/*
+ * One JSON value (RFC 8259) that was read. Everything that a look-up returns belongs to the value it was
+ * found in. The functions take NULL for a value, which stands for "not there", so look-ups can be nested.
+ */
+struct json;
+
+/*
+ * json_parse - read a text: one object or array, nothing behind it.
+ *
+ * @text:  bytes, UTF-8; the caller has limited their number
+ * @ret:   json_free()
+ * Returns 0; -EINVAL with what is wrong and where (also for a key that stands twice in an object, nesting
+ * beyond 2048, integers beyond 63 bits, and NUL characters). Thread: any.
+ */
+_nodiscard_ int json_parse(struct str text, struct json **ret, struct err *err);
+
+/* json_free - free a value from json_parse(); NULL is accepted. json_freep: for _cleanup_(). Thread: owner. */
+void json_free(struct json *j);
+void json_freep(struct json **j);
+
+/* json_get - the value of a key; NULL: no such key, or not an object. Thread: any. */
+const struct json *json_get(const struct json *j, const char *key);
+
+/* json_at - element @i of an array; NULL: there is none, or not an array. Thread: any. */
+const struct json *json_at(const struct json *j, size_t i);
+
+/* json_str - the text, never with a NUL inside; NULL: not a string. Thread: any. */
+const char *json_str(const struct json *j);
+
+/* json_u64 - an integer that is not negative. Returns false, @ret as it was, when it is something else. Thread:
+ * any. */
+bool json_u64(const struct json *j, uint64_t *ret);
+
+/* json_bool - true or false. Returns false, @ret as it was, when it is something else. Thread: any. */
+bool json_bool(const struct json *j, bool *ret);
+
+#endif

@@ -1,0 +1,233 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The control socket's thread: connections, their bytes, and what the machine answers.
+ *
+ * Nothing here waits for a client: sockets do not block, a client that does not read is not read from, and
+ * connections beyond the limit wait in the socket's queue. Only processes of the machine's own user get an answer.
+ */
+#include "vm/control.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/mem.h"
+#include "sys/fd.h"
+#include "sys/ipc.h"
+#include "vm/control_priv.h"
+#include "vm/machine_priv.h"
+
+enum { MAX_CLIENTS = 8 };
+
+struct client {
+	int fd;	     /* negative: free */
+	size_t sent; /* of session.out */
+	struct control_session session;
+};
+
+struct control {
+	struct machine *m;
+	char *name;
+	int listen_fd, wake_fd;
+	struct client client[MAX_CLIENTS];
+	struct thread thread;
+	_Atomic bool stop;
+};
+
+/* --- what the machine answers -------------------------------------------------------------------- */
+
+static void info(void *arg, struct strbuf *out)
+{
+	const struct control *c = arg;
+	struct machine *m = c->m;
+	uint64_t started_ns = atomic_load(&m->started_ns);
+
+	strbuf_adds(out, "{\"name\":");
+	strbuf_add_json(out, str_of(c->name));
+	strbuf_addf(out, ",\"pid\":%d,\"engine\":\"%s\",\"vcpus\":%u,\"memory_bytes\":%llu",
+		    (int)getpid(), cpu_group_engine(m->cpus), m->nr_cpus,
+		    (unsigned long long)m->memory_bytes);
+	strbuf_addf(out, ",\"up_ns\":%llu,\"resets\":%llu,\"kernel\":",
+		    (unsigned long long)(started_ns ? clock_now(m->clock) - started_ns : 0),
+		    (unsigned long long)atomic_load(&m->nr_resets));
+	strbuf_add_json(out, str_of(m->kernel_name));
+	strbuf_addc(out, '}');
+}
+
+static void stats(void *arg, struct stats_totals *before, bool json, struct strbuf *out)
+{
+	const struct control *c = arg;
+
+	machine_sample(c->m);
+	machine_stats(c->m, before, json, out);
+}
+
+static int count(void *arg, bool on, struct err *err)
+{
+	const struct control *c = arg;
+
+	return machine_count_blocks(c->m, on, err);
+}
+
+static int trace(void *arg, const struct cpu_hot_query *query, struct strbuf *out, struct err *err)
+{
+	const struct control *c = arg;
+
+	return machine_trace(c->m, query, out, err);
+}
+
+static const struct control_ops ops = {
+	.info = info,
+	.stats = stats,
+	.count = count,
+	.trace = trace,
+};
+
+/* --- connections --------------------------------------------------------------------------------- */
+
+static void drop(struct client *cl)
+{
+	control_session_done(&cl->session);
+	fd_closep(&cl->fd);
+}
+
+static struct client *free_client(struct control *c)
+{
+	for (unsigned int i = 0; i < MAX_CLIENTS; i++)
+		if (c->client[i].fd < 0)
+			return &c->client[i];
+	return NULL;
+}
+
+static void accept_client(struct control *c)
+{
+	_cleanup_(fd_closep) int fd = -EBADF;
+	struct client *cl = free_client(c);
+
+	if (!cl)
+		return;
+	fd = accept4(c->listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	if (fd < 0 || !ipc_peer_allowed(fd))
+		return;
+	cl->fd = fd_take(&fd);
+	cl->sent = 0;
+	control_session_init(&cl->session, &ops, c);
+}
+
+/* Returns false when the connection is over. */
+static bool receive(struct client *cl)
+{
+	struct control_session *s = &cl->session;
+	ssize_t n = recv(cl->fd, s->in + s->in_n, sizeof(s->in) - s->in_n, 0);
+
+	if (n < 0)
+		return errno == EAGAIN || errno == EINTR;
+	s->in_n += (size_t)n;
+	return n > 0;
+}
+
+static bool send_some(struct client *cl)
+{
+	struct strbuf *out = &cl->session.out;
+	ssize_t n = send(cl->fd, out->p + cl->sent, out->n - cl->sent, MSG_NOSIGNAL);
+
+	if (n < 0)
+		return errno == EAGAIN || errno == EINTR;
+	cl->sent += (size_t)n;
+	if (cl->sent == out->n) {
+		strbuf_done(out); /* answers are large, and rare */
+		cl->sent = 0;
+	}
+	return true;
+}
+
+static void serve_client(struct client *cl, short events)
+{
+	struct control_session *s = &cl->session;
+	bool alive = true;
+	int r = 1;
+
+	if (!s->out.n && events)
+		alive = receive(cl);
+	/* As far as the socket takes answers without waiting. */
+	while (alive && r > 0) {
+		if (s->out.n)
+			alive = send_some(cl);
+		if (s->out.n)
+			break;
+		r = control_session_serve(s);
+	}
+	if (!alive || r < 0)
+		drop(cl);
+}
+
+static void control_loop(void *arg)
+{
+	struct control *c = arg;
+
+	while (!atomic_load(&c->stop)) {
+		struct pollfd p[2 + MAX_CLIENTS] = {
+			{ .fd = c->wake_fd, .events = POLLIN },
+			{ .fd = free_client(c) ? c->listen_fd : -1, .events = POLLIN },
+		};
+
+		for (unsigned int i = 0; i < MAX_CLIENTS; i++)
+			p[2 + i] = (struct pollfd){
+				.fd = c->client[i].fd,
+				.events = c->client[i].session.out.n ? POLLOUT : POLLIN,
+			};
+		if (poll(p, ARRAY_SIZE(p), -1) < 0)
+			continue; /* EINTR; other failures are impossible for these arguments */
+		for (unsigned int i = 0; i < MAX_CLIENTS; i++)
+			if (p[2 + i].fd >= 0 && p[2 + i].revents)
+				serve_client(&c->client[i], p[2 + i].revents);
+		if (p[1].revents)
+			accept_client(c);
+	}
+}
+
+int control_new(struct machine *m, int listen_fd, const char *name, struct control **ret,
+		struct err *err)
+{
+	struct control *c = mem_new(sizeof(*c));
+	int r;
+
+	c->m = m;
+	c->listen_fd = listen_fd;
+	c->name = mem_strdup(name);
+	for (unsigned int i = 0; i < MAX_CLIENTS; i++)
+		c->client[i].fd = -EBADF;
+	c->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (c->wake_fd < 0)
+		r = err_set_errno(err, "eventfd");
+	else
+		r = thread_start(&c->thread, "control", control_loop, c, err);
+	if (r < 0) {
+		control_free(c);
+		return r;
+	}
+	*ret = c;
+	return 0;
+}
+
+void control_free(struct control *c)
+{
+	const uint64_t one = 1;
+
+	if (!c)
+		return;
+	atomic_store(&c->stop, true);
+	if (c->wake_fd >= 0)
+		ignore_result(
+			write(c->wake_fd, &one, sizeof(one))); /* a full counter wakes as well */
+	thread_join(&c->thread);
+	for (unsigned int i = 0; i < MAX_CLIENTS; i++)
+		if (c->client[i].fd >= 0)
+			drop(&c->client[i]);
+	fd_closep(&c->wake_fd);
+	free(c->name);
+	free(c);
+}

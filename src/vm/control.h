@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef VM_CONTROL_H
+#define VM_CONTROL_H
+
+#include "base/attr.h"
+#include "base/err.h"
+#include "vm/stats.h"
+
+/*
+ * The control socket: what a running machine tells about itself, and the little that it can be told to do.
+ *
+ * A request is one line, a JSON object; so is its answer. Requests of one connection are served one after the
+ * other. Members that are not named here are ignored.
+ *
+ *	{"do": "info"}
+ *	{"do": "stats", "text": bool}
+ *	{"do": "count", "on": bool}	until the connection ends
+ *	{"do": "trace", "text": bool, "top": 1 to 1000, "address": "0x..."}
+ *
+ *	{"ok": value}			"text": true makes the value a string for people
+ *	{"error": "sentence", "code": "EINVAL"}
+ */
+struct machine;
+struct control;
+
+/*
+ * control_new - serve a listening socket on a thread of its own.
+ *
+ * @listen_fd: the caller's, stays open until control_free()
+ * @name:      what the machine is called; copied
+ * Returns 0; -EAGAIN. @ret: control_free(). Thread: owner.
+ */
+_nodiscard_ int control_new(struct machine *m, int listen_fd, const char *name,
+			    struct control **ret, struct err *err);
+
+/* control_free - end the connections and the thread. NULL is fine. Thread: owner. */
+void control_free(struct control *c);
+
+#endif

@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef VM_CONTROL_PRIV_H
+#define VM_CONTROL_PRIV_H
+
+#include "base/str.h"
+#include "vm/control.h"
+
+/* The protocol without a socket, so that it can be tested and fuzzed. */
+enum { CONTROL_LINE_MAX = 4096 };
+
+/* What requests are answered by. Called on the control thread. All append one JSON value to @out. */
+struct control_ops {
+	void (*info)(void *arg, struct strbuf *out);
+	void (*stats)(void *arg, struct stats_totals *before, bool json, struct strbuf *out);
+	int (*count)(void *arg, bool on, struct err *err);
+	int (*trace)(void *arg, const struct cpu_hot_query *query, struct strbuf *out,
+		     struct err *err);
+};
+
+/* One connection. in, in_n: what was received and not served yet; out: what is to be sent. */
+struct control_session {
+	const struct control_ops *ops;
+	void *arg;
+	char in[CONTROL_LINE_MAX];
+	size_t in_n;
+	struct strbuf out;
+	struct stats_totals before; /* of the previous "stats" */
+	bool is_counting;	    /* this connection has switched counting on */
+};
+
+/* control_session_init - begin a connection. Thread: owner. */
+void control_session_init(struct control_session *s, const struct control_ops *ops, void *arg);
+
+/* control_session_done - end it: counting stops when it was switched on here. Thread: owner. */
+void control_session_done(struct control_session *s);
+
+/*
+ * control_session_serve - answer the first complete line of @in, if there is one, and if the previous answer is gone.
+ *
+ * Returns 1: something was answered; 0: nothing to do; -EMSGSIZE: @in is full of a line without an end. Thread:
+ * owner.
+ */
+_nodiscard_ int control_session_serve(struct control_session *s);
+
+#endif

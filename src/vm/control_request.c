@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Requests of the control socket: from a line to an answer. An answer is made when the one before it has been sent,
+ * so a client that asks and does not read costs one answer's memory.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "json/json.h"
+#include "vm/control_priv.h"
+
+static void add_error(struct control_session *s, const struct err *err)
+{
+	const char *code = strerrorname_np(-err->code);
+
+	strbuf_adds(&s->out, "{\"error\":");
+	strbuf_add_json(&s->out, str_of(err_text(err)));
+	strbuf_adds(&s->out, ",\"code\":");
+	strbuf_add_json(&s->out, str_of(code ? code : "EIO"));
+	strbuf_adds(&s->out, "}\n");
+}
+
+/* @value: JSON, or text that is still to become a JSON string. */
+static void add_ok(struct control_session *s, struct str value, bool is_text)
+{
+	strbuf_adds(&s->out, "{\"ok\":");
+	if (is_text)
+		strbuf_add_json(&s->out, value);
+	else
+		strbuf_add(&s->out, value.p, value.n);
+	strbuf_adds(&s->out, "}\n");
+}
+
+static int do_count(struct control_session *s, const struct json *j, struct err *err)
+{
+	bool on;
+	int r;
+
+	if (!json_bool(json_get(j, "on"), &on))
+		return err_set(err, -EINVAL, "'count' needs \"on\": true or false");
+	r = s->ops->count(s->arg, on, err);
+	if (r == 0)
+		s->is_counting = on;
+	return r;
+}
+
+static int do_trace(struct control_session *s, const struct json *j, bool is_text,
+		    struct strbuf *value, struct err *err)
+{
+	struct cpu_hot_query q = { .top = 20, .json = !is_text };
+	const struct json *top = json_get(j, "top"), *address = json_get(j, "address");
+	uint64_t n = q.top;
+	int r;
+
+	if (top && (!json_u64(top, &n) || n < 1 || n > CPU_HOT_MAX))
+		return err_set(err, -EINVAL, "\"top\" is a number from 1 to %d", CPU_HOT_MAX);
+	q.top = (unsigned int)n;
+	if (address) {
+		if (!json_str(address))
+			return err_set(err, -EINVAL, "\"address\" is a string: \"0x...\"");
+		r = str_parse_u64(str_of(json_str(address)), 0, UINT64_MAX, &q.address, err);
+		if (r < 0)
+			return err_wrap(err, r, "\"address\"");
+		q.has_address = true;
+	}
+	return s->ops->trace(s->arg, &q, value, err);
+}
+
+/* Returns 0 with the value in @value, or negative. */
+static int answer(struct control_session *s, const struct json *j, struct strbuf *value,
+		  bool *ret_is_text, struct err *err)
+{
+	const char *what = json_str(json_get(j, "do"));
+	bool is_text = false;
+
+	if (!what)
+		return err_set(err, -EINVAL, "a request is an object with \"do\": a string");
+	ignore_result(json_bool(json_get(j, "text"), &is_text)); /* missing means false */
+	if (!strcmp(what, "stats")) {
+		s->ops->stats(s->arg, &s->before, !is_text, value);
+		*ret_is_text = is_text;
+		return 0;
+	}
+	if (!strcmp(what, "trace")) {
+		*ret_is_text = is_text;
+		return do_trace(s, j, is_text, value, err);
+	}
+	if (!strcmp(what, "info")) {
+		s->ops->info(s->arg, value);
+		return 0;
+	}
+	if (!strcmp(what, "count")) {
+		strbuf_adds(value, "true");
+		return do_count(s, j, err);
+	}
+	return err_set(err, -EOPNOTSUPP, "'%.40s' is none of info, stats, count, trace", what);
+}
+
+static void serve_line(struct control_session *s, struct str line)
+{
+	_cleanup_(strbuf_done) struct strbuf value = { 0 };
+	_cleanup_(json_freep) struct json *j = NULL;
+	struct err err = ERR_INIT;
+	bool is_text = false;
+
+	if (json_parse(line, &j, &err) < 0 || answer(s, j, &value, &is_text, &err) < 0)
+		add_error(s, &err);
+	else
+		add_ok(s, is_text ? strbuf_str(&value) : str_trim(strbuf_str(&value)), is_text);
+}
+
+int control_session_serve(struct control_session *s)
+{
+	char *end = memchr(s->in, '\n', s->in_n);
+	size_t n;
+
+	if (s->out.n)
+		return 0;
+	if (!end)
+		return s->in_n == CONTROL_LINE_MAX ? -EMSGSIZE : 0;
+	n = (size_t)(end - s->in);
+	serve_line(s, (struct str){ s->in, n });
+	s->in_n -= n + 1;
+	memmove(s->in, end + 1, s->in_n);
+	return 1;
+}
+
+void control_session_init(struct control_session *s, const struct control_ops *ops, void *arg)
+{
+	memset(s, 0, sizeof(*s));
+	s->ops = ops;
+	s->arg = arg;
+}
+
+void control_session_done(struct control_session *s)
+{
+	if (s->is_counting)
+		ignore_result(s->ops->count(s->arg, false, NULL)); /* nobody is there to be told */
+	s->is_counting = false;
+	strbuf_done(&s->out);
+}
