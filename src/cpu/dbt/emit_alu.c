@@ -43,6 +43,14 @@ static void put_vex(struct tctx *t, const struct dinsn *d, unsigned int reg, uns
 		      pp[d->pfx & (DPFX_66 | DPFX_F2 | DPFX_F3)]);
 }
 
+/* Is a register in the opcode byte: XCHG, MOV of an immediate, BSWAP? Accumulator forms have none. */
+static bool names_register(const struct dinsn *d)
+{
+	return !d->has_modrm &&
+	       (d->map == 1 || (d->op >= 0x40 && d->op < 0x60) || (d->op & 0xf8) == 0x90 ||
+		(d->op & 0xf0) == 0xb0);
+}
+
 void t_reencode(struct tctx *t, const struct dinsn *d, unsigned int reg, unsigned int rm,
 		unsigned int vvvv, const struct hostmem *m)
 {
@@ -70,7 +78,7 @@ void t_reencode(struct tctx *t, const struct dinsn *d, unsigned int reg, unsigne
 			e8(e, 0x0f);
 		if (d->map >= 2)
 			e8(e, d->map == 2 ? 0x38 : 0x3a);
-		e8(e, d->has_modrm ? d->op : (d->op & ~7u) | (rm & 7));
+		e8(e, names_register(d) ? (d->op & ~7u) | (rm & 7) : d->op);
 	}
 	put_operands(t, d, reg, rm, m);
 	put_imm(t, d);
