@@ -284,7 +284,7 @@ static bool is_unknown_to_zydis(const uint8_t *p, unsigned int n)
 }
 
 /* Enter the kernel by accident: never, also not in the middle of other bytes. */
-static bool has_syscall(const uint8_t *p, unsigned int n)
+bool gen_has_syscall(const uint8_t *p, unsigned int n)
 {
 	for (unsigned int k = 0; k + 1 < n; k++)
 		if ((p[k] == 0x0f && (p[k + 1] == 0x05 || p[k + 1] == 0x34)) ||
@@ -319,7 +319,7 @@ static const struct encoding *pick(struct rng *r, bool is32, const char *only)
 	return &t->e[0];
 }
 
-static bool one_insn(struct rng *r, struct diff_case *k, const char *only)
+static bool one_insn(struct rng *r, struct diff_case *k, const char *only, bool cpl0)
 {
 	uint8_t buf[48];
 	ZydisDecodedOperand op[ZYDIS_MAX_OPERAND_COUNT];
@@ -339,15 +339,13 @@ static bool one_insn(struct rng *r, struct diff_case *k, const char *only)
 	}
 	ok = ZYAN_SUCCESS(ZydisDecoderDecodeFull(&gen_decoder[k->is32], buf, n, &zi, op));
 	if (ok) {
-		if (skip_reason(&zi, op, k->is32) || branches_back(&zi, op))
+		if (skip_reason(&zi, op, cpl0) || branches_back(&zi, op))
 			return false;
 		n = zi.length;
 	} else if (only || k->nr_insns || is_unknown_to_zydis(buf, n)) {
 		return false;
 	}
-	if (k->len + n > sizeof(k->code))
-		return false;
-	if (has_syscall(buf, n))
+	if (gen_has_syscall(buf, n))
 		return false;
 	memcpy(k->code + k->len, buf, n);
 	if (k->nr_insns == 0) {
@@ -367,32 +365,45 @@ static bool one_insn(struct rng *r, struct diff_case *k, const char *only)
 	return true;
 }
 
-void gen_case(uint64_t seed, uint64_t number, int mode, const char *only, bool single,
-	      struct diff_case *k)
+unsigned int gen_any(struct rng *r, bool is32, uint8_t buf[48])
+{
+	unsigned int n = put_encoding(r, is32, pick(r, is32, NULL), buf);
+
+	return n > 15 ? 15 : n;
+}
+
+void gen_case(uint64_t seed, uint64_t number, const struct gen_options *o, struct diff_case *k)
 {
 	struct rng r = { seed ^ number * UINT64_C(0xd1342543de82ef95) };
 
 	rng_next(&r);
 	for (;;) {
-		unsigned int want = !single && rng_one_in(&r, 8) ? 2 + rng_below(&r, 2) : 1;
+		unsigned int want = !o->single && rng_one_in(&r, 8) ? 2 + rng_below(&r, 2) : 1;
 		bool ok = true;
 
 		memset(k, 0, sizeof(*k));
 		k->seed = seed;
 		k->number = number;
-		k->is32 = mode ? mode == 32 : rng_one_in(&r, 4);
+		k->is32 = o->mode ? o->mode == 32 : rng_one_in(&r, 4);
 		/* Mostly in the middle; sometimes the bytes run into the end of the mapped code. */
 		k->rip = DIFF_CODE + 0x800 + rng_below(&r, 64);
 		if (rng_one_in(&r, 16))
 			k->rip = DIFF_CODE + 0x1000 - rng_below(&r, 16);
 		gen_registers(&r, k);
+		if (o->seq) {
+			if (gen_seq(&r, o, k) && !gen_has_syscall(k->code, k->len))
+				return;
+			continue;
+		}
 		for (unsigned int j = 0; j < want && ok; j++)
-			ok = one_insn(&r, k, j ? NULL : only);
+			ok = one_insn(&r, k, j ? NULL : o->only, o->cpl0);
 		if (!ok)
 			continue;
+		if (o->cpl0) /* no alignment checks there */
+			k->rflags &= ~(uint64_t)RFLAGS_AC;
 		if (rng_one_in(&r, 64))
 			k->rip = DIFF_CODE + DIFF_CODE_SIZE - 1 - rng_below(&r, 15);
-		if (!has_syscall(k->code, k->len))
+		if (!gen_has_syscall(k->code, k->len))
 			return;
 	}
 }

@@ -28,6 +28,13 @@ struct encodings {
 extern struct encodings gen_table[2]; /* 64-bit, 32-bit */
 extern ZydisDecoder gen_decoder[2];
 
+/* Bytes of some instruction of the table, up to 15 and maybe some too many. */
+unsigned int gen_any(struct rng *r, bool is32, uint8_t buf[48]);
+/* Would these bytes, entered anywhere, call the host's kernel? */
+bool gen_has_syscall(const uint8_t *p, unsigned int n);
+/* A program, and its registers; false when it became too long. */
+bool gen_seq(struct rng *r, const struct gen_options *o, struct diff_case *k);
+
 /* Values worth testing. */
 uint64_t gen_integer(struct rng *r);
 uint64_t gen_pointer(struct rng *r, unsigned int size);

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * The engine's side: a machine of one vCPU that consists of page tables, a GDT, a TSS and an IDT whose
- * handlers each write a port. A case is put in with cpu_set_state() at CPL 3; every way out of it is an
+ * handlers each write a port. A case is put in with cpu_set_state() at CPL 3 or 0; every way out of it is an
  * exception (INT3 behind the instruction), whose handler's port write ends cpu_run(). The interrupted state
  * is the frame that the exception pushed, and the rest of the registers. Only cpu.h is used, so that any
  * engine can be compared.
  *
- * Guest-physical memory (2 MiB, at 0; the same bytes are a supervisor's large page at KERNEL):
+ * Guest-physical memory (2 MiB, at 0; the same bytes are a supervisor's large page at g->kernel):
  */
 #include <string.h>
 #include <sys/mman.h>
@@ -36,9 +36,14 @@ enum {
 	GPA_CODE = 0x100000,
 	GPA_DATA = GPA_CODE + DIFF_CODE_SIZE,
 	HANDLER_SIZE = 8,
+	CS64_0 = 0x10,
+	SS_0 = 0x18,
+	CS32_0 = 0x38,
 };
-#define KERNEL UINT64_C(0xffff800000000000)
-#define PTE_NX (UINT64_C(1) << 63)
+/* At CPL 3 right behind the hole, where random addresses try it; at CPL 0 where they do not come. */
+#define KERNEL_3 UINT64_C(0xffff800000000000)
+#define KERNEL_0 UINT64_C(0xffffa5a940000000)
+#define PTE_NX	 (UINT64_C(1) << 63)
 enum {
 	PTE_P = 1,
 	PTE_W = 2,
@@ -57,14 +62,17 @@ struct guest {
 	struct cpu_group *grp;
 	struct cpu *cpu;
 	struct cpu_state start;
+	bool cpl0;
+	uint64_t kernel; /* linear address of the machine's memory for handlers and tables */
 };
 
-static struct guest *the_guest;
+static struct guest *guests[2];
 
 static void kick(void)
 {
-	if (the_guest)
-		cpu_kick(the_guest->cpu);
+	for (unsigned int k = 0; k < ARRAY_SIZE(guests); k++)
+		if (guests[k])
+			cpu_kick(guests[k]->cpu);
 }
 
 static uint32_t pio_in(void *arg, uint16_t port, unsigned int size)
@@ -124,9 +132,9 @@ static void make_paging(struct guest *g)
 	put_pte(g, GPA_PDPT, 0, GPA_PD | dir);
 	put_pte(g, GPA_PD, DIFF_CODE >> 21, GPA_PT_CODE | dir);
 	put_pte(g, GPA_PD, DIFF_DATA >> 21, GPA_PT_DATA | dir);
-	put_pte(g, GPA_PML4, KERNEL >> 39, GPA_PDPT_K | dir);
-	put_pte(g, GPA_PDPT_K, 0, GPA_PD_K | dir);
-	put_pte(g, GPA_PD_K, 0, PTE_P | PTE_W | PTE_AD | PTE_PS);
+	put_pte(g, GPA_PML4, g->kernel >> 39, GPA_PDPT_K | dir);
+	put_pte(g, GPA_PDPT_K, g->kernel >> 30, GPA_PD_K | dir);
+	put_pte(g, GPA_PD_K, g->kernel >> 21, PTE_P | PTE_W | PTE_AD | PTE_PS);
 	for (uint32_t off = 0; off < DIFF_CODE_SIZE; off += 4096)
 		map_page(g, GPA_PT_CODE, DIFF_CODE + off, GPA_CODE + off, 0);
 	map_page(g, GPA_PT_DATA, DIFF_DATA, GPA_DATA, PTE_W | PTE_NX);
@@ -140,13 +148,13 @@ static void make_tables(struct guest *g)
 	static const uint64_t gdt[] = {
 		[2] = UINT64_C(0x00af9b000000ffff), [3] = UINT64_C(0x00cf93000000ffff),
 		[4] = UINT64_C(0x00cffb000000ffff), [5] = UINT64_C(0x00cff3000000ffff),
-		[6] = UINT64_C(0x00affb000000ffff),
+		[6] = UINT64_C(0x00affb000000ffff), [7] = UINT64_C(0x00cf9b000000ffff),
 	};
 
 	for (unsigned int k = 0; k < sizeof(gdt) / sizeof(gdt[0]); k++)
 		put_le64(g->ram + GPA_GDT + 8 * k, gdt[k]);
 	for (unsigned int v = 0; v < 256; v++) {
-		uint64_t at = KERNEL + GPA_HANDLERS + HANDLER_SIZE * v;
+		uint64_t at = g->kernel + GPA_HANDLERS + HANDLER_SIZE * v;
 		uint8_t *gate = g->ram + GPA_IDT + 16 * v;
 		static const uint8_t code[HANDLER_SIZE] = { 0xe6, 0x80, 0xf4, 0xeb, 0xfd };
 
@@ -154,11 +162,13 @@ static void make_tables(struct guest *g)
 		put_le16(gate, (uint16_t)at);
 		put_le16(gate + 2, 0x10);
 		/* Linux lets programs use INT3 and INTO. */
-		put_le16(gate + 4, v == 3 || v == 4 ? 0xee00 : 0x8e00);
+		put_le16(gate + 4, (v == 3 || v == 4 ? 0xee00 : 0x8e00) | g->cpl0);
 		put_le16(gate + 6, (uint16_t)(at >> 16));
 		put_le32(gate + 8, (uint32_t)(at >> 32));
 	}
-	put_le64(g->ram + GPA_TSS + 4, KERNEL + GPA_STACK_TOP);
+	put_le64(g->ram + GPA_TSS + 4, g->kernel + GPA_STACK_TOP);
+	put_le64(g->ram + GPA_TSS + 36,
+		 g->kernel + GPA_STACK_TOP); /* IST1: at CPL 0 rsp is the test's */
 	put_le16(g->ram + GPA_TSS + 102, 104);
 }
 
@@ -173,19 +183,22 @@ static void make_state(struct guest *g)
 		 CR4_FSGSBASE;
 	s->efer = EFER_SCE | EFER_LME | EFER_LMA | EFER_NXE;
 	s->xcr0 = 7;
-	s->gdtr = (struct cpu_dtable){ KERNEL + GPA_GDT, 0x7f };
-	s->idtr = (struct cpu_dtable){ KERNEL + GPA_IDT, 0xfff };
+	s->gdtr = (struct cpu_dtable){ g->kernel + GPA_GDT, 0x7f };
+	s->idtr = (struct cpu_dtable){ g->kernel + GPA_IDT, 0xfff };
 	s->tr = (struct cpu_seg){
-		.base = KERNEL + GPA_TSS, .limit = 0x67, .sel = 0x40, .attr = 0xb | SEG_P
+		.base = g->kernel + GPA_TSS, .limit = 0x67, .sel = 0x40, .attr = 0xb | SEG_P
 	};
 	s->ldtr = (struct cpu_seg){ 0 };
 	for (unsigned int k = 0; k < CPU_NR_SEGS; k++)
 		s->seg[k] = (struct cpu_seg){ .limit = UINT32_MAX, .sel = DIFF_DS, .attr = 0xcf3 };
+	if (g->cpl0)
+		s->seg[CPU_SS] =
+			(struct cpu_seg){ .limit = UINT32_MAX, .sel = SS_0, .attr = 0xc93 };
 	s->seg[CPU_FS] = s->seg[CPU_GS] = (struct cpu_seg){ 0 };
 	s->ev.mp_state = CPU_MP_RUNNING;
 }
 
-bool guest_offers(struct guest *g, unsigned int isa)
+bool guest_offers(unsigned int isa)
 {
 	static struct cpu_cpuid id;
 	static bool have;
@@ -197,13 +210,13 @@ bool guest_offers(struct guest *g, unsigned int isa)
 	return cpuid_has_isa(&id, isa);
 }
 
-struct guest *guest_new(const char **why)
+struct guest *guest_new(const struct guest_options *o, const char **why)
 {
 	static struct err err;
 	struct guest *g = mem_new(sizeof(*g));
 	struct cpu_group_config cfg = {
 		.nr_cpus = 1,
-		.engine = CPU_ENGINE_INTERP,
+		.engine = o->engine,
 		.model = "host",
 		.mem = &g->mem,
 		.timers = &g->timers,
@@ -212,6 +225,8 @@ struct guest *guest_new(const char **why)
 		.arg = g,
 	};
 
+	g->cpl0 = o->cpl0;
+	g->kernel = o->cpl0 ? KERNEL_0 : KERNEL_3;
 	g->ram = mmap(NULL, RAM_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (g->ram == MAP_FAILED) {
 		*why = "mmap";
@@ -230,7 +245,7 @@ struct guest *guest_new(const char **why)
 	make_tables(g);
 	make_state(g);
 	memset(g->ram + GPA_CODE, 0xcc, DIFF_CODE_SIZE);
-	the_guest = g;
+	guests[guests[0] != NULL] = g;
 	native_alarm = kick;
 	return g;
 }
@@ -266,8 +281,13 @@ void guest_run(struct guest *g, const struct diff_case *k, struct diff_result *r
 	memcpy(s.gpr, k->gpr, sizeof(s.gpr));
 	s.rip = k->rip;
 	s.rflags = k->rflags;
-	s.seg[CPU_CS].sel = k->is32 ? DIFF_CS32 : DIFF_CS64;
-	s.seg[CPU_CS].attr = k->is32 ? 0xcfb : 0xafb;
+	if (g->cpl0) {
+		s.seg[CPU_CS].sel = k->is32 ? CS32_0 : CS64_0;
+		s.seg[CPU_CS].attr = k->is32 ? 0xc9b : 0xa9b;
+	} else {
+		s.seg[CPU_CS].sel = k->is32 ? DIFF_CS32 : DIFF_CS64;
+		s.seg[CPU_CS].attr = k->is32 ? 0xcfb : 0xafb;
+	}
 	s.seg[CPU_FS].base = k->fs_base;
 	s.seg[CPU_GS].base = k->gs_base;
 	s.fpu = k->fpu;
@@ -279,8 +299,8 @@ void guest_run(struct guest *g, const struct diff_case *k, struct diff_result *r
 		return;
 	}
 	cpu_get_state(g->cpu, &s);
-	handler = s.rip - (KERNEL + GPA_HANDLERS);
-	sp = s.gpr[CPU_RSP] - KERNEL;
+	handler = s.rip - (g->kernel + GPA_HANDLERS);
+	sp = s.gpr[CPU_RSP] - g->kernel;
 	memcpy(ret->gpr, s.gpr, sizeof(s.gpr));
 	ret->cr2 = s.cr2;
 	ret->fs_base = s.seg[CPU_FS].base;
@@ -300,4 +320,9 @@ void guest_run(struct guest *g, const struct diff_case *k, struct diff_result *r
 	ret->rflags = get_le64(frame + 16);
 	ret->gpr[CPU_RSP] = get_le64(frame + 24);
 	ret->ss = get_le16(frame + 32);
+	/* The host's selectors stand for those of the other level. */
+	if (g->cpl0 && ret->ss == SS_0)
+		ret->ss = DIFF_DS;
+	if (g->cpl0 && (ret->cs == CS64_0 || ret->cs == CS32_0))
+		ret->cs = ret->cs == CS64_0 ? DIFF_CS64 : DIFF_CS32;
 }

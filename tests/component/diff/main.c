@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * diff [--cases N] [--seed S] [--mode 64|32] [--only NAME] [--first N] [--keep-going N]
- *      [--single] [--verbose]
+ *      [--single | --seq] [--engine interp|dbt] [--cpl 3|0] [--verbose]
  *
  * Runs cases in child processes of some thousands each, so that an accident with the host's registers cannot
  * spoil the counting; speaks TAP. The seed is printed; --seed S --first N --cases 1 repeats one case.
@@ -31,9 +31,9 @@ struct shared {
 
 struct options {
 	uint64_t cases, seed, first, keep_going;
-	int mode;
-	const char *only;
-	bool single, verbose;
+	struct gen_options gen;
+	struct guest_options guest;
+	bool verbose;
 };
 
 static struct shared *shared;
@@ -85,82 +85,160 @@ static bool hits_shadow(const struct diff_result *r)
 #endif
 }
 
-static void one_case(const struct options *o, struct native *n, struct guest *g, uint64_t number)
+static void print_state(const struct diff_case *k)
 {
-	static struct diff_case k;
+	static char what[4096];
+
+	describe(k, what, sizeof(what));
+	fputs(what, stdout);
+	for (unsigned int r = 0; r < 16; r++)
+		printf("# %s %016llx%s", diff_gpr_names[r], (unsigned long long)k->gpr[r],
+		       r % 4 == 3 ? "\n" : "");
+	printf("# fs_base %llx gs_base %llx rflags %llx\n", (unsigned long long)k->fs_base,
+	       (unsigned long long)k->gs_base, (unsigned long long)k->rflags);
+	fflush(stdout);
+}
+
+static struct diff_case the_case;
+
+/* The status flags that must be right. */
+static uint64_t flags_of(const struct options *o, const struct diff_result *host)
+{
+	const struct diff_case *k = &the_case;
+
+	if (o->guest.engine != CPU_ENGINE_DBT || k->nr_insns <= 1 || host->vector == 3)
+		return RFLAGS_STATUS;
+	return flags_live(k->is32, k->code, k->len, (unsigned int)(host->rip - k->rip));
+}
+
+/*
+ * A program that overwrites its return addresses may run into the middle of its instructions, and find there what
+ * differs by privilege level. At CPL 0 the interpreter has the last word.
+ */
+static bool interp_agrees(const struct options *o, const struct diff_result *engine,
+			  const uint8_t *engine_data, const uint8_t *data)
+{
+	static struct guest *g;
+	static struct diff_result interp;
+	static char text[16384];
+	const struct guest_options go = { .engine = CPU_ENGINE_INTERP, .cpl0 = true };
+	struct compare_options co = { .cpl0 = true };
+	const char *why;
+	struct side s;
+
+	if (!o->guest.cpl0 || !o->gen.seq)
+		return false;
+	if (!g)
+		g = guest_new(&go, &why);
+	if (!g)
+		return false;
+	s = (struct side){ guest_code(g), guest_data(g) };
+	fill(&s, &the_case, data);
+	guest_code_changed(g);
+	guest_run(g, &the_case, &interp);
+	clear(&s, &the_case);
+	co.flags = flags_of(o, &interp);
+	return compare(&the_case, &interp, engine, guest_data(g), engine_data, &co, text,
+		       sizeof(text));
+}
+
+/* INT1 (see skip.c), and HLT, which sleeps at CPL 0. */
+static bool by_accident(const struct diff_result *host, const struct diff_result *engine)
+{
+	uint64_t off = host->rip - the_case.rip;
+
+	return (host->vector == 1 && engine->vector == 1) ||
+	       (host->vector == 13 && off < the_case.len && the_case.code[off] == 0xf4);
+}
+
+/* Run the case on both sides; false when it is not to be run again from another state. */
+static bool one_state(const struct options *o, struct native *n, struct guest *g,
+		      const uint8_t *data, unsigned int round)
+{
 	static struct diff_result host, engine;
-	static uint8_t data[DIFF_DATA_SIZE];
-	static uint64_t data_block = UINT64_MAX;
 	static char text[16384];
 	struct side hs = { n->code, n->data }, gs = { guest_code(g), guest_data(g) };
-	char what[1024];
+	struct compare_options co = { .cpl0 = o->guest.cpl0 };
+	static char what[4096];
 	bool same;
+
+	if (o->verbose)
+		print_state(&the_case);
+	for (unsigned int try = 0;; try++) {
+		fill(&hs, &the_case, data);
+		fill(&gs, &the_case, data);
+		if (round == 0)
+			guest_code_changed(g);
+		guest_run(g, &the_case, &engine);
+		if (hits_shadow(&engine))
+			return false;
+		native_run(&the_case, &host);
+		co.flags = flags_of(o, &host);
+		/* Once more after a difference: the watchdog may have hit it, and a context switch loses the x87
+		 * pointers, which Linux saves only while an exception is pending. */
+		same = compare(&the_case, &host, &engine, n->data, guest_data(g), &co, text,
+			       sizeof(text));
+		if (host.vector == DIFF_VEC_TIMEOUT && engine.vector == DIFF_VEC_TIMEOUT &&
+		    (o->gen.seq || (same && try == 2))) {
+			shared->timeouts++;
+			return false;
+		}
+		if ((same && host.vector != DIFF_VEC_TIMEOUT) || try == 2)
+			break;
+	}
+	if (!same && o->gen.seq && by_accident(&host, &engine)) {
+		shared->refused++;
+		return false;
+	}
+	if (!same && interp_agrees(o, &engine, gs.data, data)) {
+		shared->refused++;
+		return false;
+	}
+	shared->compared++;
+	count(&the_case, same);
+	if (same)
+		return true;
+	if (shared->different++ < o->keep_going) {
+		describe(&the_case, what, sizeof(what));
+		printf("%s# round %u, vector %u\n%s", what, round, host.vector, text);
+		fflush(stdout);
+	}
+	return false;
+}
+
+static void one_case(const struct options *o, struct native *n, struct guest *g, uint64_t number)
+{
+	static uint8_t data[DIFF_DATA_SIZE];
+	static uint64_t data_block = UINT64_MAX;
+	struct side hs = { n->code, n->data }, gs = { guest_code(g), guest_data(g) };
+	bool same = true;
 
 	if (data_block != number / DIFF_DATA_EVERY) {
 		data_block = number / DIFF_DATA_EVERY;
 		gen_data(o->seed, data_block, data);
 	}
-	gen_case(o->seed, number, o->mode, o->only, o->single, &k);
+	gen_case(o->seed, number, &o->gen, &the_case);
 	shared->current = number;
-	for (unsigned int j = 0; k.decoded && j < k.nr_insns; j++) {
-		if (!guest_offers(g, k.isa[j])) {
+	for (unsigned int j = 0; the_case.decoded && j < the_case.nr_insns; j++) {
+		if (!guest_offers(the_case.isa[j])) {
 			shared->refused++;
 			return;
 		}
 	}
-	if (o->verbose) {
-		describe(&k, what, sizeof(what));
-		fputs(what, stdout);
-		for (unsigned int r = 0; r < 16; r++)
-			printf("# %s %016llx%s", diff_gpr_names[r], (unsigned long long)k.gpr[r],
-			       r % 4 == 3 ? "\n" : "");
-		printf("# fs_base %llx gs_base %llx rflags %llx\n", (unsigned long long)k.fs_base,
-		       (unsigned long long)k.gs_base, (unsigned long long)k.rflags);
-		fflush(stdout);
+	for (unsigned int round = 0; round < (o->gen.seq ? DIFF_ROUNDS : 1) && same; round++) {
+		gen_round(round, &the_case);
+		same = one_state(o, n, g, data, round);
 	}
-	for (unsigned int try = 0;; try++) {
-		fill(&hs, &k, data);
-		fill(&gs, &k, data);
-		guest_code_changed(g);
-		guest_run(g, &k, &engine);
-		if (hits_shadow(&engine)) {
-			clear(&hs, &k);
-			clear(&gs, &k);
-			guest_code_changed(g);
-			return;
-		}
-		native_run(&k, &host);
-		clear(&hs, &k);
-		clear(&gs, &k);
-		guest_code_changed(g);
-		/* Once more after a difference: the watchdog may have hit it, and a context switch loses the x87
-		 * pointers, which Linux saves only while an exception is pending. */
-		same = compare(&k, &host, &engine, n->data, guest_data(g), text, sizeof(text));
-		if (same && host.vector == DIFF_VEC_TIMEOUT && try == 2) {
-			shared->timeouts++;
-			return;
-		}
-		if ((same && host.vector != DIFF_VEC_TIMEOUT) || try == 2)
-			break;
-	}
-	shared->compared++;
-	if (same) {
-		count(&k, true);
-		return;
-	}
-	count(&k, false);
-	if (shared->different++ < o->keep_going) {
-		describe(&k, what, sizeof(what));
-		printf("%s%s", what, text);
-		fflush(stdout);
-	}
+	clear(&hs, &the_case);
+	clear(&gs, &the_case);
+	guest_code_changed(g);
 }
 
 static void child(const struct options *o, uint64_t first, uint64_t n)
 {
 	struct native native;
 	const char *why = "?";
-	struct guest *g = guest_new(&why);
+	struct guest *g = guest_new(&o->guest, &why);
 	int r = native_start(&native);
 
 	if (!g || r < 0) {
@@ -198,17 +276,15 @@ static bool run_chunk(const struct options *o, uint64_t first, uint64_t n)
 static unsigned int never_compared(const struct options *o)
 {
 	unsigned int nr = 0;
-	const char *why = "?";
-	struct guest *g = guest_new(&why);
 
 	for (unsigned int m = 1; m <= ZYDIS_MNEMONIC_MAX_VALUE; m++) {
 		for (int is32 = 0; is32 < 2; is32++) {
 			unsigned int isa;
 
-			if ((o->mode == 64 && is32) || (o->mode == 32 && !is32))
+			if ((o->gen.mode == 64 && is32) || (o->gen.mode == 32 && !is32))
 				continue;
 			if (!gen_covers(is32, m, &isa) || shared->count[is32][m] ||
-			    !guest_offers(g, isa) || skip_mnemonic_reason(m))
+			    !guest_offers(isa) || skip_mnemonic_reason(m))
 				continue;
 			printf("# never compared in %d-bit mode: %s\n", is32 ? 32 : 64,
 			       ZydisMnemonicGetString((ZydisMnemonic)m));
@@ -237,6 +313,9 @@ static bool parse(int argc, char **argv, struct options *o)
 		{ "first", required_argument, NULL, 'f' },
 		{ "keep-going", required_argument, NULL, 'k' },
 		{ "single", no_argument, NULL, '1' },
+		{ "seq", no_argument, NULL, 'q' },
+		{ "engine", required_argument, NULL, 'e' },
+		{ "cpl", required_argument, NULL, 'c' },
 		{ "verbose", no_argument, NULL, 'v' },
 		{ 0 },
 	};
@@ -251,10 +330,10 @@ static bool parse(int argc, char **argv, struct options *o)
 			o->seed = strtoull(optarg, NULL, 0);
 			break;
 		case 'm':
-			o->mode = (int)strtol(optarg, NULL, 0);
+			o->gen.mode = (int)strtol(optarg, NULL, 0);
 			break;
 		case 'o':
-			o->only = optarg;
+			o->gen.only = optarg;
 			break;
 		case 'f':
 			o->first = strtoull(optarg, NULL, 0);
@@ -263,7 +342,18 @@ static bool parse(int argc, char **argv, struct options *o)
 			o->keep_going = strtoull(optarg, NULL, 0);
 			break;
 		case '1':
-			o->single = true;
+			o->gen.single = true;
+			break;
+		case 'q':
+			o->gen.seq = true;
+			break;
+		case 'e':
+			if (strcmp(optarg, "interp") != 0 && strcmp(optarg, "dbt") != 0)
+				return false;
+			o->guest.engine = *optarg == 'd' ? CPU_ENGINE_DBT : CPU_ENGINE_INTERP;
+			break;
+		case 'c':
+			o->gen.cpl0 = o->guest.cpl0 = strtol(optarg, NULL, 0) == 0;
 			break;
 		case 'v':
 			o->verbose = true;
@@ -277,7 +367,10 @@ static bool parse(int argc, char **argv, struct options *o)
 
 int main(int argc, char **argv)
 {
-	struct options o = { .cases = 50000, .keep_going = 20 };
+	struct options o = { .cases = 50000,
+			     .keep_going = 20,
+			     .guest.engine = CPU_ENGINE_INTERP,
+			     .gen.offers = guest_offers };
 	struct timespec a, b;
 	unsigned int missing;
 	bool ok = true, all;
@@ -288,7 +381,8 @@ int main(int argc, char **argv)
 	if (!parse(argc, argv, &o)) {
 		fprintf(stderr,
 			"usage: diff [--cases N] [--seed S] [--first N] [--mode 64|32] [--only NAME] "
-			"[--keep-going N] [--single] [--verbose]\n");
+			"[--keep-going N] [--single | --seq] [--engine interp|dbt] [--cpl 3|0] "
+			"[--verbose]\n");
 		return 2;
 	}
 	setvbuf(stdout, NULL, _IOLBF, 0);
@@ -300,7 +394,7 @@ int main(int argc, char **argv)
 		printf("1..1\nok 1 - diff # SKIP the host CPU or kernel lacks AVX2 or FSGSBASE\n");
 		return 0;
 	}
-	all = !o.only && o.cases >= ENOUGH;
+	all = !o.gen.only && !o.gen.seq && !o.gen.cpl0 && o.cases >= ENOUGH;
 	printf("1..%d\n# seed %#llx\n", all ? 2 : 1, (unsigned long long)o.seed);
 	gen_start();
 	printf("# %u encodings\n", gen_encodings());

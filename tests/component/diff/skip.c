@@ -73,13 +73,62 @@ const char *skip_mnemonic_reason(unsigned int mnemonic)
 	return NULL;
 }
 
-const char *skip_reason(const ZydisDecodedInstruction *zi, const ZydisDecodedOperand *op, bool is32)
+static bool is_branch(const ZydisDecodedInstruction *zi)
+{
+	return zi->meta.branch_type != ZYDIS_BRANCH_TYPE_NONE;
+}
+
+/* At CPL 3 on the host, and at CPL 0 in the guest. */
+static bool differs_by_level(const ZydisDecodedInstruction *zi, const ZydisDecodedOperand *op)
+{
+	if (zi->attributes & ZYDIS_ATTRIB_IS_PRIVILEGED)
+		return true;
+	for (unsigned int k = 0; k < zi->operand_count; k++)
+		if (op[k].type == ZYDIS_OPERAND_TYPE_REGISTER && !is_branch(zi) &&
+		    (op[k].reg.value == ZYDIS_REGISTER_CS || op[k].reg.value == ZYDIS_REGISTER_SS))
+			return true;
+	switch (zi->mnemonic) {
+	case ZYDIS_MNEMONIC_CLI:
+	case ZYDIS_MNEMONIC_STI:
+	case ZYDIS_MNEMONIC_POPF:
+	case ZYDIS_MNEMONIC_POPFD:
+	case ZYDIS_MNEMONIC_POPFQ:
+	case ZYDIS_MNEMONIC_INT:
+	case ZYDIS_MNEMONIC_IN:
+	case ZYDIS_MNEMONIC_OUT:
+	case ZYDIS_MNEMONIC_INSB:
+	case ZYDIS_MNEMONIC_INSW:
+	case ZYDIS_MNEMONIC_INSD:
+	case ZYDIS_MNEMONIC_OUTSB:
+	case ZYDIS_MNEMONIC_OUTSW:
+	case ZYDIS_MNEMONIC_OUTSD:
+	case ZYDIS_MNEMONIC_STAC:
+	case ZYDIS_MNEMONIC_CLAC:
+	case ZYDIS_MNEMONIC_MONITOR:
+	case ZYDIS_MNEMONIC_MONITORX:
+	case ZYDIS_MNEMONIC_INVLPG:
+	case ZYDIS_MNEMONIC_INVPCID:
+	case ZYDIS_MNEMONIC_INVLPGB:
+	case ZYDIS_MNEMONIC_TLBSYNC:
+	case ZYDIS_MNEMONIC_SWAPGS:
+	case ZYDIS_MNEMONIC_LGDT:
+	case ZYDIS_MNEMONIC_LIDT:
+	case ZYDIS_MNEMONIC_LLDT:
+	case ZYDIS_MNEMONIC_LTR:
+		return true;
+	default:
+		return false;
+	}
+}
+
+const char *skip_reason(const ZydisDecodedInstruction *zi, const ZydisDecodedOperand *op, bool cpl0)
 {
 	const char *why = skip_mnemonic_reason(zi->mnemonic);
 
-	(void)is32;
 	if (why)
 		return why;
+	if (cpl0 && differs_by_level(zi, op))
+		return "differs by privilege level";
 	if (zi->mnemonic == ZYDIS_MNEMONIC_INT && op[0].imm.value.u == 0x80)
 		return "enters the host's kernel";
 	if (zi->meta.branch_type == ZYDIS_BRANCH_TYPE_FAR)
