@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 
 ATOLL = os.environ.get("ATOLL", "build/atoll")
 BASH_COMPLETE = """
@@ -56,16 +57,31 @@ def check_complaints():
             (("run",), "atoll run: --kernel FILE is missing\n"),
             (("run", "-k", "x", "--memory", "1"),
              "atoll run: --memory: 1 is not between 2097152 and 549755813888\n"),
+            (("run", "-k", "x", "--name", "a/b"),
+             "atoll-vm: --name: 'a/b' is not made of up to 64 letters, digits, '.', '_', '-'\n"),
+            (("trace",), "atoll trace: --kernel FILE is missing, or the name of a running machine\n"),
+            (("trace", "-k", "x", "web"),
+             "atoll trace: either --kernel or the name of a running machine\n"),
+            (("trace", "web"), "atoll trace: nothing called 'web' is running\n"),
+            (("stats",), "atoll stats: no machine is running\n"),
+            (("stats", "../x"), "atoll stats: the name '../x' is not made of up to 64 letters, "
+             "digits, '.', '_', '-'\n"),
             (("completion", "tcsh"), "atoll completion: 'tcsh' is none of bash, zsh, fish\n"),
             (("help", "--men"), "atoll help: unknown option '--men'; did you mean '--man'?\n")):
         status, out, err = atoll(*args)
         assert (status, out, err) == (1, "", want), (args, status, out, err)
 
 
+def check_ps():
+    status, out, err = atoll("ps")
+    assert status == 0 and out.startswith("NAME ") and out.count("\n") == 1, (status, out, err)
+    assert atoll("ps", "--json") == (0, "", "")
+
+
 def check_man_pages():
     if not shutil.which("groff"):
         return "groff is not installed"
-    for args in ((), ("run",), ("help",), ("completion",)):
+    for args in ((), ("run",), ("ps",), ("stats",), ("trace",), ("help",), ("completion",)):
         page = atoll("help", "--man", *args)[1]
         p = subprocess.run(["groff", "-man", "-Tascii", "-P-cbou", "-ww"], input=page.encode(),
                            stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False)
@@ -98,6 +114,12 @@ def check_other_completions():
 
 
 def main():
+    with tempfile.TemporaryDirectory() as runtime:
+        os.environ["ATOLL_RUNTIME_DIR"] = runtime
+        return run_checks()
+
+
+def run_checks():
     checks = [(name[6:], fn) for name, fn in sorted(globals().items()) if name.startswith("check_")]
     print(f"1..{len(checks)}")
     failed = 0

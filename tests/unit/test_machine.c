@@ -14,6 +14,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -474,6 +476,83 @@ static void refused(const struct machine_config *cfg, const char *word)
 		fail_msg("'%s' does not say '%s'", err.text, word);
 }
 
+/* The engine changes again and again, only while every vCPU stands; the machine goes on. */
+static enum cpu_exit until_changed(struct cpu *c, struct err *err)
+{
+	while (!atomic_exchange(&c->kicked, false)) {
+		if (c->index == 0 && c->grp->nr_changes >= 5)
+			return power_off(c, err);
+		usleep(200);
+	}
+	return CPU_EXIT_KICKED;
+}
+
+static void test_engine_switch(void **state)
+{
+	struct machine_config cfg = config();
+	struct err err;
+	int status;
+
+	cfg.engine_switch_ns = 1000000;
+	cfg.engine = CPU_ENGINE_INTERP;
+	assert_int_equal(run(&cfg, until_changed, &status, &err), MACHINE_POWEROFF);
+	assert_int_equal(status, 0);
+}
+
+static void *ask_control(void *arg)
+{
+	static const char request[] = "{\"do\":\"info\"}\n{\"do\":\"stats\"}\n";
+	const struct sockaddr_un *addr = arg;
+	static char answer[65536];
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	size_t n = 0;
+
+	assert_int_equal(connect(fd, (const struct sockaddr *)addr, sizeof(*addr)), 0);
+	assert_int_equal(write(fd, request, sizeof(request) - 1), sizeof(request) - 1);
+	while (n < sizeof(answer) - 1) {
+		ssize_t r = read(fd, answer + n, sizeof(answer) - 1 - n);
+		char *first = memchr(answer, '\n', n + (r > 0 ? (size_t)r : 0));
+
+		if (r <= 0)
+			break;
+		n += (size_t)r;
+		if (first && memchr(first + 1, '\n', n - (size_t)(first + 1 - answer)))
+			break;
+	}
+	close(fd);
+	atomic_fetch_add(&group->nr_changes, 5); /* the guest may end */
+	return answer;
+}
+
+static void test_control(void **state)
+{
+	struct machine_config cfg = config();
+	struct sockaddr_un addr = { .sun_family = AF_UNIX };
+	struct machine *m = NULL;
+	struct err err = ERR_INIT;
+	pthread_t client;
+	void *answer;
+	int status;
+
+	snprintf(addr.sun_path, sizeof(addr.sun_path), "%s.sock", kernel_path);
+	cfg.control_fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	cfg.name = "web";
+	assert_int_equal(bind(cfg.control_fd, (const struct sockaddr *)&addr, sizeof(addr)), 0);
+	assert_int_equal(listen(cfg.control_fd, 1), 0);
+	script = until_changed;
+	if (machine_new(&cfg, &m, &err) < 0)
+		fail_msg("%s", err.text);
+	pthread_create(&client, NULL, ask_control, &addr);
+	assert_int_equal(machine_run(m, &status, &err), MACHINE_POWEROFF);
+	pthread_join(client, &answer);
+	assert_non_null(strstr(answer, "{\"ok\":{\"name\":\"web\","));
+	assert_non_null(strstr(answer, "\"memory_bytes\":8388608"));
+	assert_non_null(strstr(answer, "\"cpu\":{\"insns\":0"));
+	machine_free(m);
+	close(cfg.control_fd);
+	unlink(addr.sun_path);
+}
+
 static void test_refusals(void **state)
 {
 	struct machine_config cfg = config();
@@ -508,6 +587,8 @@ int main(void)
 		cmocka_unit_test(test_reset),
 		cmocka_unit_test(test_stop),
 		cmocka_unit_test(test_board_and_stats),
+		cmocka_unit_test(test_engine_switch),
+		cmocka_unit_test(test_control),
 		cmocka_unit_test(test_refusals),
 	};
 

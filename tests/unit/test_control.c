@@ -1,0 +1,148 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Requests of the control socket, without a socket: answers, refusals, one at a time. */
+#include <errno.h>
+#include <string.h>
+
+#include "unit.h"
+#include "vm/control_priv.h"
+
+static struct cpu_hot_query last;
+static bool counting;
+
+static void info(void *arg, struct strbuf *out)
+{
+	strbuf_adds(out, "{\"name\":\"n\"}");
+}
+
+static void stats(void *arg, struct stats_totals *before, bool json, struct strbuf *out)
+{
+	strbuf_addf(out, json ? "{\"look\":%u}\n" : "look \"%u\"\n", (unsigned int)before->now_ns);
+	before->now_ns++;
+}
+
+static int count(void *arg, bool on, struct err *err)
+{
+	if (arg)
+		return err_set(err, -EOPNOTSUPP, "cannot");
+	counting = on;
+	return 0;
+}
+
+static int trace(void *arg, const struct cpu_hot_query *query, struct strbuf *out, struct err *err)
+{
+	last = *query;
+	strbuf_adds(out, query->json ? "{}\n" : "listing\n");
+	return 0;
+}
+
+static const struct control_ops ops = {
+	.info = info, .stats = stats, .count = count, .trace = trace
+};
+
+static void put(struct control_session *s, const char *text)
+{
+	size_t n = strlen(text);
+
+	assert_true(n <= sizeof(s->in) - s->in_n);
+	memcpy(s->in + s->in_n, text, n);
+	s->in_n += n;
+}
+
+static void expect(struct control_session *s, const char *request, const char *answer)
+{
+	put(s, request);
+	assert_int_equal(control_session_serve(s), 1);
+	assert_string_equal(strbuf_cstr(&s->out), answer);
+	strbuf_reset(&s->out);
+	assert_int_equal(control_session_serve(s), 0);
+}
+
+static void test_answers(void **state)
+{
+	static struct control_session s;
+
+	control_session_init(&s, &ops, NULL);
+	expect(&s, "{\"do\":\"info\"}\n", "{\"ok\":{\"name\":\"n\"}}\n");
+	expect(&s, "{\"do\":\"stats\"}\n", "{\"ok\":{\"look\":0}}\n");
+	expect(&s, "{\"do\":\"stats\",\"text\":true}\n", "{\"ok\":\"look \\\"1\\\"\\n\"}\n");
+	expect(&s, "{\"do\":\"trace\"}\n", "{\"ok\":{}}\n");
+	assert_true(last.top == 20 && last.json && !last.has_address);
+	expect(&s,
+	       "{\"do\":\"trace\",\"text\":true,\"top\":3,\"address\":\"0xffffffff81000000\"}\n",
+	       "{\"ok\":\"listing\\n\"}\n");
+	assert_true(last.top == 3 && !last.json && last.has_address &&
+		    last.address == UINT64_C(0xffffffff81000000));
+	control_session_done(&s);
+	control_session_done(&s);
+}
+
+static void test_refusals(void **state)
+{
+	static struct control_session s;
+
+	control_session_init(&s, &ops, NULL);
+	expect(&s, "[]\n",
+	       "{\"error\":\"a request is an object with \\\"do\\\": a string\",\"code\":\"EINVAL\"}\n");
+	expect(&s, "{\"do\":\"x\"}\n",
+	       "{\"error\":\"'x' is none of info, stats, count, trace\",\"code\":\"EOPNOTSUPP\"}\n");
+	expect(&s, "{\"do\":\"trace\",\"top\":1001}\n",
+	       "{\"error\":\"\\\"top\\\" is a number from 1 to 1000\",\"code\":\"EINVAL\"}\n");
+	expect(&s, "{\"do\":\"trace\",\"address\":16}\n",
+	       "{\"error\":\"\\\"address\\\" is a string: \\\"0x...\\\"\",\"code\":\"EINVAL\"}\n");
+	expect(&s, "{\"do\":\"count\"}\n",
+	       "{\"error\":\"'count' needs \\\"on\\\": true or false\",\"code\":\"EINVAL\"}\n");
+	put(&s, "\n");
+	assert_int_equal(control_session_serve(&s), 1);
+	assert_non_null(strstr(s.out.p, "\"code\":\"EINVAL\""));
+	control_session_done(&s);
+}
+
+static void test_one_at_a_time(void **state)
+{
+	static struct control_session s;
+
+	control_session_init(&s, &ops, NULL);
+	put(&s, "{\"do\":\"stats\"}\n{\"do\":\"stats\"}\n{\"do\"");
+	assert_int_equal(control_session_serve(&s), 1);
+	assert_int_equal(control_session_serve(&s), 0); /* the first answer waits */
+	assert_string_equal(s.out.p, "{\"ok\":{\"look\":0}}\n");
+	strbuf_reset(&s.out);
+	assert_int_equal(control_session_serve(&s), 1);
+	strbuf_reset(&s.out);
+	assert_int_equal(control_session_serve(&s), 0);
+	assert_int_equal(s.in_n, 5);
+	/* A line that does not end. */
+	memset(s.in + s.in_n, 'x', sizeof(s.in) - s.in_n);
+	s.in_n = sizeof(s.in);
+	assert_int_equal(control_session_serve(&s), -EMSGSIZE);
+	control_session_done(&s);
+}
+
+/* Who has switched counting on and goes away has switched it off. */
+static void test_counting(void **state)
+{
+	static struct control_session s;
+
+	control_session_init(&s, &ops, NULL);
+	expect(&s, "{\"do\":\"count\",\"on\":true}\n", "{\"ok\":true}\n");
+	assert_true(counting);
+	control_session_done(&s);
+	assert_false(counting);
+	control_session_init(&s, &ops, &s);
+	expect(&s, "{\"do\":\"count\",\"on\":true}\n",
+	       "{\"error\":\"cannot\",\"code\":\"EOPNOTSUPP\"}\n");
+	assert_false(s.is_counting);
+	control_session_done(&s);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_answers),
+		cmocka_unit_test(test_refusals),
+		cmocka_unit_test(test_one_at_a_time),
+		cmocka_unit_test(test_counting),
+	};
+
+	return cmocka_run_group_tests_name("control", tests, NULL, NULL);
+}
