@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * The translation engine's vector and x87 state between memory and the host's registers, and the signals that
- * translated code raises. Code memory and its side table are made by hand.
+ * translated code raises. Blocks are written by hand.
  */
 #include <setjmp.h>
 #include <signal.h>
@@ -10,36 +10,55 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 
 #include <cmocka.h>
 
 #include "base/bytes.h"
+#include "cpu/dbt/cache.h"
 #include "cpu/dbt/emit.h"
-#include "cpu/dbt/run.h"
 #include "cpu/dbt/signals.h"
 #include "cpu/interp/fpu.h"
 #include "cpu/interp/sys_priv.h"
 
 static struct {
 	struct cpu *c;
+	struct cpu_group grp;
 	struct interp_sys sys;
 	struct dbt_cpu dc;
 	struct dbt dbt;
-	struct tblock block;
-	struct tpc pc;
-	const uint8_t *host_pc; /* that pc is for */
-	uint8_t *code, *stack;
 	struct sigaction fpe, segv;
 } t;
 
-/* Stands for the code cache. */
-const struct tblock *dbt_pc_find(struct dbt *d, const uint8_t *pc, const struct tpc **ret)
+enum { WORD_DONE = DBT_EXIT_NEXT | DBT_AT_RIP };
+
+/* A block of @body and an exit. The instruction at @pc of it belongs to @off of @page. */
+static const uint8_t *make_block(const void *body, unsigned int n, unsigned int pc, uint16_t off,
+				 const uint8_t *page)
 {
-	if (d != &t.dbt || !pc || pc != t.host_pc)
-		return NULL;
-	*ret = &t.pc;
-	return &t.block;
+	struct tpc at = { .code = (uint16_t)pc, .off = off };
+	struct tblock b = { .page = page, .key = DBT_KEY_64, .pcs = &at, .nr_pcs = 1 };
+	struct tspace s;
+	struct emit e;
+
+	/* cmocka puts its own handlers over ours for each test. */
+	sigaction(SIGFPE, &t.fpe, NULL);
+	sigaction(SIGSEGV, &t.segv, NULL);
+	dbt_lock(&t.dbt);
+	assert_int_equal(tspace_get(&t.dbt, &s), 0);
+	e = (struct emit){ .p = s.rw, .end = s.rw + s.room, .to_rx = s.rx - s.rw };
+	e_bytes(&e, body, n);
+	e_movi32(&e, H_S2, WORD_DONE);
+	e_jmp(&e, t.dbt.tramp.exit);
+	b.code = b.fcode = b.stale = s.rx;
+	b.code_size = (uint32_t)(e_rx(&e) - s.rx);
+	tblock_commit(&t.dbt, &b, b.code_size);
+	dbt_unlock(&t.dbt);
+	return b.code;
+}
+
+static uint32_t run(const uint8_t *code)
+{
+	return t.dbt.tramp.enter(t.c, code);
 }
 
 static uint64_t seed = 1;
@@ -168,17 +187,6 @@ static void test_x87_later(void **state)
 	assert_same(&in, &t.c->st.fpu);
 }
 
-/* 1 / 0 with the exception unmasked, read from @zero. Returns where the division is. */
-static const uint8_t *divide(const float *zero)
-{
-	const uint8_t *at;
-
-	__asm__ volatile("lea 1f(%%rip),%0; fninit; fldcw %2; fld1; 1: fdivs %1"
-			 : "=&r"(at)
-			 : "m"(*zero), "m"((const uint16_t){ 0x37f & ~4 }));
-	return at;
-}
-
 static struct tlb_entry *tlb(void)
 {
 	struct tlb_entry *e = calloc(TLB_SIZE, sizeof(*e));
@@ -192,17 +200,24 @@ static struct tlb_entry *tlb(void)
 static void test_pointers(void **state)
 {
 	static const uint8_t insn[] = { 0x65, 0x41, 0xd8, 0x75, 0x10 }; /* fdivs %gs:0x10(%r13) */
+	/* fninit; fldcw hot.spill; fld1; fdivs (%rdx) */
+	static const uint8_t body[] = { 0xdb, 0xe3, 0x41,
+					0xd9, 0x6b, (uint8_t)CPU_DISP(hot.spill[0]),
+					0xd9, 0xe8, 0xd8,
+					0x32 };
 	uint8_t *page = aligned_alloc(4096, 4096), *data = aligned_alloc(4096, 4096);
 	const uint64_t code_lin = UINT64_C(0xffffffff81234000), data_lin = UINT64_C(0x7fff5000);
+	const uint8_t *unknown = make_block(body, sizeof(body), 0, 0x123, page);
+	const uint8_t *code = make_block(body, sizeof(body), 8, 0x123 | TPC_HOST_FLAGS, page);
 	struct tlb_entry *e = tlb();
 
 	memset(data, 0, 4096);
 	memcpy(page + 0x123, insn, sizeof(insn));
 	t.sys.tlb_fetch = e;
-	t.block = (struct tblock){ .page = page, .key = DBT_KEY_64 | DBT_KEY_X87 };
-	t.pc = (struct tpc){ .off = 0x123 | TPC_HOST_FLAGS };
 	t.c->st.seg[CPU_CS].sel = 0x10;
 	t.c->st.seg[CPU_GS].base = 0x1000;
+	t.c->hot.spill[0] = 0x37f & ~4;
+	t.c->st.gpr[CPU_RDX] = (uintptr_t)data + 0x40;
 	for (unsigned int known = 0; known < 4; known++) {
 		if (known == 2) {
 			e[tlb_index(code_lin)].x = code_lin;
@@ -213,9 +228,7 @@ static void test_pointers(void **state)
 		t.c->hot.pbase = known == 3 ? code_lin : 0x5000;
 		random_state(&t.c->st.fpu);
 		dbt_fpu_load_x87(t.c);
-		t.host_pc = divide((const float *)(const void *)(data + 0x40));
-		if (known == 0)
-			t.host_pc = NULL;
+		assert_int_equal(run(known ? code : unknown), WORD_DONE);
 		dbt_fpu_save(t.c);
 		assert_int_equal(t.c->st.fpu.fsw & 0x84, 0x84);
 		assert_int_equal(t.c->st.fpu.fip, known >= 2 ? code_lin + 0x123 : 0);
@@ -223,7 +236,6 @@ static void test_pointers(void **state)
 		assert_int_equal(t.c->st.fpu.fdp, known >= 2 ? data_lin + 0x40 - 0x1000 : 0);
 		assert_host_is_ours();
 	}
-	t.host_pc = NULL;
 	free(page);
 	free(data);
 	free(e);
@@ -231,93 +243,82 @@ static void test_pointers(void **state)
 
 /* --- signals -------------------------------------------------------------------------------------- */
 
-/*
- * Code that is called with rdi = &cpu->st, rsi = stack pointer to use, edx = divisor:
- *	push %rbx; push %rbp; mov %rsp,%rbx; mov %rdi,%r11; mov %rsi,%rsp; ...
- */
-static const uint8_t enter[] = { 0x53, 0x55, 0x48, 0x89, 0xe3, 0x49, 0x89, 0xfb, 0x48, 0x89, 0xf4 };
-/* mov %r10,%rax; mov %rbx,%rsp; pop %rbp; pop %rbx; ret */
-static const uint8_t leave[] = { 0x4c, 0x89, 0xd0, 0x48, 0x89, 0xdc, 0x5d, 0x5b, 0xc3 };
-enum { LEAVE_AT = 0x800, CODE_SIZE = 4096 };
-
-static uint64_t run(const void *body, size_t n, uint64_t rdx)
-{
-	uint64_t (*fn)(void *st, void *sp, uint64_t rdx);
-
-	memcpy(t.code, enter, sizeof(enter));
-	memcpy(t.code + sizeof(enter), body, n);
-	memcpy(t.code + sizeof(enter) + n, leave, sizeof(leave));
-	memcpy(t.code + LEAVE_AT, leave, sizeof(leave));
-	memcpy(&fn, &t.code, sizeof(fn));
-	/* cmocka puts its own handlers over ours for each test. */
-	sigaction(SIGFPE, &t.fpe, NULL);
-	sigaction(SIGSEGV, &t.segv, NULL);
-	return fn(&t.c->st, t.stack + RET_STACK_TOP, rdx);
-}
-
 static void test_divide(void **state)
 {
-	/* mov %edx,%ecx; xor %edx,%edx; mov $1,%eax; stc; div %ecx; mov %eax,%r10d */
-	static const uint8_t body[] = { 0x89, 0xd1, 0x31, 0xd2, 0xb8, 1,    0,	 0,
-					0,    0xf9, 0xf7, 0xf1, 0x41, 0x89, 0xc2 };
+	/* mov $0x1234,%r10d; xor %edx,%edx; mov $1,%eax; stc; div %ecx */
+	static const uint8_t body[] = { 0x41, 0xba, 0x34, 0x12, 0, 0,	 0x31, 0xd2,
+					0xb8, 1,    0,	  0,	0, 0xf9, 0xf7, 0xf1 };
 
-	t.host_pc = t.code + sizeof(enter) + 10;
 	for (unsigned int host_flags = 0; host_flags < 2; host_flags++) {
-		t.pc = (struct tpc){ .off = (uint16_t)(0xabc | (host_flags ? TPC_HOST_FLAGS : 0)) };
+		const uint8_t *code =
+			make_block(body, sizeof(body), 14,
+				   (uint16_t)(0xabc | (host_flags ? TPC_HOST_FLAGS : 0)), NULL);
+
 		t.c->hot.flags = 0x5555;
-		assert_int_equal(run(body, sizeof(body), 0),
-				 DBT_WORD(DBT_EXIT_INTERP, 0xabc) | DBT_FLAGS_MEM);
+		t.c->st.gpr[CPU_RCX] = 0;
+		t.c->st.gpr[CPU_RBX] = 0x123456789a;
+		assert_int_equal(run(code), DBT_WORD(DBT_EXIT_INTERP, 0xabc) | DBT_FLAGS_MEM);
 		assert_int_equal(t.c->hot.flags, host_flags ? 0x4700 : 0x5555);
-		assert_int_equal(run(body, sizeof(body), 1), 1);
+		assert_int_equal(t.c->st.gpr[CPU_RBX], 0x123456789a);
+		assert_int_equal(t.c->st.gpr[CPU_RAX], 1);
+		t.c->st.gpr[CPU_RCX] = 1;
+		assert_int_equal(run(code), WORD_DONE);
 	}
-	t.host_pc = NULL;
 }
 
 static void test_simd(void **state)
 {
-	/* xorps %xmm1,%xmm1; movss hot.spill+8,%xmm0; ldmxcsr hot.spill; divss %xmm1,%xmm0; xor %r10d,%r10d */
-	static const uint8_t body[] = { 0x0f,
-					0x57,
-					0xc9,
-					0xf3,
-					0x41,
-					0x0f,
-					0x10,
-					0x43,
-					(uint8_t)CPU_DISP(hot.spill[1]),
-					0x41,
-					0x0f,
-					0xae,
-					0x53,
-					(uint8_t)CPU_DISP(hot.spill[0]),
-					0xf3,
-					0x0f,
-					0x5e,
-					0xc1,
-					0x45,
-					0x31,
-					0xd2 };
-	uint32_t mxcsr = 0x1f80;
+	/* ldmxcsr hot.spill; divss %xmm1,%xmm0 */
+	static const uint8_t body[] = { 0x41, 0x0f, 0xae, 0x53, (uint8_t)CPU_DISP(hot.spill[0]),
+					0xf3, 0x0f, 0x5e, 0xc1 };
+	const uint8_t *code = make_block(body, sizeof(body), 5, 0x321, NULL);
 
-	t.host_pc = t.code + sizeof(enter) + 14;
-	t.pc = (struct tpc){ .off = 0x321 };
+	random_state(&t.c->st.fpu);
+	memset(t.c->st.fpu.xmm, 0, sizeof(t.c->st.fpu.xmm));
+	put_le32(t.c->st.fpu.xmm[0], 0x3f800000);
 	t.c->hot.spill[0] = 0x1f80 & ~(1u << 9);
-	t.c->hot.spill[1] = 0x3f800000;
-	assert_int_equal(run(body, sizeof(body), 0),
-			 DBT_WORD(DBT_EXIT_INTERP, 0x321) | DBT_FLAGS_MEM);
-	__asm__ volatile("ldmxcsr %0" : : "m"(mxcsr));
-	t.host_pc = NULL;
+	dbt_fpu_load(t.c);
+	assert_int_equal(run(code), DBT_WORD(DBT_EXIT_INTERP, 0x321) | DBT_FLAGS_MEM);
+	dbt_fpu_save(t.c);
+	assert_int_equal(get_le32(t.c->st.fpu.xmm[0]), 0x3f800000);
+	assert_int_equal(t.c->st.fpu.mxcsr, 0x1f84 & ~(1u << 9));
+	assert_host_is_ours();
+}
+
+/* A pending exception comes with the next waiting instruction, and stays pending. */
+static void test_x87(void **state)
+{
+	/* fninit; fldcw hot.spill; fldz; fld1; fdivp; fnstsw %ax; fwait */
+	static const uint8_t body[] = { 0xdb, 0xe3, 0x41,
+					0xd9, 0x6b, (uint8_t)CPU_DISP(hot.spill[0]),
+					0xd9, 0xe8, 0xd9,
+					0xee, 0xde, 0xf9,
+					0xdf, 0xe0, 0x9b };
+	const uint8_t *code = make_block(body, sizeof(body), 14, 0x700, NULL);
+
+	random_state(&t.c->st.fpu);
+	t.c->hot.spill[0] = 0x37f & ~4;
+	dbt_fpu_load_x87(t.c);
+	assert_int_equal(run(code), DBT_WORD(DBT_EXIT_INTERP, 0x700) | DBT_FLAGS_MEM);
+	assert_int_equal(t.c->st.gpr[CPU_RAX] & 0x84, 0x84);
+	t.sys.tlb_fetch = tlb();
+	dbt_fpu_save(t.c);
+	free(t.sys.tlb_fetch);
+	assert_int_equal(t.c->st.fpu.fsw & 0x84, 0x84);
+	assert_host_is_ours();
 }
 
 /* 40,000 pushes go around a stack that holds 32,760. */
 static void test_return_stack_full(void **state)
 {
-	/* mov $40000,%ecx; 1: push %rcx; dec %ecx; jnz 1b; mov %rsp,%r10 */
+	/* mov $40000,%ecx; 1: push %rcx; dec %ecx; jnz 1b; mov %rsp,%rax */
 	static const uint8_t body[] = { 0xb9, 0x40, 0x9c, 0,	0,    0x51, 0xff,
-					0xc9, 0x75, 0xfb, 0x49, 0x89, 0xe2 };
-	uint64_t sp = run(body, sizeof(body), 0);
+					0xc9, 0x75, 0xfb, 0x48, 0x89, 0xe0 };
 
-	assert_int_equal((uintptr_t)t.stack + RET_STACK_TOP - sp, 8 * (40000 - RET_STACK_TOP / 8));
+	assert_int_equal(run(make_block(body, sizeof(body), 0, 0, NULL)), WORD_DONE);
+	assert_int_equal((uintptr_t)t.dc.ret_stack[1] + RET_STACK_TOP - t.c->st.gpr[CPU_RAX],
+			 8 * (40000 - RET_STACK_TOP / 8));
+	ret_stack_reset(t.c, RET_BOTH);
 }
 
 /* A signal of somebody else's code goes to whoever had it before. */
@@ -336,8 +337,11 @@ static void test_pass_on(void **state)
 		fail();
 	}
 	if (sigsetjmp(before_jmp, 1) == 0) {
-		*(volatile uint8_t *)(t.code + 64) = 1;
-		*(volatile uint8_t *)(t.stack - 8) = 1;
+		*(volatile uint8_t *)t.dbt.blocks->rx = 1;
+		fail();
+	}
+	if (sigsetjmp(before_jmp, 1) == 0) {
+		*(volatile uint8_t *)(t.dc.ret_stack[0] - 8) = 1;
 		fail();
 	}
 }
@@ -346,25 +350,21 @@ static int setup(void **state)
 {
 	struct sigaction sa = { .sa_handler = before };
 	struct err err = ERR_INIT;
-	uint8_t *stack;
 
 	t.c = aligned_alloc(64, (sizeof(*t.c) + 63) & ~(size_t)63);
 	memset(t.c, 0, sizeof(*t.c));
 	t.c->sys = &t.sys;
 	t.c->engine_data = &t.dc;
+	t.dc.c = t.c;
 	t.dc.dbt = &t.dbt;
-	t.code = mmap(NULL, CODE_SIZE, PROT_READ | PROT_WRITE | PROT_EXEC,
-		      MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	stack = mmap(NULL, RET_STACK_SIZE + 4096, PROT_READ | PROT_WRITE,
-		     MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	if (t.code == MAP_FAILED || stack == MAP_FAILED || mprotect(stack, 4096, PROT_NONE) < 0)
+	t.dbt.grp = &t.grp;
+	if (blocks_new(&t.dbt, 4 << 20, &err) < 0 || ret_stack_init(&t.dc, &err) < 0)
 		return -1;
-	t.stack = t.dc.ret_stack[0] = stack + 4096;
-	t.dbt.tramp.exit = t.code + LEAVE_AT;
 	sigaction(SIGFPE, &sa, NULL);
 	sigaction(SIGSEGV, &sa, NULL);
 	if (dbt_signals_start(&err) < 0 || dbt_signals_thread(&err) < 0 ||
-	    dbt_signals_thread(&err) < 0 || dbt_signals_add(&t.dbt, t.code, CODE_SIZE) < 0)
+	    dbt_signals_thread(&err) < 0 ||
+	    dbt_signals_add(&t.dbt, t.dbt.blocks->rx, t.dbt.blocks->size) < 0)
 		return -1;
 	sigaction(SIGFPE, NULL, &t.fpe);
 	sigaction(SIGSEGV, NULL, &t.segv);
@@ -374,6 +374,8 @@ static int setup(void **state)
 static int teardown(void **state)
 {
 	dbt_signals_remove(&t.dbt);
+	ret_stack_done(&t.dc);
+	blocks_free(&t.dbt);
 	free(t.c);
 	return 0;
 }
@@ -381,9 +383,13 @@ static int teardown(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_round_trip), cmocka_unit_test(test_x87_later),
-		cmocka_unit_test(test_pointers),   cmocka_unit_test(test_divide),
-		cmocka_unit_test(test_simd),	   cmocka_unit_test(test_return_stack_full),
+		cmocka_unit_test(test_round_trip),
+		cmocka_unit_test(test_x87_later),
+		cmocka_unit_test(test_pointers),
+		cmocka_unit_test(test_divide),
+		cmocka_unit_test(test_simd),
+		cmocka_unit_test(test_x87),
+		cmocka_unit_test(test_return_stack_full),
 		cmocka_unit_test(test_pass_on),
 	};
 
