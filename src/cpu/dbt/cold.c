@@ -54,7 +54,9 @@ void t_handler(struct tctx *t)
 	E(e, 0x4c, 0x8d, 0x15); /* lea insn(%rip),%r10 */
 	x->site = e->p;
 	e32(e, 0);
-	e_movi32(e, H_S1, t_word(t, DBT_EXIT_NEXT));
+	e_movi32(e, H_S1,
+		 t_word(t, DBT_EXIT_NEXT) |
+			 (t_cur(t)->ends || t->cur + 1 == t->nr ? 0 : DBT_MORE));
 	e_call(e, t->d->tramp.handler);
 	t->fpu_ready = 0;
 	if (!t_cur(t)->ends)

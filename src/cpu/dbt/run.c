@@ -195,6 +195,9 @@ static _noinline_ void run_translated(struct cpu *c)
 		cpu_at(c, CPU_AT_MONITOR);
 		word = come_out(c, word);
 		if (unlikely(is_wanted(c) || !c->hot.key)) {
+			/* It may be in the shadow of the one before it. */
+			if ((word & 15) == DBT_EXIT_INTERP)
+				one_by_interp(c);
 			c->stats.dbt_exits_poll++;
 			return;
 		}
@@ -213,14 +216,15 @@ uint32_t dbt_handler(struct cpu *c, const struct insn *i, uint32_t word)
 	c->st.rip += i->len;
 	c->hot.exit = 0;
 	c->cur = i;
-	c->end = i + 1;
+	c->end = i + (word & DBT_MORE ? 2 : 1);
 	i->fn(c, i);
 	c->cur = NULL;
 	c->stats.dbt_handlers++;
 	if (c->mode != CPU_MODE_64)
 		c->st.rip = (uint32_t)c->st.rip;
-	/* A repeated string instruction that was interrupted is executed again. */
-	if (!c->end || is_wanted(c) || c->st.rip == start)
+	/* Interrupts wait for the poll of the next block; a repeated string instruction that was interrupted is
+	 * executed again. */
+	if (!c->end || c->hot.due || c->st.rip == start)
 		return DBT_EXIT_NEXT | DBT_AT_RIP;
 	dbt_flags_take(c);
 	cpu_at(c, CPU_AT_CODE);

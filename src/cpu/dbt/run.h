@@ -33,6 +33,7 @@ enum dbt_exit {
  *	bits 4-15  offset of the guest instruction in its page (hot.pbase + offset = linear address)
  *	bit 16     status flags are in hot.flags (else they are dead, st.rflags keeps old ones)
  *	bit 17     access: is a write (a read-modify-write too)
+ *	           handler: the next instruction is executed right behind it, without a look at hot.pending in between
  *	bit 18     access: relative to the stack segment (#SS)
  *	bit 19     exit: st.rip is already right (32-bit code: it is zero-extended); offset means nothing
  *	bit 20     access: may refill the stack entry
@@ -40,6 +41,7 @@ enum dbt_exit {
  */
 #define DBT_FLAGS_MEM (1u << 16)
 #define DBT_WRITE     (1u << 17)
+#define DBT_MORE      (1u << 17)
 #define DBT_SS	      (1u << 18)
 #define DBT_AT_RIP    (1u << 19)
 #define DBT_STACK     (1u << 20)
