@@ -264,6 +264,63 @@ static int walk_once(struct cpu *c, uint64_t lin, enum mmu_access access, enum m
 	return 0;
 }
 
+/*
+ * The common case by itself, because TLB misses are frequent: 4 or 5 levels in RAM, every entry present, well-formed
+ * and with the accessed (and dirty) bits it needs, access allowed. Returns false without a trace for everything else.
+ */
+static bool walk_quick(const struct cpu *c, uint64_t lin, enum mmu_access access,
+		       enum mmu_priv priv, struct mmu_page *ret)
+{
+	const struct physmem *m = c->grp->mem;
+	const struct physmem_region *r = &m->region[0];
+	uint64_t cr4 = c->st.cr4, table = c->st.cr3 & PTE_ADDR, all = PTE_W | PTE_U, any = 0, v;
+	uint64_t rsvd = (PTE_ADDR | (c->st.efer & EFER_NXE ? 0 : PTE_NX)) &
+			(UINT64_MAX << c->grp->cpuid.phys_bits);
+	uint64_t need = PTE_P | PTE_A, size_mask;
+	unsigned int shift = cr4 & CR4_LA57 ? 48 : 39;
+
+	if (!(c->st.efer & EFER_LMA))
+		return false;
+	for (;; shift -= 9) {
+		uint64_t at = table + (lin >> shift & 511) * 8, off = at - r->gpa;
+
+		if (unlikely(off >= r->size)) {
+			r = physmem_find(m, at);
+			if (!r)
+				return false;
+			off = at - r->gpa;
+		}
+		v = __atomic_load_n((uint64_t *)(void *)(r->hva + off), __ATOMIC_RELAXED);
+		if (unlikely((v & need) != need || (v & rsvd)))
+			return false;
+		all &= v;
+		any |= v;
+		if (shift == GUEST_PAGE_SHIFT || (v & PTE_PS))
+			break;
+		if (shift >= 30 && (v & PTE_G)) /* reserved above the page directory */
+			return false;
+		table = v & PTE_ADDR;
+	}
+	size_mask = (UINT64_C(1) << shift) - 1;
+	if (shift > GUEST_PAGE_SHIFT &&
+	    (shift > 30 || (shift == 30 && !cpuid_has(&c->grp->cpuid, CPUID_PDPE1GB)) ||
+	     (v & size_mask & ~UINT64_C(0x1fff))))
+		return false;
+	rights_get(c, all, any & PTE_NX, priv, ret);
+	keys_apply(c, v, all & PTE_U, priv, ret);
+	if (unlikely(!(access == MMU_READ ? ret->r : access == MMU_WRITE ? ret->w : ret->x)))
+		return false;
+	if (!(v & PTE_D)) {
+		if (access == MMU_WRITE)
+			return false;
+		ret->w = false;
+	}
+	ret->gpa = (v & PTE_ADDR & ~size_mask) | (lin & size_mask);
+	ret->shift = (uint8_t)shift;
+	ret->global = (v & PTE_G) && (cr4 & CR4_PGE);
+	return true;
+}
+
 int mmu_walk(struct cpu *c, uint64_t lin, enum mmu_access access, enum mmu_priv priv,
 	     struct mmu_page *ret)
 {
@@ -276,6 +333,8 @@ int mmu_walk(struct cpu *c, uint64_t lin, enum mmu_access access, enum mmu_priv 
 		};
 		return 0;
 	}
+	if (likely(walk_quick(c, lin, access, priv, ret)))
+		return 0;
 	do {
 		r = walk_once(c, lin, access, priv, false, ret);
 	} while (r == -EAGAIN);

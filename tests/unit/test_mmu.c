@@ -288,13 +288,16 @@ static int teardown(void **state)
 	return 0;
 }
 
-/* Entries that mostly lead somewhere: present, few reserved bits, tables within RAM. */
+/* Entries that mostly lead somewhere: present, few reserved bits, tables within RAM. Half of the time all have been
+ * used before, as in a guest that has run for a while. */
 static void fill_ram(struct world *w, unsigned int width)
 {
+	uint64_t used = one_in(2) ? 0x20 : 0;
+
 	for (unsigned int off = 0; off < RAM_SIZE; off += width) {
 		uint64_t e = rnd() & 0xfff;
 
-		e |= one_in(12) ? 0 : 1;
+		e |= used | (one_in(12) ? 0 : 1);
 		if (!one_in(4))
 			e &= ~UINT64_C(0x180);
 		e |= (rnd() % (RAM_PAGES + 1)) << 12;
