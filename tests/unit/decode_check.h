@@ -7,6 +7,7 @@
  * does not know is never wrong.
  */
 #include <Zydis/Zydis.h>
+#include <cpuid.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -18,6 +19,7 @@ struct decode_check {
 	const struct cpu_cpuid *cpuid;
 	struct dtable *table;
 	ZydisDecoder decoder[2]; /* [is_64] */
+	bool sha_unaligned;
 	/* the case at hand */
 	const uint8_t *bytes;
 	bool is_64;
@@ -30,9 +32,13 @@ struct decode_check {
 
 static void decode_check_init(struct decode_check *k, const struct cpu_cpuid *cpuid)
 {
+	unsigned int a, b = 0, c = 0, d0 = 0;
+
 	memset(k, 0, sizeof(*k));
 	k->cpuid = cpuid;
 	k->table = dtable_new(cpuid);
+	__get_cpuid(0, &a, &b, &c, &d0);
+	k->sha_unaligned = c == 0x444d4163 || c == 0x656e6975;
 	ZydisDecoderInit(&k->decoder[0], ZYDIS_MACHINE_MODE_LEGACY_32, ZYDIS_STACK_WIDTH_32);
 	ZydisDecoderInit(&k->decoder[1], ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_STACK_WIDTH_64);
 	/* As the interpreter's decoder is set up. */
@@ -172,6 +178,10 @@ static bool check_flags(struct decode_check *k)
 		r = zflags(f->tested);
 		w = zflags(f->modified | f->set_0 | f->set_1 | f->undefined);
 	}
+	/* Zydis forgets that they clear the others. */
+	if (k->zi.mnemonic == ZYDIS_MNEMONIC_VPTEST || k->zi.mnemonic == ZYDIS_MNEMONIC_VTESTPS ||
+	    k->zi.mnemonic == ZYDIS_MNEMONIC_VTESTPD)
+		w = DF_ALL;
 	if (is_shift(k->zi.mnemonic)) {
 		const ZydisDecodedOperand *c = &k->op[k->zi.operand_count_visible - 1];
 
@@ -187,6 +197,31 @@ static bool check_flags(struct decode_check *k)
 	WANT(k->d.fl_w == w);
 	WANT(k->d.fl_u == u);
 	return true;
+}
+
+/* As in the interpreter's required_alignment(). */
+static unsigned int zalign(const struct decode_check *k, unsigned int size)
+{
+	switch (k->zi.mnemonic) {
+	case ZYDIS_MNEMONIC_MOVUPS:
+	case ZYDIS_MNEMONIC_MOVUPD:
+	case ZYDIS_MNEMONIC_MOVDQU:
+	case ZYDIS_MNEMONIC_LDDQU:
+	case ZYDIS_MNEMONIC_PCMPESTRI:
+	case ZYDIS_MNEMONIC_PCMPESTRM:
+	case ZYDIS_MNEMONIC_PCMPISTRI:
+	case ZYDIS_MNEMONIC_PCMPISTRM:
+		return 0;
+	case ZYDIS_MNEMONIC_CMPXCHG16B:
+		return 16;
+	default:
+		if (k->zi.meta.isa_set == ZYDIS_ISA_SET_SHA && k->sha_unaligned)
+			return 0;
+		return size < 16 || (k->d.vex &&
+				     k->zi.meta.exception_class != ZYDIS_EXCEPTION_CLASS_AVX1)
+			       ? 0
+			       : size;
+	}
 }
 
 static bool check_memory(struct decode_check *k, const ZydisDecodedOperand *op)
@@ -224,6 +259,7 @@ static bool check_memory(struct decode_check *k, const ZydisDecodedOperand *op)
 	WANT(d->uses_ss == (m->segment == ZYDIS_REGISTER_SS));
 	WANT(d->mem_size * 8 == op->size);
 	WANT(d->mem_access == zaccess(op));
+	WANT(d->mem_align == zalign(k, d->mem_size));
 	return true;
 }
 
@@ -375,13 +411,49 @@ static bool check_operands(struct decode_check *k)
 	return true;
 }
 
+/* Does it depend on MXCSR? Zydis 4.0 does not list it; see the interpreter's uses_mxcsr(). */
+static bool is_float(const struct decode_check *k)
+{
+	switch (k->zi.meta.exception_class) {
+	case ZYDIS_EXCEPTION_CLASS_SSE2:
+	case ZYDIS_EXCEPTION_CLASS_SSE3:
+	case ZYDIS_EXCEPTION_CLASS_AVX2:
+	case ZYDIS_EXCEPTION_CLASS_AVX3:
+	case ZYDIS_EXCEPTION_CLASS_AVX11:
+		return true;
+	default:
+		break;
+	}
+	switch (k->zi.mnemonic) {
+	case ZYDIS_MNEMONIC_CVTPI2PS:
+	case ZYDIS_MNEMONIC_CVTPS2PI:
+	case ZYDIS_MNEMONIC_CVTTPS2PI:
+	case ZYDIS_MNEMONIC_CVTPI2PD:
+	case ZYDIS_MNEMONIC_CVTPD2PI:
+	case ZYDIS_MNEMONIC_CVTTPD2PI:
+		return true;
+	default:
+		return false;
+	}
+}
+
+/* Does it have an operand that is a register of this kind? */
+static bool names(const struct decode_check *k, unsigned int role)
+{
+	for (unsigned int n = 0; n < k->zi.operand_count; n++)
+		if (k->op[n].type == ZYDIS_OPERAND_TYPE_REGISTER &&
+		    zreg(k->op[n].reg.value).role == role)
+			return true;
+	return false;
+}
+
 static bool check_class(struct decode_check *k)
 {
 	const struct dinsn *d = &k->d;
 	ZydisMnemonic m = k->zi.mnemonic;
 	ZydisInstructionCategory cat = k->zi.meta.category;
-	bool is_nop = cat == ZYDIS_CATEGORY_NOP || cat == ZYDIS_CATEGORY_WIDENOP ||
-		      cat == ZYDIS_CATEGORY_PREFETCH ||
+	bool is_nop = m == ZYDIS_MNEMONIC_PREFETCHWT1 || cat == ZYDIS_CATEGORY_NOP ||
+		      cat == ZYDIS_CATEGORY_WIDENOP || cat == ZYDIS_CATEGORY_PREFETCH ||
 		      (m == ZYDIS_MNEMONIC_XCHG && d->map == 0 && d->op == 0x90 && d->rm == 0);
 
 	WANT((d->cls == DCLS_NOP) == is_nop);
@@ -402,6 +474,15 @@ static bool check_class(struct decode_check *k)
 	WANT((d->cls == DCLS_STRING) == (cat == ZYDIS_CATEGORY_STRINGOP));
 	WANT((d->cls == DCLS_FLAG) == (cat == ZYDIS_CATEGORY_FLAGOP));
 	WANT(k->zi.meta.branch_type != ZYDIS_BRANCH_TYPE_FAR);
+	WANT((d->cls == DCLS_X87) ==
+	     (m == ZYDIS_MNEMONIC_FWAIT || (k->zi.opcode_map == ZYDIS_OPCODE_MAP_DEFAULT &&
+					    k->zi.encoding == ZYDIS_INSTRUCTION_ENCODING_LEGACY &&
+					    (k->zi.opcode & 0xf8) == 0xd8)));
+	WANT((d->cls == DCLS_MMX) == (m == ZYDIS_MNEMONIC_EMMS || names(k, DROLE_MM)));
+	if (d->cls != DCLS_MMX)
+		WANT((d->cls == DCLS_VEC) == (m == ZYDIS_MNEMONIC_VZEROUPPER ||
+					      m == ZYDIS_MNEMONIC_VZEROALL || names(k, DROLE_VEC) ||
+					      is_float(k)));
 	if (d->cls >= DCLS_PUSH && d->cls <= DCLS_RET)
 		WANT(d->opsize * 8 == k->zi.operand_width);
 	return true;
@@ -522,25 +603,11 @@ static bool check_again(struct decode_check *k)
 
 /* --- all of it ------------------------------------------------------------------------------------------ */
 
-/* Zydis 4.0 does not list MXCSR; see the interpreter's uses_mxcsr(). */
 static bool check_traps(struct decode_check *k)
 {
 	ZydisMnemonic m = k->zi.mnemonic;
-	bool mxcsr = false, trap = false;
+	bool mxcsr = is_float(k), trap;
 
-	switch (k->zi.meta.exception_class) {
-	case ZYDIS_EXCEPTION_CLASS_SSE2:
-	case ZYDIS_EXCEPTION_CLASS_SSE3:
-	case ZYDIS_EXCEPTION_CLASS_AVX2:
-	case ZYDIS_EXCEPTION_CLASS_AVX3:
-	case ZYDIS_EXCEPTION_CLASS_AVX11:
-		mxcsr = true;
-		break;
-	default:
-		mxcsr = m == ZYDIS_MNEMONIC_CVTPI2PS || m == ZYDIS_MNEMONIC_CVTPS2PI ||
-			m == ZYDIS_MNEMONIC_CVTTPS2PI || m == ZYDIS_MNEMONIC_CVTPI2PD ||
-			m == ZYDIS_MNEMONIC_CVTPD2PI || m == ZYDIS_MNEMONIC_CVTTPD2PI;
-	}
 	switch (k->d.cls) {
 	case DCLS_DIV:
 	case DCLS_MMX:

@@ -3,7 +3,7 @@
  * The translator's decoder against Zydis: every opcode with every mandatory prefix, REX and ModRM byte, and
  * random bytes, in 64-bit and 32-bit code, for guests that are offered little and much.
  *
- * ATOLL_TEST_DECODE=N in the environment: N million random instructions instead of the few here.
+ * ATOLL_TEST_DECODE=N in the environment: everything, and N million random instructions.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -14,7 +14,9 @@
 
 #include "decode_check.h"
 
-enum { MAX_REPORTS = 40 };
+enum { MAX_REPORTS = 40, MAX_BYTES = 48 };
+
+static bool thorough;
 
 static unsigned int reports, known, asked;
 
@@ -55,39 +57,79 @@ static void finish(struct decode_check *k)
 	decode_check_done(k);
 }
 
+/* What follows the opcode: ModRM with a SIB, displacement and immediate that vary with it. */
+static void check_modrm(struct decode_check *k, uint8_t *b, unsigned int n, unsigned int m,
+			bool is_64)
+{
+	static const uint8_t sibs[] = { 0x24, 0x05, 0xe5, 0x7b, 0x80 };
+
+	b[n++] = (uint8_t)m;
+	if ((m & 7) == 4)
+		b[n++] = sibs[(m >> 3) % sizeof(sibs)];
+	for (; n < MAX_BYTES; n++)
+		b[n] = (uint8_t)(0x10 * m + 0x91 * n);
+	check(k, b, MAX_BYTES, is_64);
+}
+
+/* Every ModRM byte, or some of them that have each .mod, .reg and special .rm. */
+static void check_modrms(struct decode_check *k, const uint8_t *opcode, unsigned int n, bool is_64,
+			 bool all)
+{
+	uint8_t b[MAX_BYTES];
+
+	memcpy(b, opcode, n);
+	for (unsigned int m = 0; m < 256; m++)
+		if (all || (m & 7) == (m >> 3 & 7) || (m & 7) == 5)
+			check_modrm(k, b, n, m, is_64);
+}
+
 /* One opcode of a map with all that decides its meaning. */
-static void check_opcode(struct decode_check *k, unsigned int map, unsigned int op, bool is_64)
+static void check_legacy(struct decode_check *k, unsigned int map, unsigned int op, bool is_64)
 {
 	static const uint8_t pps[] = { 0, 0x66, 0xf3, 0xf2, 0xf0 };
 	static const uint8_t rexes[] = { 0, 0x40, 0x41, 0x44, 0x48, 0x4f };
-	static const uint8_t sibs[] = { 0x24, 0x05, 0xe5, 0x7b, 0x80 };
 
 	for (unsigned int p = 0; p < sizeof(pps); p++) {
 		for (unsigned int x = 0; x < (is_64 ? sizeof(rexes) : 1); x++) {
-			for (unsigned int m = 0; m < 256; m++) {
-				uint8_t b[48];
-				unsigned int n = 0;
+			uint8_t b[MAX_BYTES];
+			unsigned int n = 0;
 
-				/* Registers and displacements vary less with the rarer prefixes. */
-				if (p > 1 && x > 1 && (m & 7) > 2)
-					continue;
-				for (unsigned int i = 0; i < sizeof(b); i++)
-					b[i] = (uint8_t)(0x10 * m + 0x91 * i + x);
-				if (pps[p])
-					b[n++] = pps[p];
-				if (rexes[x])
-					b[n++] = rexes[x];
-				if (map)
-					b[n++] = 0x0f;
-				if (map > 1)
-					b[n++] = map == 2 ? 0x38 : 0x3a;
-				b[n++] = (uint8_t)op;
-				b[n++] = (uint8_t)m;
-				if ((m & 7) == 4)
-					b[n++] = sibs[(m >> 3) % sizeof(sibs)];
-				check(k, b, sizeof(b), is_64);
-			}
+			if (pps[p])
+				b[n++] = pps[p];
+			if (rexes[x])
+				b[n++] = rexes[x];
+			if (map)
+				b[n++] = 0x0f;
+			if (map > 1)
+				b[n++] = map == 2 ? 0x38 : 0x3a;
+			b[n++] = (uint8_t)op;
+			check_modrms(k, b, n, is_64, x == 0 && (is_64 || thorough));
 		}
+	}
+}
+
+static void check_vex(struct decode_check *k, unsigned int map, unsigned int op, bool is_64)
+{
+	for (unsigned int v = 0; v < 64; v++) {
+		unsigned int pp = v & 3, l = v >> 2 & 1, w = v >> 3 & 1, rxb = v & 4 ? 0xe0 : 0xc0;
+		unsigned int vvvv = v & 16 ? 15 : op & 15;
+		uint8_t b[MAX_BYTES] = { 0xc4 };
+
+		if (v & 32) {
+			if (!is_64 || !thorough)
+				break;
+			rxb = v & 4 ? 0x00 : 0x40;
+		}
+		b[1] = (uint8_t)(rxb | map);
+		b[2] = (uint8_t)(w << 7 | vvvv << 3 | l << 2 | pp);
+		b[3] = (uint8_t)op;
+		check_modrms(k, b, 4, is_64, thorough);
+	}
+	for (unsigned int v = 0; v < 16 && map == 1; v++) {
+		uint8_t b[MAX_BYTES] = { 0xc5, (uint8_t)((v & 8 ? 0x80 : 0xf8) | (v & 7)),
+					 (uint8_t)op };
+
+		check_modrms(k, b, 3, is_64, thorough);
 	}
 }
 
@@ -101,7 +143,9 @@ static void test_opcodes(void **state)
 
 		start(&k, &id, models[i]);
 		for (unsigned int n = 0; n < 4 * 256 * 2; n++)
-			check_opcode(&k, n / 512, n / 2 % 256, n & 1);
+			check_legacy(&k, n / 512, n / 2 % 256, n & 1);
+		for (unsigned int n = 0; n < 3 * 256 * 2; n++)
+			check_vex(&k, 1 + n / 512, n / 2 % 256, n & 1);
 		finish(&k);
 	}
 }
@@ -159,10 +203,13 @@ static void test_random(void **state)
 
 int main(void)
 {
+	thorough = getenv("ATOLL_TEST_DECODE");
+
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_opcodes),
 		cmocka_unit_test(test_random),
 	};
 
+	thorough = getenv("ATOLL_TEST_DECODE");
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -8,78 +8,15 @@
  * Bytes are read without asking how many there are: when a page ends soon, a copy with zeros behind is read, and
  * an instruction that needed the zeros is refused at the end.
  */
-#include <Zydis/Zydis.h>
-#include <cpuid.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/bytes.h"
-#include "base/mem.h"
 #include "cpu/dbt/decode_priv.h"
 #include "cpu/state.h"
 
 /* Legacy prefixes that are looked at, and how far beyond them anything can be read: opcode 3,
  * ModRM, SIB, displacement 4, immediate 8. */
 enum { MAX_PREFIXES = 14, READ_AHEAD = MAX_PREFIXES + 1 + 3 + 2 + 4 + 8, MAX_LEN = 15 };
-
-/* --- what is offered ------------------------------------------------------------------------------- */
-
-static const uint8_t isa_sets[DISA_NR] = {
-	[DISA_BASE] = ZYDIS_ISA_SET_I86,
-	[DISA_X87] = ZYDIS_ISA_SET_X87,
-	[DISA_CMOV] = ZYDIS_ISA_SET_CMOV,
-	[DISA_FCMOV] = ZYDIS_ISA_SET_FCMOV,
-	[DISA_LONG] = ZYDIS_ISA_SET_LONGMODE,
-	[DISA_LAHF] = ZYDIS_ISA_SET_LAHF,
-	[DISA_CX16] = ZYDIS_ISA_SET_CMPXCHG16B,
-	[DISA_MOVBE] = ZYDIS_ISA_SET_MOVBE,
-	[DISA_POPCNT] = ZYDIS_ISA_SET_POPCNT,
-	[DISA_LZCNT] = ZYDIS_ISA_SET_LZCNT,
-	[DISA_BMI1] = ZYDIS_ISA_SET_BMI1,
-	[DISA_BMI2] = ZYDIS_ISA_SET_BMI2,
-	[DISA_ADX] = ZYDIS_ISA_SET_ADOX_ADCX,
-	[DISA_PREFETCHW] = ZYDIS_ISA_SET_PREFETCHWT1,
-	[DISA_MMX] = ZYDIS_ISA_SET_PENTIUMMMX,
-	[DISA_SSE] = ZYDIS_ISA_SET_SSE,
-	[DISA_SSE_PREFETCH] = ZYDIS_ISA_SET_SSE_PREFETCH,
-	[DISA_SSE2] = ZYDIS_ISA_SET_SSE2,
-	[DISA_SSE2MMX] = ZYDIS_ISA_SET_SSE2MMX,
-	[DISA_SSE3] = ZYDIS_ISA_SET_SSE3,
-	[DISA_SSE3X87] = ZYDIS_ISA_SET_SSE3X87,
-	[DISA_SSSE3] = ZYDIS_ISA_SET_SSSE3,
-	[DISA_SSSE3MMX] = ZYDIS_ISA_SET_SSSE3MMX,
-	[DISA_SSE4] = ZYDIS_ISA_SET_SSE4,
-	[DISA_SSE42] = ZYDIS_ISA_SET_SSE42,
-	[DISA_AES] = ZYDIS_ISA_SET_AES,
-	[DISA_PCLMUL] = ZYDIS_ISA_SET_PCLMULQDQ,
-	[DISA_SHA] = ZYDIS_ISA_SET_SHA,
-	[DISA_AVX] = ZYDIS_ISA_SET_AVX,
-	[DISA_AVX2] = ZYDIS_ISA_SET_AVX2,
-	[DISA_FMA] = ZYDIS_ISA_SET_FMA,
-	[DISA_F16C] = ZYDIS_ISA_SET_F16C,
-	[DISA_AVXAES] = ZYDIS_ISA_SET_AVXAES,
-	[DISA_VAES] = ZYDIS_ISA_SET_VAES,
-	[DISA_VPCLMUL] = ZYDIS_ISA_SET_VPCLMULQDQ,
-};
-
-struct dtable *dtable_new(const struct cpu_cpuid *cpuid)
-{
-	unsigned int a, b = 0, c = 0, d = 0;
-	struct dtable *t = mem_new(sizeof(*t));
-
-	for (unsigned int k = 0; k < DISA_NR; k++)
-		if (cpuid_has_isa(cpuid, isa_sets[k]))
-			t->isa |= UINT64_C(1) << k;
-	/* "AuthenticAMD" and its offspring, as in the interpreter */
-	__get_cpuid(0, &a, &b, &c, &d);
-	t->sha_unaligned = c == 0x444d4163 || c == 0x656e6975;
-	return t;
-}
-
-void dtable_free(struct dtable *t)
-{
-	free(t);
-}
 
 /* --- bytes ----------------------------------------------------------------------------------------- */
 
@@ -165,15 +102,15 @@ static inline void scan_legacy(struct scan *s, struct dinsn *d)
 		if (b == 0x38) {
 			d->map = 2;
 			d->op = b = *s->p++;
-			s->row = &dmap2[pp][b];
+			s->row = &dmaps[1][pp][b];
 		} else if (b == 0x3a) {
 			d->map = 3;
 			d->op = b = *s->p++;
-			s->row = &dmap3[pp][b];
+			s->row = &dmaps[2][pp][b];
 		} else {
 			d->map = 1;
 			d->op = b;
-			s->row = &dmap1[pp][b];
+			s->row = &dmaps[0][pp][b];
 		}
 	}
 }
@@ -354,12 +291,21 @@ static bool find_prefixes(const struct scan *s, struct dinsn *d, unsigned int us
 	return true;
 }
 
+static bool names_general(const struct opdesc *o)
+{
+	return ((o->reg | o->rm | o->vvvv) & DROLE_RW) || o->impl_r;
+}
+
 static inline bool check_vex(const struct scan *s, const struct dinsn *d)
 {
 	uint32_t bits = s->row->bits;
 	bool w = s->rex & 8;
 
 	if (!s->row->vvvv && d->vvvv)
+		return false;
+	/* 32-bit code ignores W where it is the width of a general register, and bit 7 of a register's number. */
+	if (!s->is_64 &&
+	    ((w && names_general(s->row)) || (s->row->imm == DIMM_B_REG && d->imm < 0)))
 		return false;
 	return !((bits & DB_L0) && d->vex_l) && !((bits & DB_L1) && !d->vex_l) &&
 	       !((bits & DB_W0) && w) && !((bits & DB_W1) && !w);
@@ -464,6 +410,13 @@ static inline void find_registers(const struct scan *s, struct dinsn *d)
 		d->rm_role = o->rm;
 	d->impl_r = o->impl_r;
 	d->impl_w = o->impl_w;
+	/* There are eight of them; REX.R and REX.B mean nothing. */
+	if (unlikely(d->cls == DCLS_MMX || d->cls == DCLS_X87)) {
+		if (d->reg_role == DROLE_MM)
+			d->reg &= 7;
+		if (d->rm_role == DROLE_MM || d->rm_role == DROLE_ST)
+			d->rm &= 7;
+	}
 	/* Old bits that stay are read. */
 	if (unlikely(size <= 2)) {
 		if (d->reg_role == DROLE_W)
@@ -517,11 +470,11 @@ static inline bool decode_row(const struct dtable *t, struct scan *s, const uint
 		else if (!find_prefixes(s, d, used))
 			return false;
 	}
-	if (d->vex && !check_vex(s, d))
-		return false;
 	if (d->has_mem ? !find_mem(t, s, d) : !!(o->bits & DB_NO_REG))
 		return false;
 	find_imm(s, d);
+	if (d->vex && !check_vex(s, d))
+		return false;
 	find_registers(s, d);
 	find_flags(s, d);
 	if (unlikely(d->cls == DCLS_STRING || d->cls == DCLS_XLAT))

@@ -103,9 +103,8 @@ enum dbits {
 	DB_W0 = 1 << 19, /* VEX.W must be 0 */
 	DB_W1 = 1 << 20,
 	DB_ONLY64 = 1 << 21,   /* not in 32-bit code */
-	DB_ONLY_RM0 = 1 << 22, /* ModRM.rm must be 0 */
-	DB_NO_66 = 1 << 24,    /* not known here with 66 */
-	DB_KEEP_OLD = 1 << 23, /* a destination that is written may also stay as it was */
+	DB_NO_66 = 1 << 23,    /* not known here with 66 */
+	DB_KEEP_OLD = 1 << 22, /* a destination that is written may also stay as it was */
 };
 
 struct opdesc {
@@ -135,8 +134,8 @@ enum dsplit {
 enum { DPP_NONE, DPP_66, DPP_F3, DPP_F2, NR_DPP };
 
 extern const struct opdesc dmap0[256];
-extern const struct opdesc dmap1[NR_DPP][256], dmap2[NR_DPP][256], dmap3[NR_DPP][256];
-extern const struct opdesc dvex[3][NR_DPP][256]; /* maps 1, 2, 3 */
+extern const struct opdesc dmaps[3][NR_DPP][256]; /* 0F, 0F 38, 0F 3A */
+extern const struct opdesc dvex[3][NR_DPP][256];
 extern const struct opdesc dsub[];
 extern const struct opdesc dinc_dec; /* FF /0, /1 */
 

@@ -109,7 +109,39 @@ enum {
 	SUB_0FBA = SUB_C7 + 8,
 	SUB_0FC7 = SUB_0FBA + 8,
 	SUB_0FC7_1 = SUB_0FC7 + 8,
-	SUB_END = SUB_0FC7_1 + 2,
+	SUB_0FAE = SUB_0FC7_1 + 2,
+	SUB_0F71 = SUB_0FAE + 16,
+	SUB_0F72 = SUB_0F71 + 16,
+	SUB_0F73 = SUB_0F72 + 16,
+	SUB_660F71 = SUB_0F73 + 16,
+	SUB_660F72 = SUB_660F71 + 16,
+	SUB_660F73 = SUB_660F72 + 16,
+	SUB_V71 = SUB_660F73 + 16,
+	SUB_V72 = SUB_V71 + 16,
+	SUB_V73 = SUB_V72 + 16,
+	SUB_VMOVSS_LD = SUB_V73 + 16,
+	SUB_VMOVSD_LD = SUB_VMOVSS_LD + 2,
+	SUB_VMOVSS_ST = SUB_VMOVSD_LD + 2,
+	SUB_VMOVSD_ST = SUB_VMOVSS_ST + 2,
+	SUB_VBROADCASTSS = SUB_VMOVSD_ST + 2,
+	SUB_VBROADCASTSD = SUB_VBROADCASTSS + 2,
+	SUB_BLS = SUB_VBROADCASTSD + 2,
+	SUB_D8 = SUB_BLS + 8,
+	SUB_D9 = SUB_D8 + 16,
+	SUB_DA = SUB_D9 + 16,
+	SUB_DB = SUB_DA + 16,
+	SUB_DC = SUB_DB + 16,
+	SUB_DD = SUB_DC + 16,
+	SUB_DE = SUB_DD + 16,
+	SUB_DF = SUB_DE + 16,
+	SUB_D9_2 = SUB_DF + 16,
+	SUB_D9_4 = SUB_D9_2 + 8,
+	SUB_D9_5 = SUB_D9_4 + 8,
+	SUB_DA_5 = SUB_D9_5 + 8,
+	SUB_DB_4 = SUB_DA_5 + 8,
+	SUB_DE_3 = SUB_DB_4 + 8,
+	SUB_DF_4 = SUB_DE_3 + 8,
+	SUB_END = SUB_DF_4 + 8,
 };
 
 /* --- one-byte opcodes ------------------------------------------------------------------------------ */
@@ -193,6 +225,9 @@ const struct opdesc dmap0[256] = {
 	[0xd2] = SPLIT(REG, D2),
 	[0xd3] = SPLIT(REG, D3),
 	[0xd7] = { DCLS_XLAT, .osz = DOSZ_B, .mem = 1, .access = R, .impl_r = RAX | RBX, .impl_w = RAX },
+	[0xd8] = SPLIT(MOD_REG, D8), [0xd9] = SPLIT(MOD_REG, D9), [0xda] = SPLIT(MOD_REG, DA),
+	[0xdb] = SPLIT(MOD_REG, DB), [0xdc] = SPLIT(MOD_REG, DC), [0xdd] = SPLIT(MOD_REG, DD),
+	[0xde] = SPLIT(MOD_REG, DE), [0xdf] = SPLIT(MOD_REG, DF),
 	[0xe0] = { DCLS_LOOP, .osz = DOSZ_F64, .imm = DIMM_BYTE_REL, .impl_r = RCX, .impl_w = RCX, .fl_r = ZF },
 	[0xe1] = { DCLS_LOOP, .osz = DOSZ_F64, .imm = DIMM_BYTE_REL, .impl_r = RCX, .impl_w = RCX, .fl_r = ZF },
 	[0xe2] = { DCLS_LOOP, .osz = DOSZ_F64, .imm = DIMM_BYTE_REL, .impl_r = RCX, .impl_w = RCX },
@@ -211,27 +246,60 @@ const struct opdesc dmap0[256] = {
 
 /* --- 0F: rows without a mandatory prefix (66 is the operand size) and with one ---------------------- */
 
-#define BOTH(op, ...) [DPP_NONE][op] = __VA_ARGS__, [DPP_66][op] = __VA_ARGS__
-#define ANY(op, ...) BOTH(op, __VA_ARGS__), [DPP_F3][op] = __VA_ARGS__, [DPP_F2][op] = __VA_ARGS__
+#define BOTH(op, ...) [0][DPP_NONE][op] = __VA_ARGS__, [0][DPP_66][op] = __VA_ARGS__
+#define ANY(op, ...) BOTH(op, __VA_ARGS__), [0][DPP_F3][op] = __VA_ARGS__, [0][DPP_F2][op] = __VA_ARGS__
 #define CMOV(op, r) BOTH(op, { DCLS_ALU, .isa = DISA_CMOV, .mem = DMEM_OP, .access = R, .rm = R, \
 			       .reg = W, .fl_r = r, .bits = DB_MODRM | DB_KEEP_OLD })
 #define SETCC(op, r) BOTH(op, { DCLS_ALU, .osz = DOSZ_B, .mem = DMEM_OP, .access = W, .rm = W, \
 				.fl_r = r, .bits = DB_MODRM })
 #define JCC_NEAR(op, r) ANY(op, { DCLS_JCC, .osz = DOSZ_F64, .imm = DIMM_LONG_REL, .fl_r = r, \
 				  .bits = DB_REP_OK })
-#define BSWAP(op) [DPP_NONE][op] = { DCLS_ALU, .rm = RW, .bits = DB_OPREG }
-#define NOP_RM(op) ANY(op, { DCLS_NOP, .bits = DB_MODRM | DB_REP_OK })
+#define BSWAP(op) [0][DPP_NONE][op] = { DCLS_ALU, .rm = RW, .bits = DB_OPREG }
+#define NOP_RM(op, set) ANY(op, { DCLS_NOP, .isa = DISA_##set, .bits = DB_MODRM | DB_REP_OK })
 #define BIT_REG(op, to) BOTH(op, { DCLS_ALU, .rm = to, .reg = R, .fl_w = ALL & ~ZF, \
 				   .bits = DB_MODRM | DB_NO_MEM })
 #define MOVX(op, from, b) BOTH(op, { DCLS_ALU, .mem = from, .access = R, .rm = R, .reg = W, \
 				     .bits = DB_MODRM | (b) })
-#define SCAN(pp, op, set, b) [pp][op] = { DCLS_ALU, .isa = DISA_##set, .mem = DMEM_OP, .access = R, \
+#define SCAN(pp, op, set, b) [0][pp][op] = { DCLS_ALU, .isa = DISA_##set, .mem = DMEM_OP, .access = R, \
 					   .rm = R, .reg = W, .fl_w = ALL, .bits = DB_MODRM | (b) }
 #define SHIFT2(op, i, r, b) BOTH(op, { DCLS_ALU, .imm = i, .mem = DMEM_OP, .access = RW, .rm = RW, \
 				       .reg = R, .impl_r = r, .fl_w = ALL, .bits = DB_MODRM | (b) })
+#define MOVBE(pp, op, how, to, from) [1][pp][op] = { DCLS_ALU, .isa = DISA_MOVBE, .mem = DMEM_OP, \
+	.access = how, .reg = to | from, .bits = DB_MODRM | DB_NO_REG }
+#define ADX(pp, flag) [1][pp][0xf6] = { DCLS_ALU, .isa = DISA_ADX, .osz = DOSZ_Y, .mem = DMEM_OP, \
+	.access = R, .rm = R, .reg = RW, .fl_r = flag, .fl_w = flag, .bits = DB_MODRM | DB_MANDATORY }
 
-const struct opdesc dmap1[NR_DPP][256] = {
-	NOP_RM(0x19), NOP_RM(0x1a), NOP_RM(0x1b), NOP_RM(0x1c), NOP_RM(0x1d), NOP_RM(0x1e), NOP_RM(0x1f),
+/* The lines of opcodes_sse.def. */
+#define VEC DROLE_VEC
+#define MM DROLE_MM
+#define NO_MEM DB_NO_MEM
+#define NO_REG DB_NO_REG
+#define ALIGN DB_ALIGN
+#define ALIGN_SHA DB_ALIGN_SHA
+#define MXCSR DB_MXCSR
+#define L0 DB_L0
+#define L1 DB_L1
+#define W0 DB_W0
+#define W1 DB_W1
+#define PP_NONE 0
+#define PP_66 DB_MANDATORY
+#define PP_F3 DB_MANDATORY
+#define PP_F2 DB_MANDATORY
+#define LEGACY(cls, m, pp, op, set, a, b, i, size, how, traits, ...) \
+	[m - 1][DPP_##pp][op] = { cls, .isa = DISA_##set, .osz = DOSZ_Y, .imm = DIMM_##i, .mem = size, \
+				  .access = how, .reg = a, .rm = b, .bits = DB_MODRM | PP_##pp | (traits), \
+				  __VA_ARGS__ },
+#define X(...) LEGACY(DCLS_VEC, __VA_ARGS__, )
+#define XF(m, pp, op, set, a, b, i, size, how, traits, r, w, f) \
+	LEGACY(DCLS_VEC, m, pp, op, set, a, b, i, size, how, traits, .impl_r = r, .impl_w = w, .fl_w = f)
+#define M(m, pp, op, set, a, b, i, size, how, traits) \
+	LEGACY(DCLS_MMX, m, pp, op, set, a, b, i, size, how, (traits) | DB_TRAP, )
+
+const struct opdesc dmaps[3][NR_DPP][256] = {
+	NOP_RM(0x0d, PREFETCHW),
+	NOP_RM(0x18, SSE_PREFETCH),
+	NOP_RM(0x19, BASE), NOP_RM(0x1a, BASE), NOP_RM(0x1b, BASE), NOP_RM(0x1c, BASE),
+	NOP_RM(0x1d, BASE), NOP_RM(0x1e, BASE), NOP_RM(0x1f, BASE),
 	SIXTEEN(CMOV, 0x40),
 	SIXTEEN(JCC_NEAR, 0x80),
 	SIXTEEN(SETCC, 0x90),
@@ -241,6 +309,7 @@ const struct opdesc dmap1[NR_DPP][256] = {
 	BIT_REG(0xab, RW),
 	SHIFT2(0xac, DIMM_B, 0, DB_COUNT_IMM),
 	SHIFT2(0xad, DIMM_NONE, RCX, DB_COUNT_CL),
+	[0][DPP_NONE][0xae] = SPLIT(MOD_REG, 0FAE),
 	BOTH(0xaf, { DCLS_ALU, .mem = DMEM_OP, .access = R, .rm = R, .reg = RW, .fl_w = ALL,
 		     .bits = DB_MODRM }),
 	BOTH(0xb0, RM_LOCK(B, RW, 0, ALL, .reg = R, .impl_r = RAX, .impl_w = RAX)),
@@ -261,29 +330,65 @@ const struct opdesc dmap1[NR_DPP][256] = {
 	MOVX(0xbf, 2, DB_RM16),
 	BOTH(0xc0, RM_LOCK(B, RW, 0, ALL, .reg = RW)),
 	BOTH(0xc1, RM_LOCK(V, RW, 0, ALL, .reg = RW)),
-	[DPP_NONE][0xc3] = { DCLS_ALU, .isa = DISA_SSE2, .osz = DOSZ_Y, .mem = DMEM_OP, .access = W,
+	[0][DPP_NONE][0xc3] = { DCLS_ALU, .isa = DISA_SSE2, .osz = DOSZ_Y, .mem = DMEM_OP, .access = W,
 			     .reg = R, .bits = DB_MODRM | DB_NO_REG },
-	[DPP_NONE][0xc7] = SPLIT(REG, 0FC7),
+	[0][DPP_NONE][0xc7] = SPLIT(REG, 0FC7),
 	EIGHT(BSWAP, 0xc8),
+	MOVBE(DPP_NONE, 0xf0, R, W, 0),
+	MOVBE(DPP_66, 0xf0, R, W, 0),
+	MOVBE(DPP_NONE, 0xf1, W, 0, R),
+	MOVBE(DPP_66, 0xf1, W, 0, R),
+	[1][DPP_F2][0xf0] = { DCLS_ALU, .isa = DISA_SSE42, .osz = DOSZ_Y, .mem = 1, .access = R,
+			      .rm = R, .reg = RW, .bits = DB_MODRM | DB_RM8 | DB_MANDATORY },
+	[1][DPP_F2][0xf1] = { DCLS_ALU, .isa = DISA_SSE42, .mem = DMEM_OP, .access = R, .rm = R,
+			      .reg = RW, .bits = DB_MODRM | DB_MANDATORY },
+	ADX(DPP_66, CF),
+	ADX(DPP_F3, OF),
+	[0][DPP_NONE][0x71] = SPLIT(MOD_REG, 0F71), [0][DPP_66][0x71] = SPLIT(MOD_REG, 660F71),
+	[0][DPP_NONE][0x72] = SPLIT(MOD_REG, 0F72), [0][DPP_66][0x72] = SPLIT(MOD_REG, 660F72),
+	[0][DPP_NONE][0x73] = SPLIT(MOD_REG, 0F73), [0][DPP_66][0x73] = SPLIT(MOD_REG, 660F73),
+	[0][DPP_NONE][0x77] = { DCLS_MMX, .isa = DISA_MMX, .bits = DB_TRAP },
+#include "cpu/dbt/opcodes_sse.def"
 };
 
-const struct opdesc dmap2[NR_DPP][256] = {
-	BOTH(0xf0, { DCLS_ALU, .isa = DISA_MOVBE, .mem = DMEM_OP, .access = R, .reg = W,
-		     .bits = DB_MODRM | DB_NO_REG }),
-	BOTH(0xf1, { DCLS_ALU, .isa = DISA_MOVBE, .mem = DMEM_OP, .access = W, .reg = R,
-		     .bits = DB_MODRM | DB_NO_REG }),
-	[DPP_F2][0xf0] = { DCLS_ALU, .isa = DISA_SSE42, .osz = DOSZ_Y, .mem = 1, .access = R, .rm = R,
-			   .reg = RW, .bits = DB_MODRM | DB_RM8 | DB_MANDATORY },
-	[DPP_F2][0xf1] = { DCLS_ALU, .isa = DISA_SSE42, .mem = DMEM_OP, .access = R, .rm = R, .reg = RW,
-			   .bits = DB_MODRM | DB_MANDATORY },
-	[DPP_66][0xf6] = { DCLS_ALU, .isa = DISA_ADX, .osz = DOSZ_Y, .mem = DMEM_OP, .access = R, .rm = R,
-			   .reg = RW, .fl_r = CF, .fl_w = CF, .bits = DB_MODRM | DB_MANDATORY },
-	[DPP_F3][0xf6] = { DCLS_ALU, .isa = DISA_ADX, .osz = DOSZ_Y, .mem = DMEM_OP, .access = R, .rm = R,
-			   .reg = RW, .fl_r = OF, .fl_w = OF, .bits = DB_MODRM | DB_MANDATORY },
-};
+/* --- VEX -------------------------------------------------------------------------------------------- */
 
-const struct opdesc dmap3[NR_DPP][256] = { 0 };
-const struct opdesc dvex[3][NR_DPP][256] = { 0 };
+#define SET_AVX DISA_AVX
+#define SET_AVX2 DISA_AVX2
+#define SET_AVX_AVX2 DISA_AVX, .isa_l1 = DISA_AVX2
+#define SET_FMA DISA_FMA
+#define SET_F16C DISA_F16C
+#define SET_AVXAES DISA_AVXAES
+#define SET_AVXAES_VAES DISA_AVXAES, .isa_l1 = DISA_VAES
+#define SET_AVX_VPCLMUL DISA_AVX, .isa_l1 = DISA_VPCLMUL
+#define SET_BMI1 DISA_BMI1
+#define SET_BMI2 DISA_BMI2
+#define VROW(cls, set, a, v, b, i, size, how, traits, ...) \
+	{ cls, .isa = SET_##set, .osz = DOSZ_Y, .imm = DIMM_##i, .mem = size, .access = how, .reg = a, \
+	  .vvvv = v, .rm = b, .bits = DB_MODRM | (traits), __VA_ARGS__ }
+#define VEX(cls, m, pp, op, ...) [m - 1][DPP_##pp][op] = VROW(cls, __VA_ARGS__),
+#define V(...) VEX(DCLS_VEC, __VA_ARGS__, )
+#define B(...) VEX(DCLS_ALU, __VA_ARGS__, )
+#define VF(m, pp, op, set, a, v, b, i, size, how, traits, r, w, f) \
+	VEX(DCLS_VEC, m, pp, op, set, a, v, b, i, size, how, traits, .impl_r = r, .impl_w = w, .fl_w = f)
+#define BF(m, pp, op, set, a, v, b, i, size, how, traits, r, w, f) \
+	VEX(DCLS_ALU, m, pp, op, set, a, v, b, i, size, how, traits, .impl_r = r, .impl_w = w, .fl_w = f)
+/* vmovss, vmovsd: two operands with memory, three without */
+#define MOVS(pp, op, at) [0][DPP_##pp][op] = SPLIT(MOD, at)
+
+const struct opdesc dvex[3][NR_DPP][256] = {
+	MOVS(F3, 0x10, VMOVSS_LD), MOVS(F2, 0x10, VMOVSD_LD),
+	MOVS(F3, 0x11, VMOVSS_ST), MOVS(F2, 0x11, VMOVSD_ST),
+	[0][DPP_66][0x71] = SPLIT(MOD_REG, V71),
+	[0][DPP_66][0x72] = SPLIT(MOD_REG, V72),
+	[0][DPP_66][0x73] = SPLIT(MOD_REG, V73),
+	[0][DPP_NONE][0x77] = { DCLS_VEC, .isa = DISA_AVX }, /* vzeroupper, vzeroall */
+	[1][DPP_66][0x18] = SPLIT(MOD, VBROADCASTSS),
+	[1][DPP_66][0x19] = SPLIT(MOD, VBROADCASTSD),
+	[1][DPP_NONE][0xf3] = SPLIT(REG, BLS),
+#include "cpu/dbt/opcodes_vex.def"
+	VEX(DCLS_ALU, 2, F2, 0xf6, BMI2, W, W, R, NONE, DMEM_OP, R, L0, .impl_r = RDX)
+};
 
 /* --- groups ----------------------------------------------------------------------------------------- */
 
@@ -291,6 +396,30 @@ const struct opdesc dvex[3][NR_DPP][256] = { 0 };
 #define MUL(size, w) RM_ONLY(size, R, 0, ALL, .impl_r = RAX, .impl_w = w)
 #define DIV(size, io) { DCLS_DIV, .osz = DOSZ_##size, .mem = DMEM_OP, .access = R, .rm = R, .fl_w = ALL, \
 			.impl_r = io, .impl_w = io, .bits = DB_MODRM | DB_TRAP }
+
+#define FENCE(set) { DCLS_ALU, .isa = DISA_##set, .bits = DB_MODRM }
+/* Shifts of vectors by an immediate, of the operand in ModRM.rm. */
+#define SHIFT_MM { DCLS_MMX, .isa = DISA_MMX, .osz = DOSZ_Y, .imm = DIMM_B, .rm = MM, .bits = DB_MODRM | DB_TRAP }
+#define SHIFT_XMM { DCLS_VEC, .isa = DISA_SSE2, .osz = DOSZ_Y, .imm = DIMM_B, .rm = VEC, \
+		    .bits = DB_MODRM | DB_MANDATORY }
+#define SHIFT_VEX VROW(DCLS_VEC, AVX_AVX2, 0, VEC, VEC, B, 0, 0, 0, )
+#define BLS VROW(DCLS_ALU, BMI1, 0, W, R, NONE, DMEM_OP, R, L0, .fl_w = ALL)
+
+/* x87: memory operands; ST(0) and ST(i); ST(0) alone */
+#define F_MEM(size, how) { DCLS_X87, .isa = DISA_X87, .osz = DOSZ_Y, .mem = size, .access = how, \
+			   .bits = DB_MODRM | DB_TRAP | DB_NO_66 }
+#define F_TTP(size) { DCLS_X87, .isa = DISA_SSE3X87, .osz = DOSZ_Y, .mem = size, .access = W, \
+		      .bits = DB_MODRM | DB_TRAP | DB_NO_66 }
+#define F_CONTROL(b, ...) { DCLS_X87, .isa = DISA_X87, .osz = DOSZ_Y, .bits = DB_MODRM | DB_NO_66 | (b), \
+			    __VA_ARGS__ }
+#define F_ST { DCLS_X87, .isa = DISA_X87, .osz = DOSZ_Y, .rm = DROLE_ST, .bits = DB_MODRM | DB_TRAP | DB_NO_66 }
+#define F_CMOV(r) { DCLS_X87, .isa = DISA_FCMOV, .osz = DOSZ_Y, .rm = DROLE_ST, .fl_r = r, \
+		    .bits = DB_MODRM | DB_TRAP | DB_NO_66 }
+#define F_COMI { DCLS_X87, .isa = DISA_X87, .osz = DOSZ_Y, .rm = DROLE_ST, .fl_w = ALL, \
+		 .bits = DB_MODRM | DB_TRAP | DB_NO_66 }
+#define F_ST0 { DCLS_X87, .isa = DISA_X87, .osz = DOSZ_Y, .bits = DB_MODRM | DB_TRAP | DB_NO_66 }
+#define NONE_HERE { 0 }
+#define F_ARITH(row) row, row, row, row, row, row, row, row
 
 const struct opdesc dsub[] = {
 	[SUB_80] = IMM_GROUP(B, DIMM_B),
@@ -331,6 +460,55 @@ const struct opdesc dsub[] = {
 	{ DCLS_ALU, .isa = DISA_CX16, .mem = 16, .access = RW, .fl_w = ZF,
 	  .impl_r = RAX | RDX | RBX | RCX, .impl_w = RAX | RDX,
 	  .bits = DB_MODRM | DB_NO_REG | DB_LOCK | DB_ALIGN | DB_ONLY64 },
+	[SUB_0FAE + 8 + 5] = FENCE(SSE2), FENCE(SSE2), FENCE(SSE),
+	[SUB_0F71 + 8 + 2] = SHIFT_MM, [SUB_0F71 + 8 + 4] = SHIFT_MM, [SUB_0F71 + 8 + 6] = SHIFT_MM,
+	[SUB_0F72 + 8 + 2] = SHIFT_MM, [SUB_0F72 + 8 + 4] = SHIFT_MM, [SUB_0F72 + 8 + 6] = SHIFT_MM,
+	[SUB_0F73 + 8 + 2] = SHIFT_MM, [SUB_0F73 + 8 + 6] = SHIFT_MM,
+	[SUB_660F71 + 8 + 2] = SHIFT_XMM, [SUB_660F71 + 8 + 4] = SHIFT_XMM, [SUB_660F71 + 8 + 6] = SHIFT_XMM,
+	[SUB_660F72 + 8 + 2] = SHIFT_XMM, [SUB_660F72 + 8 + 4] = SHIFT_XMM, [SUB_660F72 + 8 + 6] = SHIFT_XMM,
+	[SUB_660F73 + 8 + 2] = SHIFT_XMM, SHIFT_XMM, [SUB_660F73 + 8 + 6] = SHIFT_XMM, SHIFT_XMM,
+	[SUB_V71 + 8 + 2] = SHIFT_VEX, [SUB_V71 + 8 + 4] = SHIFT_VEX, [SUB_V71 + 8 + 6] = SHIFT_VEX,
+	[SUB_V72 + 8 + 2] = SHIFT_VEX, [SUB_V72 + 8 + 4] = SHIFT_VEX, [SUB_V72 + 8 + 6] = SHIFT_VEX,
+	[SUB_V73 + 8 + 2] = SHIFT_VEX, SHIFT_VEX, [SUB_V73 + 8 + 6] = SHIFT_VEX, SHIFT_VEX,
+	[SUB_VMOVSS_LD] = VROW(DCLS_VEC, AVX, VEC, 0, 0, NONE, 4, R, 0, ),
+	VROW(DCLS_VEC, AVX, VEC, VEC, VEC, NONE, 0, 0, 0, ),
+	[SUB_VMOVSD_LD] = VROW(DCLS_VEC, AVX, VEC, 0, 0, NONE, 8, R, 0, ),
+	VROW(DCLS_VEC, AVX, VEC, VEC, VEC, NONE, 0, 0, 0, ),
+	[SUB_VMOVSS_ST] = VROW(DCLS_VEC, AVX, VEC, 0, 0, NONE, 4, W, 0, ),
+	VROW(DCLS_VEC, AVX, VEC, VEC, VEC, NONE, 0, 0, 0, ),
+	[SUB_VMOVSD_ST] = VROW(DCLS_VEC, AVX, VEC, 0, 0, NONE, 8, W, 0, ),
+	VROW(DCLS_VEC, AVX, VEC, VEC, VEC, NONE, 0, 0, 0, ),
+	[SUB_VBROADCASTSS] = VROW(DCLS_VEC, AVX, VEC, 0, 0, NONE, 4, R, W0, ),
+	VROW(DCLS_VEC, AVX2, VEC, 0, VEC, NONE, 0, 0, W0, ),
+	[SUB_VBROADCASTSD] = VROW(DCLS_VEC, AVX, VEC, 0, 0, NONE, 8, R, W0 | L1, ),
+	VROW(DCLS_VEC, AVX2, VEC, 0, VEC, NONE, 0, 0, W0 | L1, ),
+	[SUB_BLS + 1] = BLS, BLS, BLS,
+
+	[SUB_D8] = F_ARITH(F_MEM(4, R)), F_ARITH(F_ST),
+	[SUB_D9] = F_MEM(4, R), NONE_HERE, F_MEM(4, W), F_MEM(4, W), NONE_HERE,
+	F_CONTROL(DB_TRAP, .mem = 2, .access = R), /* fldcw */
+	NONE_HERE, F_CONTROL(0, .mem = 2, .access = W),
+	F_ST, F_ST, SPLIT(RM, D9_2), NONE_HERE, SPLIT(RM, D9_4), SPLIT(RM, D9_5), F_ST0, F_ST0,
+	[SUB_DA] = F_ARITH(F_MEM(4, R)),
+	F_CMOV(CF), F_CMOV(ZF), F_CMOV(CF | ZF), F_CMOV(PF), NONE_HERE, SPLIT(RM, DA_5),
+	[SUB_DB] = F_MEM(4, R), F_TTP(4), F_MEM(4, W), F_MEM(4, W), NONE_HERE, F_MEM(10, R),
+	NONE_HERE, F_MEM(10, W),
+	F_CMOV(CF), F_CMOV(ZF), F_CMOV(CF | ZF), F_CMOV(PF), SPLIT(RM, DB_4), F_COMI, F_COMI,
+	[SUB_DC] = F_ARITH(F_MEM(8, R)), F_ARITH(F_ST),
+	[SUB_DD] = F_MEM(8, R), F_TTP(8), F_MEM(8, W), F_MEM(8, W), NONE_HERE, NONE_HERE, NONE_HERE,
+	F_CONTROL(0, .mem = 2, .access = W),
+	F_ST, F_ST, F_ST, F_ST, F_ST, F_ST,
+	[SUB_DE] = F_ARITH(F_MEM(2, R)), F_ST, F_ST, F_ST, SPLIT(RM, DE_3), F_ST, F_ST, F_ST, F_ST,
+	[SUB_DF] = F_MEM(2, R), F_TTP(2), F_MEM(2, W), F_MEM(2, W), NONE_HERE, F_MEM(8, R),
+	NONE_HERE, F_MEM(8, W),
+	F_ST, F_ST, F_ST, F_ST, SPLIT(RM, DF_4), F_COMI, F_COMI,
+	[SUB_D9_2] = F_ST0, /* fnop */
+	[SUB_D9_4] = F_ST0, F_ST0, [SUB_D9_4 + 4] = F_ST0, F_ST0,
+	[SUB_D9_5] = F_ST0, F_ST0, F_ST0, F_ST0, F_ST0, F_ST0, F_ST0,
+	[SUB_DA_5 + 1] = F_ST0,
+	[SUB_DB_4 + 2] = F_CONTROL(0), F_CONTROL(0), /* fnclex, fninit */
+	[SUB_DE_3 + 1] = F_ST0,
+	[SUB_DF_4] = F_CONTROL(0, .impl_r = RAX, .impl_w = RAX), /* fnstsw %ax */
 	[SUB_END] = { 0 },
 };
 
