@@ -4,7 +4,7 @@
 and prints how many times slower each guest is, and how the figures of docs/promises.md came out.
 
 usage: guestbench.py [--sets boot,micro,app,smp] [--engine E]... [--runs N] [--time S] [--json FILE]
-                     [--no-native] [--no-tcg] [--tap]
+                     [--no-native] [--no-tcg] [--tap] [--bed]
 
 GB_DIR names a built guestbench: vmlinuz, gb-tiny.cpio.gz, gb-full.cpio, root/. Without it, it is
 built in the cache from the sources that GUESTBENCH names (default: ../shared/guestbench beside the
@@ -15,7 +15,8 @@ micro and app run in one guest of 1 CPU and 512 MB, smp in one of 2 CPUs, boot i
 once. Figures are medians; only ratios within one table mean something, since the machine drifts.
 "clock" is the guest's time against the host's between the first and the last line of user space,
 "over" the resident memory of the whole process outside of the guest's RAM when the benchmark is
-through. --tap says whether the promises are kept, and ends with status 1 when one is broken.
+through. --tap says whether the promises are kept, and ends with status 1 when one is broken; --bed
+only prints where the built guestbench is.
 """
 
 import argparse
@@ -259,6 +260,7 @@ def parse_options():
     parser.add_argument("--no-native", action="store_true")
     parser.add_argument("--no-tcg", action="store_true")
     parser.add_argument("--tap", action="store_true")
+    parser.add_argument("--bed", action="store_true")
     opts = parser.parse_args()
     chosen = opts.sets.split(",")
     unknown = [s for s in chosen if s not in SETS]
@@ -284,6 +286,9 @@ def main():
             print(f"TAP version 13\n1..0 # SKIP {e}")
             return 0
         sys.exit(f"guestbench.py: {e}")
+    if opts.bed:
+        print(gb)
+        return 0
     rounds = []
     try:
         for n in range(opts.runs):
