@@ -84,7 +84,7 @@ struct tblock *tblock_commit(struct dbt *d, const struct tblock *from, uint32_t 
 	b = records_get(x, sizeof(*b));
 	memcpy(b, from, sizeof(*b));
 	atomic_init(&b->dead, false);
-	b->in = NULL;
+	b->in = 0;
 	if (b->nr_pcs) {
 		b->pcs = records_get(x, b->nr_pcs * sizeof(struct tpc));
 		memcpy(b->pcs, from->pcs, b->nr_pcs * sizeof(struct tpc));
@@ -92,9 +92,9 @@ struct tblock *tblock_commit(struct dbt *d, const struct tblock *from, uint32_t 
 	for (unsigned int k = 0; k < b->nr_links; k++) {
 		struct tlink *l = &b->links[k];
 
-		assert(((uintptr_t)l->site & 3) == 0);
-		l->from = b;
-		l->to = NULL;
+		assert((((uintptr_t)l + (uintptr_t)(intptr_t)l->site) & 3) == 0);
+		l->from = (uint32_t)((uint8_t *)b - x->rw);
+		l->to = 0;
 	}
 	insert(x, b);
 	return b;
@@ -102,32 +102,44 @@ struct tblock *tblock_commit(struct dbt *d, const struct tblock *from, uint32_t 
 
 /* --- links ---------------------------------------------------------------------------------------- */
 
-static void link_point(struct blocks *x, const struct tlink *l, const uint8_t *to)
+/* The memory's first bytes are the trampolines', so no record has offset 0. */
+static uint32_t offset_of(const struct blocks *x, const void *record)
 {
-	_Atomic int32_t *site = (_Atomic int32_t *)(void *)code_rw(x, l->site);
+	return (uint32_t)((const uint8_t *)record - x->rw);
+}
 
-	atomic_store_explicit(site, (int32_t)(to - (l->site + 4)), memory_order_release);
+static void *at_offset(const struct blocks *x, uint32_t offset)
+{
+	return x->rw + offset;
+}
+
+static void link_point(struct tlink *l, const uint8_t *to_rw)
+{
+	uint8_t *site = (uint8_t *)l + l->site;
+
+	atomic_store_explicit((_Atomic int32_t *)(void *)site, (int32_t)(to_rw - (site + 4)),
+			      memory_order_release);
 }
 
 static void link_remove(struct blocks *x, struct tlink *l)
 {
-	link_point(x, l, l->stub);
-	*l->at_in = l->next_in;
+	link_point(l, (uint8_t *)l + l->stub);
+	*(uint32_t *)at_offset(x, l->at_in) = l->next_in;
 	if (l->next_in)
-		l->next_in->at_in = l->at_in;
-	l->to = NULL;
+		((struct tlink *)at_offset(x, l->next_in))->at_in = l->at_in;
+	l->to = 0;
 }
 
 void tlink_set(struct dbt *d, struct tlink *l, struct tblock *to)
 {
 	struct blocks *x = d->blocks;
-	struct tblock *from = l->from;
+	struct tblock *from = at_offset(x, l->from);
 
-	if (from->dead || to->dead || l->to == to ||
+	if (from->dead || to->dead || l->to == offset_of(x, to) ||
 	    ((from->key & ~(unsigned int)DBT_KEY_ALONE) | l->variant) != to->key)
 		return;
 	if (l->kind == TLINK_CROSS) {
-		uint64_t page = atomic_load_explicit(l->cell, memory_order_relaxed);
+		uint64_t page = atomic_load_explicit(&l->cell, memory_order_relaxed);
 
 		if (page && page != (uintptr_t)to->page)
 			return;
@@ -136,15 +148,15 @@ void tlink_set(struct dbt *d, struct tlink *l, struct tblock *to)
 	}
 	if (l->to)
 		link_remove(x, l);
-	l->to = to;
+	l->to = offset_of(x, to);
 	l->next_in = to->in;
-	l->at_in = &to->in;
+	l->at_in = offset_of(x, &to->in);
 	if (to->in)
-		to->in->at_in = &l->next_in;
-	to->in = l;
-	link_point(x, l, l->kind == TLINK_NEAR ? to->fcode : to->code);
+		((struct tlink *)at_offset(x, to->in))->at_in = offset_of(x, &l->next_in);
+	to->in = offset_of(x, l);
+	link_point(l, code_rw(x, l->kind == TLINK_NEAR ? to->fcode : to->code));
 	if (l->kind == TLINK_CROSS)
-		atomic_store_explicit(l->cell, (uintptr_t)to->page, memory_order_release);
+		atomic_store_explicit(&l->cell, (uintptr_t)to->page, memory_order_release);
 	d->grp->stats.dbt_links++;
 }
 
@@ -189,9 +201,13 @@ void block_kill(struct dbt *d, struct tblock *b)
 	inspect_bury(d, b);
 	unhash(x, b);
 	while (b->in)
-		link_remove(x, b->in);
+		link_remove(x, at_offset(x, b->in));
 	entry_close(x, b);
 	atomic_store_explicit(&b->dead, true, memory_order_release);
+	/* A vCPU may go round in it without passing its entry. */
+	for (unsigned int k = 0; b->loops && k < d->grp->nr; k++)
+		if (d->grp->cpu[k])
+			cpu_wake(d->grp->cpu[k], CPU_PEND_EPOCH);
 }
 
 void dbt_page_written(struct dbt *d, const uint8_t *page, uint64_t pieces)

@@ -42,20 +42,21 @@ enum tlink_kind {
 	TLINK_CROSS, /* to another page: rel32 of a jmp behind a check of the mapping, plus the cell it checks */
 };
 
-/* One way out of a block that can be patched to lead to another block. */
+/* One way out of a block that can be patched to lead to another block. Lies with the block's code. */
 struct tlink {
-	uint8_t *site; /* of the rel32 field; 4-aligned */
-	uint8_t *stub; /* where it leads while not linked: cold code that exits with this link */
+	/* TLINK_CROSS: host address of the target's page, which the code compares with; 0 matches nothing. Once
+	 * set it never changes to another page. The first member: code names it by the record's address. */
+	_Atomic uint64_t cell;
+	/* Distances from this record, which lies in the same memory. */
+	int32_t site; /* of the rel32 field; 4-aligned */
+	int32_t stub; /* where it leads while not linked: cold code that exits with this link */
+	uint32_t word; /* the exit word then */
+	/* Offsets in the code memory; 0: none. */
+	uint32_t from, to; /* blocks; to: 0 while not linked */
+	uint32_t next_in;  /* link to the same target */
+	uint32_t at_in;	   /* of the field that names this one in that list */
 	uint8_t kind;
 	uint8_t variant; /* bits of the target's key beside the present key: 0 or DBT_KEY_ALONE */
-	struct tblock *from, *to; /* to: NULL while not linked */
-	struct tlink *next_in;	  /* of the same target */
-	struct tlink **at_in;	  /* what points to this one in that list */
-	/* TLINK_CROSS: writable cell with the host address of the target's page that the code compares with; 0
-	 * matches nothing. Once set it never changes to another page. */
-	_Atomic uint64_t *cell;
-	const uint8_t *cross_page;
-	_Atomic uint64_t cell_value; /* where cell points */
 };
 
 /* Host code that may raise a signal for the guest: which instruction it belongs to. */
@@ -73,6 +74,7 @@ struct tblock {
 	uint64_t lin;	     /* linear address where it was when it was translated */
 	uint8_t key;
 	_Atomic bool dead;
+	bool loops; /* jumps backward inside: does not pass its entry each time around */
 	uint16_t nr_insns, nr_sensitive, nr_privileged;
 	uint16_t nr_links, nr_pcs, nr_handlers;
 	uint64_t pieces;
@@ -83,7 +85,7 @@ struct tblock {
 	struct tpc *pcs;       /* nr_pcs, sorted by code */
 	struct insn *handlers; /* nr_handlers: for inline calls of the interpreter's handlers */
 	struct tally *tally;   /* executions and more (inspect.h), when counting is on; else NULL */
-	struct tlink *in;      /* links that lead here */
+	uint32_t in;	       /* links that lead here: offset of the first one in the code memory; 0: none */
 	_Atomic(struct tblock *) next_hash, next_age; /* next_age: of the same part of the memory */
 	struct tblock *next_page;
 };

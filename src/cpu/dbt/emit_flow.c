@@ -40,22 +40,28 @@ static struct tlink *new_link(struct tctx *t, unsigned int kind)
 	return l;
 }
 
-/* movabs $link,%r10; mov %r10,hot.link */
-static void store_link(struct tctx *t, const struct tlink *l)
+/* Distance of what is emitted next from a link's record, which is in the same memory. */
+static int32_t from_link(const struct tctx *t, const struct tlink *l)
+{
+	return (int32_t)(t->e.p - (const uint8_t *)l);
+}
+
+/* lea link(%rip),%r10; jmp there */
+static void link_exit(struct tctx *t, struct tlink *l, uint32_t word, const uint8_t *there)
 {
 	struct emit *e = &t->e;
 
-	e_rex(e, 1, 0, 0, H_S2);
-	e8(e, 0xb8 | (H_S2 & 7));
-	e64(e, (uintptr_t)l);
-	e_store64(e, H_CPU, CPU_DISP(hot.link), H_S2);
+	l->word = word;
+	E(e, 0x4c, 0x8d, 0x15);
+	e32(e, (uint32_t)-(from_link(t, l) + 4));
+	e_jmp(e, there);
 }
 
 static void cold_near(struct tctx *t, struct tcold *x)
 {
-	x->link->stub = e_rx(&t->e);
-	store_link(t, x->link);
-	t_exit(t, DBT_WORD(DBT_EXIT_LINK, x->target) | DBT_FLAGS_MEM);
+	x->link->stub = from_link(t, x->link);
+	link_exit(t, x->link, DBT_WORD(DBT_EXIT_LINK, x->target) | DBT_FLAGS_MEM,
+		  t->d->tramp.link);
 }
 
 /*
@@ -65,20 +71,13 @@ static void cold_near(struct tctx *t, struct tcold *x)
 static void cold_cross(struct tctx *t, struct tcold *x)
 {
 	struct emit *e = &t->e;
-	uint8_t *to_link;
 
 	load_lin(t, x->target);
 	E(e, 0x48, 0x83, 0x3d); /* cmpq $0,cell(%rip) */
-	e32(e, (uint32_t)((uint8_t *)x->link->cell + e->to_rx - (e_rx(e) + 5)));
+	e32(e, (uint32_t)-(from_link(t, x->link) + 5));
 	e8(e, 0);
-	E(e, 0x74, 0); /* je to_link */
-	to_link = e->p;
-	e_jmp(e, t->d->tramp.indirect);
-	if (!e->overflow)
-		to_link[-1] = (uint8_t)(e->p - to_link);
-	e_store64(e, H_CPU, CPU_DISP(st.rip), H_S1);
-	store_link(t, x->link);
-	t_exit(t, DBT_EXIT_LINK | DBT_AT_RIP | DBT_FLAGS_MEM);
+	e_jcc(e, 5, t->d->tramp.indirect);
+	link_exit(t, x->link, DBT_EXIT_LINK | DBT_AT_RIP | DBT_FLAGS_MEM, t->d->tramp.link_r9);
 }
 
 /* Behind the check of a linked jump: it has been unlinked in between. */
@@ -86,15 +85,13 @@ static void cold_unlinked(struct tctx *t, struct tcold *x)
 {
 	struct emit *e = &t->e;
 
-	x->link->stub = e_rx(e);
+	x->link->stub = from_link(t, x->link);
 	/* hot.pbase is the target's page already */
 	e_load64(e, H_S1, H_CPU, CPU_DISP(hot.pbase));
 	e_rex(e, t->is_64, H_S1, 0, H_S1);
 	e8(e, 0x8d);
 	e_mem(e, H_S1, H_S1, x->target & (int32_t)GUEST_PAGE_MASK);
-	e_store64(e, H_CPU, CPU_DISP(st.rip), H_S1);
-	store_link(t, x->link);
-	t_exit(t, DBT_EXIT_LINK | DBT_AT_RIP | DBT_FLAGS_MEM);
+	link_exit(t, x->link, DBT_EXIT_LINK | DBT_AT_RIP | DBT_FLAGS_MEM, t->d->tramp.link_r9);
 }
 
 /* Pad so that a 4-byte field behind @op_len bytes of opcode is 4-aligned. */
@@ -117,31 +114,49 @@ static unsigned int near_kind(const struct tctx *t, int32_t target)
 	return target > (int32_t)t_cur(t)->off ? TLINK_NEAR : TLINK_BACK;
 }
 
+/* A jump to an instruction of this block. */
+static void inside_jump(struct tctx *t, unsigned int op, unsigned int to)
+{
+	const uint8_t *at = t->insn[to].at;
+	struct emit *e = &t->e;
+
+	if (op > 0xff)
+		e8(e, op >> 8);
+	e8(e, op & 0xff);
+	if (at) {
+		e_rel32(e, at);
+		return;
+	}
+	t->fix[t->nr_fix++] = (struct tfix){ e->p, (uint8_t)to };
+	e32(e, 0);
+}
+
 /* A linked jump or call within the page: @op 0xe9, 0xe8; or jcc: 0x0f80 | cc. */
 static void near_jump(struct tctx *t, unsigned int op, int32_t target)
 {
-	struct tcold *x = t_cold(t, cold_near);
 	struct emit *e = &t->e;
+	struct tcold *x;
 
+	x = t_cold(t, cold_near);
 	x->link = new_link(t, near_kind(t, target));
 	x->target = target;
 	align_rel32(e, op > 0xff ? 2 : 1);
 	if (op > 0xff)
 		e8(e, op >> 8);
 	e8(e, op & 0xff);
-	x->link->site = e_rx(e);
+	x->link->site = from_link(t, x->link);
 	x->site = e->p;
 	e32(e, 0);
 }
 
-/* The check for another page, then the linked jump or call. Spoils r9, r10 and flags. */
-static void cross_jump(struct tctx *t, unsigned int op, int32_t target, struct tcold **ret_cold)
+/* The check for another page, then the linked jump or call. Spoils r9, r10 and flags. Returns where it goes when the check
+ * fails. */
+static struct tcold *cross_jump(struct tctx *t, unsigned int op, int32_t target)
 {
 	struct tlink *l = new_link(t, TLINK_CROSS);
-	struct tcold *x, *y, *u;
+	struct tcold *x, *u;
 	struct emit *e = &t->e;
 
-	l->cell = (_Atomic uint64_t *)(void *)&l->cell_value;
 	load_lin(t, target & ~(int32_t)GUEST_PAGE_MASK);
 	e_mov64(e, H_S2, H_S1);
 	E(e, 0x49, 0xc1, 0xea, 7); /* shr $7,%r10 */
@@ -157,22 +172,20 @@ static void cross_jump(struct tctx *t, unsigned int op, int32_t target, struct t
 	t_jcc_cold(t, 5, x);
 	e_load64(e, H_S2, H_S2, offsetof(struct tlb_entry, page));
 	E(e, 0x4c, 0x3b, 0x15); /* cmp cell(%rip),%r10 */
-	e32(e, (uint32_t)((uint8_t *)l->cell + e->to_rx - (e_rx(e) + 4)));
-	y = t_cold(t, cold_cross);
-	t_jcc_cold(t, 5, y);
+	e32(e, (uint32_t)-(from_link(t, l) + 4));
+	E(e, 0x0f, 0x85); /* jne to the same cold code */
+	x->site2 = e->p;
+	e32(e, 0);
 	e_store64(e, H_CPU, CPU_DISP(hot.pbase), H_S1);
 	align_rel32(e, 1);
 	e8(e, op);
-	l->site = e_rx(e);
+	l->site = from_link(t, l);
 	u = t_cold(t, cold_unlinked);
 	u->site = e->p;
 	e32(e, 0);
-	x->link = y->link = u->link = l;
-	x->target = y->target = u->target = target;
-	if (ret_cold) {
-		ret_cold[0] = x;
-		ret_cold[1] = y;
-	}
+	x->link = u->link = l;
+	x->target = u->target = target;
+	return x;
 }
 
 void t_goto_alone(struct tctx *t, int32_t target)
@@ -183,10 +196,15 @@ void t_goto_alone(struct tctx *t, int32_t target)
 
 void t_goto(struct tctx *t, int32_t target)
 {
-	if (is_near(target))
+	int to = t_inside(t, target);
+
+	/* What is left of the block when it was cut short is not inside, although it may begin there again. */
+	if (to >= 0 && t->insn[to].label)
+		inside_jump(t, 0xe9, (unsigned int)to);
+	else if (is_near(target))
 		near_jump(t, 0xe9, target);
 	else
-		cross_jump(t, 0xe9, target, NULL);
+		cross_jump(t, 0xe9, target);
 }
 
 /* --- conditional ------------------------------------------------------------------------------------ */
@@ -206,7 +224,12 @@ static void jcc(struct tctx *t, const struct dinsn *d)
 
 	t_flags_before(t, d);
 	if (is_near(target) && !t_cur(t)->live_taken) {
-		near_jump(t, 0x0f80 | cc, target);
+		int to = t_inside(t, target);
+
+		if (to >= 0)
+			inside_jump(t, 0x0f80 | cc, (unsigned int)to);
+		else
+			near_jump(t, 0x0f80 | cc, target);
 	} else {
 		struct tcold *x = t_cold(t, cold_taken);
 
@@ -284,18 +307,16 @@ static void cold_call(struct tctx *t, struct tcold *x)
 static void call(struct tctx *t, const struct dinsn *d)
 {
 	int32_t target = (int32_t)t_next_off(t) + (int32_t)d->imm;
-	struct tcold *cold[2] = { NULL, NULL };
 
 	t_flags_spill(t);
 	push_return(t);
 	if (is_near(target)) {
 		near_jump(t, 0xe8, target);
 	} else {
-		cross_jump(t, 0xe8, target, cold);
-		for (unsigned int k = 0; k < 2; k++) {
-			cold[k]->emit = cold_call;
-			cold[k]->again = e_rx(&t->e);
-		}
+		struct tcold *x = cross_jump(t, 0xe8, target);
+
+		x->emit = cold_call;
+		x->again = e_rx(&t->e);
 	}
 	return_site(t);
 }

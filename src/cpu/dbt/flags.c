@@ -54,32 +54,38 @@ unsigned int flags_live_at(struct tctx *t, int32_t off, unsigned int depth)
 	return read | open;
 }
 
+/* Flags live where a branch of the block leads; instructions behind it have been done. */
+static unsigned int live_at_target(struct tctx *t, unsigned int from)
+{
+	const struct tinsn *i = &t->insn[from];
+	int32_t off = (int32_t)i->off + i->len + (int32_t)i->d.imm;
+	int to = t_inside(t, off);
+
+	return to > (int)from ? t->insn[to].live : flags_live_at(t, off, 0);
+}
+
 void flags_find_live(struct tctx *t)
 {
-	unsigned int n = t->nr, live;
-	const struct tinsn *last = &t->insn[n - 1];
+	unsigned int live;
 
-	if (last->ends)
-		live = DF_ALL; /* of what follows; the branch itself looks ahead below */
-	else
-		live = flags_live_at(t, t->insn[n].off, 0);
-	t->insn[n].live = (uint8_t)live;
-	while (n-- > 0) {
+	t->insn[t->nr].live =
+		(uint8_t)(t->insn[t->nr - 1].ends ? DF_ALL : flags_live_at(t, t->insn[t->nr].off, 0));
+	for (unsigned int n = t->nr; n-- > 0;) {
 		struct tinsn *i = &t->insn[n];
-		int32_t next = i->off + i->len;
 
+		live = i->ends ? DF_ALL : t->insn[n + 1].live;
 		switch (i->d.cls) {
 		case DCLS_OTHER:
 			live = DF_ALL;
 			break;
 		case DCLS_JMP:
 		case DCLS_CALL:
-			live = flags_live_at(t, next + (int32_t)i->d.imm, 0);
+			live = live_at_target(t, n);
 			break;
 		case DCLS_JCC:
 		case DCLS_JRCXZ:
 		case DCLS_LOOP:
-			i->live_taken = (uint8_t)flags_live_at(t, next + (int32_t)i->d.imm, 0);
+			i->live_taken = (uint8_t)live_at_target(t, n);
 			live |= i->d.fl_r | i->live_taken;
 			break;
 		default:

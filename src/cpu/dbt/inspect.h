@@ -12,7 +12,7 @@
  * Looking at translations: how often they were executed, and which host code belongs to which guest instruction.
  * Costs nothing unless it was asked for when the block was made.
  */
-enum { TALLY_INSNS = 64 };
+enum { TALLY_INSNS = 96 };
 
 /*
  * What a block that counts has beside its code, in the code space, writable. A block may be left at each conditional

@@ -117,7 +117,7 @@ static const uint8_t *look_up(struct cpu *c)
 static const uint8_t *find_link(struct cpu *c)
 {
 	struct dbt *d = c->grp->dbt;
-	struct tlink *l = c->hot.link;
+	struct tlink *l = (struct tlink *)(void *)code_rw(d->blocks, c->hot.link);
 	struct tblock *b = find_block(c, c->hot.key | l->variant);
 
 	if (!b)

@@ -61,6 +61,9 @@ struct dbt_tramp {
 	/* enter(c, code): C calls it; returns the exit word. Loads registers from c->st, rsp from hot.ret_rsp. */
 	uint32_t (*enter)(struct cpu *c, const uint8_t *code);
 	const uint8_t *exit;	   /* jmp here with r10d = exit word: back to C */
+	/* jmp here with r10 = executable address of a struct tlink: back to C with its exit word; link_r9: with r9 =
+	 * linear address of the target, which becomes st.rip */
+	const uint8_t *link, *link_r9;
 	/* call here with r9 = linear address, r10d = info word. Returns to the caller (which retries the check)
 	 * with all guest registers as they were, r9 = the linear address, r10 and host flags spoiled; or does not
 	 * return. */

@@ -181,6 +181,10 @@ static void walk(struct tctx *t, struct plan *p)
 		int64_t by;
 
 		p->of[n][0] = p->of[n][1] = -1;
+		if (t->insn[n].label) {
+			kill_regs(p, ALL_REGS);
+			p->handlers++;
+		}
 		if (d->cls == DCLS_OTHER || d->cls == DCLS_STRING || d->cls == DCLS_XLAT) {
 			kill_regs(p, ALL_REGS);
 			p->handlers++;

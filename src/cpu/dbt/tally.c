@@ -24,7 +24,7 @@ size_t t_tally_make(struct tctx *t, uint8_t *p)
 	t->b.tally = (struct tally *)(void *)p;
 	memset(t->b.tally, 0, sizeof(struct tally));
 	for (unsigned int k = 0; k < t->nr; k++) {
-		if (k && may_leave(&t->insn[k - 1].d))
+		if (k && (may_leave(&t->insn[k - 1].d) || t->insn[k].label))
 			stretch++;
 		t->b.tally->stretch[k] = (uint8_t)stretch;
 	}

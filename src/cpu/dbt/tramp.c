@@ -288,6 +288,18 @@ static void make_indirect(struct emit *e, struct dbt_tramp *t)
 	e_jmp(e, t->exit);
 }
 
+static void make_link(struct emit *e, struct dbt_tramp *t)
+{
+	t->link_r9 = begin(e);
+	e_store64(e, H_CPU, CPU_DISP(st.rip), H_S1);
+	t->link = e_rx(e);
+	e_store64(e, H_CPU, CPU_DISP(hot.link), H_S2);
+	e_rex(e, 0, H_S2, 0, H_S2); /* mov word(%r10),%r10d */
+	e8(e, 0x8b);
+	e_mem(e, H_S2, H_S2, offsetof(struct tlink, word));
+	e_jmp(e, t->exit);
+}
+
 static void make_interp(struct emit *e, struct dbt_tramp *t)
 {
 	t->interp = begin(e);
@@ -309,5 +321,6 @@ void tramp_make(struct emit *e, struct dbt_tramp *ret)
 	ret->fpu_load = make_fpu_load(e, dbt_fpu_load);
 	ret->fpu_load_x87 = make_fpu_load(e, dbt_fpu_load_x87);
 	make_indirect(e, ret);
+	make_link(e, ret);
 	make_interp(e, ret);
 }

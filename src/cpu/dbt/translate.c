@@ -13,6 +13,7 @@
 #include "cpu/interp/insn_class.h"
 
 enum { PIECE_SHIFT = 6, PIECE = 1 << PIECE_SHIFT };
+enum { MAX_GAP = 32 }; /* bytes between parts of a block: padding */
 
 void translate_free(struct dbt *d)
 {
@@ -88,28 +89,75 @@ static bool is_emitted(const struct dinsn *d)
 	return d->cls != DCLS_OTHER && !(d->cls == DCLS_LOOP && d->op != 0xe2);
 }
 
+static bool has_target(const struct dinsn *d)
+{
+	return d->cls == DCLS_JCC || d->cls == DCLS_JMP || d->cls == DCLS_JRCXZ || d->cls == DCLS_LOOP;
+}
+
+static int32_t target_of(const struct tinsn *i)
+{
+	return (int32_t)i->off + i->len + (int32_t)i->d.imm;
+}
+
+/* Code goes on at @off, but not from the instruction before: the next place not far behind that a branch of the block
+ * leads to. Returns 0 when there is none. */
+static unsigned int next_target(const struct tctx *t, unsigned int off)
+{
+	int32_t best = (int32_t)MIN(off + MAX_GAP, (unsigned int)GUEST_PAGE_SIZE - 1) + 1;
+	int32_t end = best;
+
+	for (unsigned int k = 0; k < t->nr; k++) {
+		const struct tinsn *i = &t->insn[k];
+
+		if (has_target(&i->d) && target_of(i) >= (int32_t)off && target_of(i) < best)
+			best = target_of(i);
+	}
+	return best == end ? 0 : (unsigned int)best;
+}
+
+static void find_labels(struct tctx *t)
+{
+	for (unsigned int k = 0; k < t->nr; k++) {
+		int to = has_target(&t->insn[k].d) ? t_inside(t, target_of(&t->insn[k])) : -1;
+
+		if (to < 0)
+			continue;
+		t->insn[to].label = true;
+		if ((unsigned int)to <= k)
+			t->insn[to].loop = t->b.loops = true;
+	}
+}
+
 static void decode_block(struct tctx *t)
 {
 	unsigned int off = t->b.off;
 
 	t->nr = 0;
+	t->has_handlers = false;
 	while (t->nr < TB_MAX_INSNS && off < GUEST_PAGE_SIZE) {
 		struct tinsn *i = &t->insn[t->nr];
 
 		i->off = (uint16_t)off;
 		i->class = INSN_INNOCUOUS;
+		i->label = i->loop = false;
+		i->at = NULL;
 		if (t_decode(t, off, &i->d) && is_emitted(&i->d)) {
 			i->len = i->d.len;
 			i->ends = ends_block(i->d.cls);
 		} else if (!bind_handler(t, i)) {
 			break;
 		}
+		t->has_handlers |= i->d.cls == DCLS_OTHER || i->d.cls == DCLS_STRING;
 		off += i->len;
-		t->nr++;
-		if (i->ends)
+		t->index[i->off] = (uint8_t)++t->nr;
+		if (!i->ends)
+			continue;
+		off = next_target(t, off);
+		if (!off)
 			break;
 	}
 	t->insn[t->nr].off = (uint16_t)off;
+	find_labels(t);
 }
 
 /* More than the block can need: a way out for each branch, two for a call, one at the end. */
@@ -165,20 +213,53 @@ static void cold_poll(struct tctx *t, struct tcold *x)
 	t_exit(t, x->word);
 }
 
-static void emit_entry(struct tctx *t)
+/* cmpq $0,hot.pending (and hot.due): 5 bytes; jne to an exit */
+static void emit_poll(struct tctx *t)
 {
 	struct tcold *x = t_cold(t, cold_poll);
 	struct emit *e = &t->e;
 
-	t->b.code = (uint8_t *)(uintptr_t)e_rx(e);
-	/* cmpq $0,hot.pending (and hot.due): 5 bytes, which an invalidation replaces by a jump */
 	E(e, 0x49, 0x83);
 	e_mem(e, 7, H_CPU, CPU_DISP(hot.pending));
 	e8(e, 0);
 	x->word = t_word(t, DBT_EXIT_POLL);
 	t_jcc_cold(t, 5, x);
-	t->b.fcode = (uint8_t *)(uintptr_t)e_rx(e);
+}
+
+/* An invalidation replaces the first instruction by a jump. */
+static void emit_entry(struct tctx *t)
+{
+	t->b.code = (uint8_t *)(uintptr_t)e_rx(&t->e);
+	emit_poll(t);
+	t->b.fcode = (uint8_t *)(uintptr_t)e_rx(&t->e);
 	t_tally_entry(t);
+}
+
+/* Control comes from elsewhere too: flags are in memory, and what the code before made sure of is unknown. */
+static void emit_label(struct tctx *t, struct tinsn *i)
+{
+	if (t->cur && !t->insn[t->cur - 1].ends)
+		t_flags_spill(t);
+	t->flags = TF_MEM;
+	if (t->has_handlers)
+		t->fpu_ready = 0;
+	if (!t->cur) {
+		i->at = t->b.code;
+		return;
+	}
+	i->at = e_rx(&t->e);
+	if (i->loop)
+		emit_poll(t);
+}
+
+static void fix_jumps(struct tctx *t)
+{
+	for (unsigned int k = 0; k < t->nr_fix && !t->e.overflow; k++) {
+		const struct tfix *f = &t->fix[k];
+		uint32_t rel = (uint32_t)(t->insn[f->insn].at - (f->site + t->e.to_rx + 4));
+
+		memcpy(f->site, &rel, sizeof(rel));
+	}
 }
 
 static void emit_body(struct tctx *t)
@@ -186,6 +267,8 @@ static void emit_body(struct tctx *t)
 	for (t->cur = 0; t->cur < t->nr; t->cur++) {
 		struct tinsn *i = &t->insn[t->cur];
 
+		if (i->label)
+			emit_label(t, i);
 		t_tally_insn(t);
 		if (!emit_insn(t, &i->d)) {
 			if (i->d.cls != DCLS_OTHER && !bind_handler(t, i))
@@ -198,8 +281,18 @@ static void emit_body(struct tctx *t)
 		t_flags_spill(t);
 		t_goto(t, t->insn[t->nr].off);
 	}
+	fix_jumps(t);
 	t->cur = t->nr;
 	t_tally_end(t);
+}
+
+/* Let a rel32 lead to what is emitted next. */
+static void cold_point(struct tctx *t, uint8_t *site)
+{
+	uint32_t rel = site ? (uint32_t)(e_rx(&t->e) - (site + t->e.to_rx + 4)) : 0;
+
+	if (site)
+		memcpy(site, &rel, sizeof(rel));
 }
 
 static void emit_cold(struct tctx *t)
@@ -208,11 +301,8 @@ static void emit_cold(struct tctx *t)
 		struct tcold *x = &t->cold[k];
 
 		t->cur = x->cur;
-		if (x->site) {
-			uint32_t rel = (uint32_t)(e_rx(&t->e) - (x->site + t->e.to_rx + 4));
-
-			memcpy(x->site, &rel, sizeof(rel));
-		}
+		cold_point(t, x->site);
+		cold_point(t, x->site2);
 		x->emit(t, x);
 	}
 }
@@ -245,7 +335,7 @@ static bool begin(struct tctx *t, const uint8_t *host, _Atomic uint8_t *flags, u
 	t->e = (struct emit){ .p = s->rw + records,
 			      .end = s->rw + s->room,
 			      .to_rx = s->rx - s->rw };
-	t->nr_cold = 0;
+	t->nr_cold = t->nr_fix = 0;
 	t->flags = TF_MEM;
 	t->s2_busy = false;
 	t->fpu_ready = 0;
@@ -295,10 +385,8 @@ struct tblock *translate(struct cpu *c, const uint8_t *host, _Atomic uint8_t *fl
 	t_exit(t, t_word(t, DBT_EXIT_STALE));
 	if (t->e.overflow)
 		return NULL;
-	for (unsigned int k = 0; k < t->nr_links; k++)
-		t->links[k].from = NULL;
 	used = (uint32_t)(t->e.p - s.rw);
-	t->b.len = (uint16_t)(t->insn[t->nr].off - t->b.off);
+	t->b.len = (uint16_t)(t->insn[t->nr - 1].off + t->insn[t->nr - 1].len - t->b.off);
 	t->b.nr_insns = (uint16_t)t->nr;
 	t->b.pieces = t->have;
 	t->b.links = t->links;

@@ -8,11 +8,12 @@
 
 /*
  * Inside the translator. translate.c decodes up to the end of the block, flags.c finds which status flags are
- * live where, and the emitters write code instruction by instruction. A block is a run of instructions with one
- * entry and several exits: it goes on behind conditional branches that are not taken. Code that is rarely run
+ * live where, and the emitters write code instruction by instruction. A block has one entry and several exits: it
+ * goes on behind conditional branches, and behind other jumps when a branch of its own leads there; jumps between
+ * its instructions stay inside. Code that is rarely run
  * (slow paths, exits) is collected as struct tcold and written behind the hot code.
  */
-enum { TB_MAX_INSNS = 64, TB_MAX_COLD = 1024, TB_MAX_LINKS = TB_MAX_INSNS + 4 };
+enum { TB_MAX_INSNS = 96, TB_MAX_COLD = 1024, TB_MAX_LINKS = TB_MAX_INSNS + 4 };
 
 struct tctx;
 
@@ -25,7 +26,7 @@ enum tflags {
 /* A piece of cold code to be written later. */
 struct tcold {
 	void (*emit)(struct tctx *t, struct tcold *x);
-	uint8_t *site; /* writable address of a rel32 that leads to the cold code; NULL: none */
+	uint8_t *site, *site2; /* writable addresses of rel32 that lead to the cold code; NULL: none */
 	const uint8_t *again; /* executable address to go back to */
 	uint32_t word;	      /* info or exit word */
 	uint8_t a;
@@ -50,13 +51,22 @@ struct tshare {
 };
 enum { SHARE_SLOTS = 3 + CPU_SHARE };
 
+/* A jump inside the block to code that is not written yet. */
+struct tfix {
+	uint8_t *site; /* writable address of the rel32 */
+	uint8_t insn;
+};
+
 /* One decoded instruction of the block. */
 struct tinsn {
 	struct dinsn d;	  /* cls DCLS_OTHER: the interpreter's handler executes it */
 	struct insn insn; /* then this one */
 	uint16_t off;	  /* in the page */
 	uint8_t len;
-	bool ends;    /* the block ends with it */
+	bool ends;    /* it does not go on to the next one */
+	bool label;   /* another instruction of the block jumps here */
+	bool loop;    /* one behind it does */
+	const uint8_t *at; /* a label: its code */
 	uint8_t class; /* enum insn_class; what decode() knows is innocuous */
 	struct tshare share[2]; /* of the memory operand; of the implicit access to the stack */
 	uint8_t live; /* status flags live BEFORE it (enum dflags) */
@@ -72,6 +82,10 @@ struct tctx {
 
 	struct tinsn insn[TB_MAX_INSNS + 1]; /* the last one: only `off` and `live`, where the block is cut */
 	unsigned int nr, cur;
+	uint8_t index[GUEST_PAGE_SIZE]; /* by offset in the page: number of the instruction, plus 1; may be old */
+	struct tfix fix[TB_MAX_INSNS];
+	unsigned int nr_fix;
+	bool has_handlers; /* some instructions are the interpreter's */
 	uint8_t flags;	/* enum tflags, before what is emitted next */
 	bool s2_busy;	/* r10 holds something: moving flags must not use it */
 	uint8_t fpu_ready; /* enum dbt_fpu: what this block has made sure of */
@@ -124,6 +138,17 @@ void t_flags_after(struct tctx *t, const struct dinsn *d);
 
 /* t_cold - a new piece of cold code. Never NULL (the translation is given up when there are too many). */
 struct tcold *t_cold(struct tctx *t, void (*emit)(struct tctx *t, struct tcold *x));
+/* t_inside - number of the block's instruction at an offset of the page; -1: none. */
+static inline int t_inside(const struct tctx *t, int32_t off)
+{
+	unsigned int n;
+
+	if (off < 0 || off >= (int32_t)GUEST_PAGE_SIZE)
+		return -1;
+	n = t->index[off];
+	return n && n <= t->nr && t->insn[n - 1].off == off ? (int)n - 1 : -1;
+}
+
 /* t_jcc_cold - emit jcc to a piece of cold code. */
 void t_jcc_cold(struct tctx *t, unsigned int cc, struct tcold *x);
 
