@@ -106,6 +106,16 @@ static void x87_leave(struct cpu *c, const struct x87_pointers *old)
 	__asm__ volatile("emms; fldcw %0" : : "m"(fcw));
 }
 
+bool dbt_fpu_pending(const struct cpu *c)
+{
+	uint16_t fsw;
+
+	if (!(c->hot.fpu_live & DBT_FPU_X87))
+		return false;
+	__asm__ volatile("fnstsw %0" : "=a"(fsw));
+	return fsw & FSW_ES;
+}
+
 void dbt_fpu_save(struct cpu *c)
 {
 	struct cpu_fpu *f = &c->st.fpu;

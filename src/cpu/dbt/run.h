@@ -193,6 +193,9 @@ uint32_t dbt_handler(struct cpu *c, const struct insn *i, uint32_t word);
  * st.fpu: the host's own addresses never get there. They are kept only while an exception is pending.
  */
 void dbt_fpu_save(struct cpu *c);
+/* dbt_fpu_pending - is an unmasked x87 exception pending in the host's registers? Those come before faults of an
+ * instruction's memory operand. */
+bool dbt_fpu_pending(const struct cpu *c);
 void dbt_fpu_load(struct cpu *c);
 void dbt_fpu_load_x87(struct cpu *c);
 

@@ -35,6 +35,8 @@ uint32_t dbt_slow_mem(struct cpu *c, uint64_t lin, uint32_t info)
 	unsigned int was_live = c->hot.fpu_live;
 	bool served;
 
+	if (unlikely(dbt_fpu_pending(c)))
+		return 1; /* a waiting instruction raises #MF before it looks at its operand */
 	cpu_at(c, CPU_AT_HELPER);
 	c->cur = NULL;
 	dbt_place(c, info);

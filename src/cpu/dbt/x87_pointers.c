@@ -4,8 +4,8 @@
  *
  * The program counter leads to the block and the guest instruction; a page knows nothing of the linear address it
  * was executed at, so the TLB is searched for it. The same for the operand. That is slow (some microseconds) and
- * happens only when an unmasked exception is pending while the state is saved. A page that has left the TLB since
- * is not found: its pointer reads as 0.
+ * happens only when an unmasked exception is pending while the state is saved. A data page that has left the TLB
+ * since is not found: its pointer reads as 0.
  */
 #include "cpu/dbt/run.h"
 #include "cpu/dbt/x87_pointers.h"
@@ -26,13 +26,16 @@ static uint64_t find_page(const struct tlb_entry *tlb, uintptr_t page, bool code
 	return NOT_FOUND;
 }
 
-static uint64_t code_page(const struct cpu *c, const uint8_t *page)
+/* Where the TLB does not know: where the block was when it was translated. */
+static uint64_t code_page(const struct cpu *c, const struct tblock *b)
 {
 	const struct tlb_entry *e = tlb_slot(c->sys->tlb_fetch, c->hot.pbase);
+	uint64_t lin;
 
-	if (e->x == c->hot.pbase && e->page == (uintptr_t)page)
+	if (e->x == c->hot.pbase && e->page == (uintptr_t)b->page)
 		return e->x;
-	return find_page(c->sys->tlb_fetch, (uintptr_t)page, true);
+	lin = find_page(c->sys->tlb_fetch, (uintptr_t)b->page, true);
+	return lin != NOT_FOUND ? lin : b->lin & ~GUEST_PAGE_MASK;
 }
 
 /* The opcode field and the segment of the instruction at @off of a page. */
@@ -78,9 +81,7 @@ void x87_pointers_fix(struct cpu *c, const struct x87_pointers *old)
 	f->fcs = c->st.seg[CPU_CS].sel;
 	if (b) {
 		f->fop = parse(b->page, pc->off & TPC_OFF, b->key & DBT_KEY_64, &seg);
-		lin = code_page(c, b->page);
-		if (lin != NOT_FOUND)
-			f->fip = lin + (pc->off & TPC_OFF);
+		f->fip = code_page(c, b) + (pc->off & TPC_OFF);
 	}
 	if (f->fdp == old->fdp) {
 		f->fds = old->fds;
