@@ -94,7 +94,9 @@ static void collect(struct machine *m, struct stats_totals *t)
 	mutex_lock(&m->control);
 	cpu_group_code_stats(m->cpus, &t->code);
 	mutex_unlock(&m->control);
-	t->insns_complete = !t->code.cache_bytes || t->code.is_counting;
+	/* What translations had counted goes with their engine. */
+	t->insns_complete = !t->counter[STAT_dbt_blocks] ||
+			    (t->code.is_counting && !m->engine_switch_ns);
 	t->insns = t->counter[STAT_insns] + t->code.insns;
 	t->sensitive = t->counter[STAT_insns_sensitive] + t->code.insns_sensitive;
 	t->privileged = t->counter[STAT_insns_privileged] + t->code.insns_privileged;

@@ -13,7 +13,7 @@
 
 /*
  * The code cache of one group: translated blocks, the memory they lie in, how they are found, linked and
- * taken away. Shared by all vCPUs. Code memory is one memfd mapped twice (writable; executable), so that nothing
+ * taken away. Shared by all vCPUs. Code memory is mapped twice (writable; executable), so that nothing
  * is ever both; addresses named code, site, stub are executable ones.
  *
  * A block is known by (host address of its guest page, offset, key). What it depends on is a set of 64-byte

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * The memory of the code cache: one memfd, mapped writable and mapped executable, filled part by part. When the last
+ * The memory of the code cache: the same pages mapped writable and mapped executable, filled part by part. When the last
  * free part is begun, the oldest quarter is evicted at once, so that it has drained by the time that it is needed.
  *
  * Nobody is stopped for it. A vCPU may be running in evicted code, have return addresses to it on its return
@@ -13,7 +13,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <unistd.h>
 
 #include "base/mem.h"
 #include "cpu/dbt/emit.h"
@@ -33,27 +32,22 @@ void dbt_unlock(struct dbt *d)
 
 /* --- making it ------------------------------------------------------------------------------------ */
 
+/* Shared and anonymous: perf(1) looks names of translations up for such memory, not for a memfd's. */
 static int memory_map(struct blocks *x, size_t size)
 {
-	int fd = memfd_create("code", MFD_CLOEXEC), r = 0;
-	void *rw, *rx;
+	void *rw = mmap(NULL, size, PROT_READ | PROT_WRITE,
+			MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	void *rx;
 
-	if (fd < 0)
+	if (rw == MAP_FAILED)
 		return -errno;
-	if (ftruncate(fd, (off_t)size) < 0) {
-		r = -errno;
-		close(fd);
-		return r;
-	}
-	rw = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, 0);
-	rx = mmap(NULL, size, PROT_READ | PROT_EXEC, MAP_SHARED | MAP_NORESERVE, fd, 0);
-	if (rw == MAP_FAILED || rx == MAP_FAILED)
-		r = -errno;
-	close(fd);
-	x->rw = rw == MAP_FAILED ? NULL : rw;
-	x->rx = rx == MAP_FAILED ? NULL : rx;
+	x->rw = rw;
 	x->size = size;
-	return r;
+	rx = mremap(rw, 0, size, MREMAP_MAYMOVE); /* the same pages once more */
+	if (rx == MAP_FAILED)
+		return -errno;
+	x->rx = rx;
+	return mprotect(rx, size, PROT_READ | PROT_EXEC) < 0 ? -errno : 0;
 }
 
 static void part_begin(struct blocks *x, unsigned int n)
