@@ -57,6 +57,15 @@ void interp_sys_loaded(struct cpu *c)
 	c->hot.due |= DUE_EVENT | DUE_CHECK;
 }
 
+void event_mp_state(struct cpu *c, enum cpu_mp_state state)
+{
+	if (c->st.ev.mp_state == state)
+		return;
+	pthread_mutex_lock(&c->apic_lock);
+	c->st.ev.mp_state = (uint8_t)state;
+	pthread_mutex_unlock(&c->apic_lock);
+}
+
 void event_recompute(struct cpu *c)
 {
 	const struct cpu_events *ev = &c->st.ev;
@@ -112,7 +121,7 @@ void event_mov_ss(struct cpu *c)
 
 void event_halt(struct cpu *c)
 {
-	c->st.ev.mp_state = CPU_MP_HALTED;
+	event_mp_state(c, CPU_MP_HALTED);
 	c->hot.due |= DUE_EVENT;
 	interp_leave(c);
 }
@@ -259,7 +268,7 @@ static void delivered(struct cpu *c)
 
 	c->sys->delivering = c->sys->ext = false;
 	ev->sti_shadow = ev->movss_shadow = false;
-	ev->mp_state = CPU_MP_RUNNING;
+	event_mp_state(c, CPU_MP_RUNNING);
 	if (c->debug.single_step) {
 		c->sys->debug_hit = true;
 		c->hot.due |= DUE_EVENT;
@@ -287,7 +296,7 @@ static void deliver_interrupt(struct cpu *c, unsigned int vector)
 	c->sys->delivering = true;
 	c->sys->deliver_class = EXC_BENIGN;
 	c->sys->ext = true;
-	c->st.ev.mp_state = CPU_MP_RUNNING;
+	event_mp_state(c, CPU_MP_RUNNING);
 	deliver(c, vector, EVENT_EXTERNAL, false, 0);
 	delivered(c);
 }
@@ -368,7 +377,7 @@ static bool take_init_sipi(struct cpu *c)
 		c->st.seg[CPU_CS].sel = (uint16_t)(vector << 8);
 		c->st.seg[CPU_CS].base = (uint64_t)vector << 12;
 		c->st.rip = 0;
-		ev->mp_state = CPU_MP_RUNNING;
+		event_mp_state(c, CPU_MP_RUNNING);
 		interp_mode_changed(c);
 	}
 	return has_init || has_sipi;

@@ -81,6 +81,8 @@ void cpu_soft_int(struct cpu *c, unsigned int vector, enum soft_int_kind kind);
 void event_sti(struct cpu *c);
 void event_mov_ss(struct cpu *c);
 void event_halt(struct cpu *c);
+/* event_mp_state - set st.ev.mp_state, which others read under apic_lock. Thread: the vCPU's own. */
+void event_mp_state(struct cpu *c, enum cpu_mp_state state);
 void event_if_set(struct cpu *c);
 
 /* event_tf_now - single-step of this instruction goes by TF at its end, not at its start (SYSCALL, SYSRET). */

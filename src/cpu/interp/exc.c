@@ -36,7 +36,7 @@ static void record(struct cpu *c, unsigned int vector, bool has_error, uint32_t 
 		error |= 1;
 	if (s->delivering && (now == EXC_CONTRIBUTORY || now == EXC_PAGE)) {
 		if (before == EXC_DOUBLE) {
-			ev->mp_state = CPU_MP_SHUTDOWN;
+			event_mp_state(c, CPU_MP_SHUTDOWN);
 			ev->exc_pending = false;
 			c->hot.due |= DUE_EVENT;
 			return;

@@ -114,6 +114,12 @@ void fpu_x87_reg(struct cpu *c, const struct insn *i)
 	run(c, i, NULL);
 }
 
+/* By the opcode as it is kept for FOP: DF /6. */
+static bool is_fbstp(const struct insn *i)
+{
+	return (i->imm & 0x738) == 0x730;
+}
+
 void fpu_x87_mem(struct cpu *c, const struct insn *i)
 {
 	const struct hostop_plan *p = &((const struct hostop *)i->aux)->plan;
@@ -124,6 +130,12 @@ void fpu_x87_mem(struct cpu *c, const struct insn *i)
 	void *host;
 
 	hostop_check_x87(c);
+	/* AMD: what its first 8 bytes raise comes before the limit of all 10. */
+	if (is_fbstp(i)) {
+		lin = seg_lin(c, i->seg, ea, 8, true);
+		mem_align(c, lin, 8, p->ac_align, how);
+		mem_probe(c, lin, 8, how | MEM_RMW);
+	}
 	lin = seg_lin(c, i->seg, ea, size, p->mem_write);
 	host = mem_host(c, lin, size, how | (p->mem_write ? MEM_RMW : 0));
 	if (!host) {

@@ -180,6 +180,11 @@ static void group_written(void *arg, const struct physmem_region *r, uint64_t of
 		code_written_group(arg, r, off, len);
 }
 
+static void group_flagged(void *arg)
+{
+	code_flagged(arg);
+}
+
 static int interp_init(struct cpu *c, struct err *err)
 {
 	struct cpu_group *grp = c->grp;
@@ -189,6 +194,8 @@ static int interp_init(struct cpu *c, struct err *err)
 		grp->code = code_map_new();
 		grp->mem->written = group_written;
 		grp->mem->written_arg = grp;
+		grp->mem->flagged = group_flagged;
+		grp->mem->flagged_arg = grp;
 	}
 	r = hostop_start(err);
 	if (r < 0)
