@@ -45,6 +45,11 @@ struct physmem {
 	void (*written)(void *arg, const struct physmem_region *r, uint64_t off, uint64_t len,
 			uint8_t flags);
 	void *written_arg;
+
+	/* To be called after flags were set on pages that vCPUs may be writing: returns when nobody writes any more without
+	 * looking at them. Set by cpu_group_new(); NULL: no engine does that. Not from a vCPU's thread. */
+	void (*flagged)(void *arg);
+	void *flagged_arg;
 };
 
 /*

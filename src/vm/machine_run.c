@@ -223,6 +223,7 @@ int machine_set_engine(struct machine *m, enum cpu_engine_kind kind, struct err 
 	machine_pause(m);
 	mutex_lock(&m->control);
 	r = cpu_group_set_engine(m->cpus, kind, err);
+	memory_attach_engine(&m->memory);
 	mutex_unlock(&m->control);
 	machine_resume(m);
 	return r;

@@ -186,6 +186,7 @@ void memory_attach_engine(struct memory *m)
 
 void memory_detach_engine(struct memory *m)
 {
+	m->phys.flagged = NULL;
 	m->engine_written = NULL;
 	m->engine_arg = NULL;
 	m->phys.written = written;
@@ -193,10 +194,12 @@ void memory_detach_engine(struct memory *m)
 }
 
 /* After this, every writer that runs has seen the flags set before, or its store is visible to us. */
-static void flags_visible(void)
+static void flags_visible(const struct memory *m)
 {
 	if (syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0) < 0)
 		(void)syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0);
+	if (m->phys.flagged)
+		m->phys.flagged(m->phys.flagged_arg);
 }
 
 static void flag_page(struct memory *m, uint64_t page)
@@ -229,7 +232,7 @@ int memory_log_start(struct memory *m)
 	m->dirty = dirty;
 	for (uint64_t p = 0; p < m->ram_bytes >> GUEST_PAGE_SHIFT; p++)
 		flag_page(m, p);
-	flags_visible();
+	flags_visible(m);
 	return 0;
 }
 
@@ -259,7 +262,7 @@ uint64_t memory_log_fetch(struct memory *m, uint64_t *ret)
 		for (; bits; bits &= bits - 1)
 			flag_page(m, w * 64 + (uint64_t)__builtin_ctzll(bits));
 	}
-	flags_visible();
+	flags_visible(m);
 	return n;
 }
 

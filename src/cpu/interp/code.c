@@ -418,10 +418,14 @@ static bool page_written(struct cpu_group *grp, const uint8_t *host, unsigned in
 	struct code_page *p = page_find(map, page_of(host));
 	uint64_t pieces = pieces_of((uintptr_t)host & GUEST_PAGE_MASK, len), hit;
 
-	if (!p || (!grp->dbt && !(atomic_load(&p->pieces) & pieces)))
+	if (p && !grp->dbt && !(atomic_load(&p->pieces) & pieces))
 		return false;
 	pthread_mutex_lock(&map->lock);
-	if (!(atomic_load(&p->pieces) & pieces)) {
+	p = p ? p : page_find(map, page_of(host));
+	if (!p) { /* a flag that an engine before us has left */
+		hit = 0;
+		atomic_fetch_and(flags, (uint8_t)~PAGE_F_CODE);
+	} else if (!(atomic_load(&p->pieces) & pieces)) {
 		hit = grp->dbt ? page_beside(p, flags) : 0;
 	} else if (grp->dbt) {
 		hit = pieces_drop(p, pieces);
@@ -440,6 +444,8 @@ static bool range_written(struct cpu_group *grp, const struct physmem_region *r,
 {
 	bool is_hit = false;
 
+	if (!grp->code) /* between two engines */
+		return false;
 	atomic_thread_fence(memory_order_seq_cst); /* the store is before the look at the bits */
 	while (len) {
 		uint64_t n = MIN(len, GUEST_PAGE_SIZE - (off & GUEST_PAGE_MASK));
