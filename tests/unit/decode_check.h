@@ -249,6 +249,7 @@ static bool check_memory(struct decode_check *k, const ZydisDecodedOperand *op)
 	     (is_sib_no_base && d->disp == k->zi.raw.disp.value));
 	if (m->type == ZYDIS_MEMOP_TYPE_AGEN || d->cls == DCLS_NOP) {
 		WANT(d->mem_size == 0 && d->mem_access == DROLE_NONE && d->mem_align == 0);
+		WANT(d->seg == DSEG_FLAT && !d->uses_ss);
 		return true;
 	}
 	if (m->segment == ZYDIS_REGISTER_FS)

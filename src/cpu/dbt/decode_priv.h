@@ -57,17 +57,18 @@ enum dosz {
 	DOSZ_Y,	  /* 4; 8 with REX.W */
 	DOSZ_D64, /* stack operations: 8 in 64-bit code, else 4; 2 with 66 */
 	DOSZ_F64, /* near branches: 8 in 64-bit code, else 4; with 66 not known here */
+	NR_DOSZ,
 };
 
 enum dimm {
 	DIMM_NONE,
-	DIMM_B,	    /* one byte */
-	DIMM_B_REG, /* one byte, bits 7-4 name a vector register */
-	DIMM_W,	    /* two bytes, unsigned */
-	DIMM_Z,	    /* 2 with 66, else 4 */
-	DIMM_V,	    /* the operand size */
-	DIMM_BYTE_REL,
-	DIMM_LONG_REL,
+	DIMM_B,	       /* one byte */
+	DIMM_B_REG,    /* one byte, bits 7-4 name a vector register */
+	DIMM_W,	       /* two bytes, unsigned */
+	DIMM_Z,	       /* 2 with 66, else 4 */
+	DIMM_V,	       /* the operand size */
+	DIMM_LONG_REL, /* 4 */
+	NR_DIMM,
 };
 
 /* Size of the memory operand: bytes, or one of these. */
@@ -90,32 +91,38 @@ enum dbits {
 	DB_ALIGN_SHA = 1 << 6,	/* the same, but not on hosts where SHA takes anything */
 	DB_MXCSR = 1 << 7,	/* depends on MXCSR, may raise #XM */
 	DB_TRAP = 1 << 8,	/* may raise another exception of the host's unit */
-	DB_RM8 = 1 << 9,	/* ModRM.rm is a byte register although the operand size is not 1 */
-	DB_RM16 = 1 << 10,	/* the same with 2 */
-	DB_REP_OK = 1 << 11,	/* F2 and F3 mean nothing here */
-	DB_REP = 1 << 12,	/* F3 is REP */
-	DB_REPNE = 1 << 13,	/* F2 is REPNE */
-	DB_MANDATORY = 1 << 14, /* the prefix that chose this row is part of the opcode */
-	DB_COUNT_IMM = 1 << 15, /* shift: writes no flags when the masked count is 0 */
-	DB_COUNT_CL = 1 << 16,	/* shift: may write no flags */
-	DB_L0 = 1 << 17,	/* VEX.L must be 0 */
-	DB_L1 = 1 << 18,
-	DB_W0 = 1 << 19, /* VEX.W must be 0 */
-	DB_W1 = 1 << 20,
-	DB_ONLY64 = 1 << 21,   /* not in 32-bit code */
-	DB_NO_66 = 1 << 23,    /* not known here with 66 */
-	DB_KEEP_OLD = 1 << 22, /* a destination that is written may also stay as it was */
+	DB_REP_OK = 1 << 9,	/* F2 and F3 mean nothing here */
+	DB_REP = 1 << 10,	/* F3 is REP */
+	DB_REPNE = 1 << 11,	/* F2 is REPNE */
+	DB_NO_66 = 1 << 12,	/* not known here with 66 */
+	DB_MANDATORY = 1 << 13, /* the prefix that chose this row is part of the opcode */
+	DB_L0 = 1 << 14,	/* VEX.L must be 0 */
+	DB_L1 = 1 << 15,
+	DB_W0 = 1 << 16, /* VEX.W must be 0 */
+	DB_W1 = 1 << 17,
+	DB_ONLY64 = 1 << 18,	/* not in 32-bit code */
+	DB_RM8 = 1 << 19,	/* ModRM.rm is a byte register although the operand size is not 1 */
+	DB_COUNT_IMM = 1 << 20, /* shift: writes no flags when the masked count is 0 */
+	DB_COUNT_CL = 1 << 21,	/* shift: may write no flags */
+	DB_KEEP_OLD = 1 << 22,	/* the destination ModRM.reg may also stay as it was */
+	DB_EIGHT = 1 << 23,	/* MMX and x87 registers: REX.R and REX.B mean nothing for them */
+	DB_STRING = 1 << 24,	/* memory operands that no ModRM byte names */
+	/* Rows that need another look. */
+	DB_RARE = DB_RM8 | DB_COUNT_IMM | DB_COUNT_CL | DB_KEEP_OLD | DB_EIGHT,
 };
 
 struct opdesc {
-	uint8_t cls;		/* enum dcls, or enum dsplit */
-	uint8_t isa, isa_l1;	/* enum disa; isa_l1: with VEX.L = 1, when not 0 */
-	uint8_t osz, imm, mem;	/* enum dosz, enum dimm, DMEM_* */
-	uint8_t access;		/* enum drole of the memory operand */
-	uint8_t reg, rm, vvvv;	/* enum drole */
-	uint8_t impl_r, impl_w; /* rax to rdi */
+	uint8_t cls;	       /* enum dcls, or enum dsplit */
+	uint8_t isa, isa_l1;   /* enum disa; isa_l1: with VEX.L = 1, when not 0 */
+	uint8_t osz, imm, mem; /* enum dosz, enum dimm, DMEM_* */
+	uint8_t access;	       /* enum drole of the memory operand */
+	uint8_t rm, reg, vvvv; /* enum drole */
 	uint8_t fl_r, fl_w;
-	uint16_t sub; /* of a split: first row in dsub[] */
+	union {
+		uint16_t impl_r; /* rax to rdi */
+		uint16_t sub;	 /* of a split: first row in dsub[] */
+	};
+	uint16_t impl_w;
 	uint32_t bits;
 };
 
@@ -127,7 +134,6 @@ enum dsplit {
 	DSPLIT_MOD_REG,	     /* memory by reg, register by reg */
 	DSPLIT_RM,	     /* by ModRM.rm without REX.B */
 	DSPLIT_W,	     /* by REX.W or VEX.W */
-	DSPLIT_L,	     /* by VEX.L */
 };
 
 /* Mandatory prefix as a row number; the order is that of VEX.pp. */

@@ -152,10 +152,10 @@ enum {
 #define MOV_IMM8(op) [op] = { DCLS_ALU, .osz = DOSZ_B, .imm = DIMM_B, .rm = W, .bits = DB_OPREG }
 #define MOV_IMM(op) [op] = { DCLS_ALU, .imm = DIMM_V, .rm = W, .bits = DB_OPREG }
 #define JCC_SHORT(op, r) \
-	[op] = { DCLS_JCC, .osz = DOSZ_F64, .imm = DIMM_BYTE_REL, .fl_r = r, .bits = DB_REP_OK }
+	[op] = { DCLS_JCC, .osz = DOSZ_F64, .imm = DIMM_B, .fl_r = r, .bits = DB_REP_OK }
 #define STRING(op, size, a, r, w, f, b) \
 	[op] = { DCLS_STRING, .osz = size, .mem = DMEM_OP, .access = a, .impl_r = r, .impl_w = w, \
-		 .fl_w = f, .bits = DB_REP | (b) }
+		 .fl_w = f, .bits = DB_STRING | DB_REP | (b) }
 
 const struct opdesc dmap0[256] = {
 	ALU(0x00, RW, DB_LOCK, 0),
@@ -224,17 +224,18 @@ const struct opdesc dmap0[256] = {
 	[0xd1] = SPLIT(REG, D1),
 	[0xd2] = SPLIT(REG, D2),
 	[0xd3] = SPLIT(REG, D3),
-	[0xd7] = { DCLS_XLAT, .osz = DOSZ_B, .mem = 1, .access = R, .impl_r = RAX | RBX, .impl_w = RAX },
+	[0xd7] = { DCLS_XLAT, .osz = DOSZ_B, .mem = 1, .access = R, .impl_r = RAX | RBX, .impl_w = RAX,
+		   .bits = DB_STRING },
 	[0xd8] = SPLIT(MOD_REG, D8), [0xd9] = SPLIT(MOD_REG, D9), [0xda] = SPLIT(MOD_REG, DA),
 	[0xdb] = SPLIT(MOD_REG, DB), [0xdc] = SPLIT(MOD_REG, DC), [0xdd] = SPLIT(MOD_REG, DD),
 	[0xde] = SPLIT(MOD_REG, DE), [0xdf] = SPLIT(MOD_REG, DF),
-	[0xe0] = { DCLS_LOOP, .osz = DOSZ_F64, .imm = DIMM_BYTE_REL, .impl_r = RCX, .impl_w = RCX, .fl_r = ZF },
-	[0xe1] = { DCLS_LOOP, .osz = DOSZ_F64, .imm = DIMM_BYTE_REL, .impl_r = RCX, .impl_w = RCX, .fl_r = ZF },
-	[0xe2] = { DCLS_LOOP, .osz = DOSZ_F64, .imm = DIMM_BYTE_REL, .impl_r = RCX, .impl_w = RCX },
-	[0xe3] = { DCLS_JRCXZ, .osz = DOSZ_F64, .imm = DIMM_BYTE_REL, .impl_r = RCX },
+	[0xe0] = { DCLS_LOOP, .osz = DOSZ_F64, .imm = DIMM_B, .impl_r = RCX, .impl_w = RCX, .fl_r = ZF },
+	[0xe1] = { DCLS_LOOP, .osz = DOSZ_F64, .imm = DIMM_B, .impl_r = RCX, .impl_w = RCX, .fl_r = ZF },
+	[0xe2] = { DCLS_LOOP, .osz = DOSZ_F64, .imm = DIMM_B, .impl_r = RCX, .impl_w = RCX },
+	[0xe3] = { DCLS_JRCXZ, .osz = DOSZ_F64, .imm = DIMM_B, .impl_r = RCX },
 	[0xe8] = { DCLS_CALL, .osz = DOSZ_F64, .imm = DIMM_LONG_REL, .bits = DB_REP_OK },
 	[0xe9] = { DCLS_JMP, .osz = DOSZ_F64, .imm = DIMM_LONG_REL, .bits = DB_REP_OK },
-	[0xeb] = { DCLS_JMP, .osz = DOSZ_F64, .imm = DIMM_BYTE_REL, .bits = DB_REP_OK },
+	[0xeb] = { DCLS_JMP, .osz = DOSZ_F64, .imm = DIMM_B, .bits = DB_REP_OK },
 	[0xf5] = { DCLS_FLAG, .osz = DOSZ_B, .fl_r = CF, .fl_w = CF },
 	[0xf6] = SPLIT(REG, F6),
 	[0xf7] = SPLIT(REG, F7),
@@ -293,7 +294,7 @@ const struct opdesc dmap0[256] = {
 #define XF(m, pp, op, set, a, b, i, size, how, traits, r, w, f) \
 	LEGACY(DCLS_VEC, m, pp, op, set, a, b, i, size, how, traits, .impl_r = r, .impl_w = w, .fl_w = f)
 #define M(m, pp, op, set, a, b, i, size, how, traits) \
-	LEGACY(DCLS_MMX, m, pp, op, set, a, b, i, size, how, (traits) | DB_TRAP, )
+	LEGACY(DCLS_MMX, m, pp, op, set, a, b, i, size, how, (traits) | DB_TRAP | DB_EIGHT, )
 
 const struct opdesc dmaps[3][NR_DPP][256] = {
 	NOP_RM(0x0d, PREFETCHW),
@@ -316,7 +317,7 @@ const struct opdesc dmaps[3][NR_DPP][256] = {
 	BOTH(0xb1, RM_LOCK(V, RW, 0, ALL, .reg = R, .impl_r = RAX, .impl_w = RAX)),
 	BIT_REG(0xb3, RW),
 	MOVX(0xb6, 1, DB_RM8),
-	MOVX(0xb7, 2, DB_RM16),
+	MOVX(0xb7, 2, 0),
 	SCAN(DPP_F3, 0xb8, POPCNT, DB_MANDATORY),
 	BOTH(0xba, SPLIT(REG, 0FBA)),
 	BIT_REG(0xbb, RW),
@@ -327,7 +328,7 @@ const struct opdesc dmaps[3][NR_DPP][256] = {
 	SCAN(DPP_66, 0xbd, BASE, DB_KEEP_OLD),
 	SCAN(DPP_F3, 0xbd, LZCNT, DB_MANDATORY),
 	MOVX(0xbe, 1, DB_RM8),
-	MOVX(0xbf, 2, DB_RM16),
+	MOVX(0xbf, 2, 0),
 	BOTH(0xc0, RM_LOCK(B, RW, 0, ALL, .reg = RW)),
 	BOTH(0xc1, RM_LOCK(V, RW, 0, ALL, .reg = RW)),
 	[0][DPP_NONE][0xc3] = { DCLS_ALU, .isa = DISA_SSE2, .osz = DOSZ_Y, .mem = DMEM_OP, .access = W,
@@ -399,7 +400,8 @@ const struct opdesc dvex[3][NR_DPP][256] = {
 
 #define FENCE(set) { DCLS_ALU, .isa = DISA_##set, .bits = DB_MODRM }
 /* Shifts of vectors by an immediate, of the operand in ModRM.rm. */
-#define SHIFT_MM { DCLS_MMX, .isa = DISA_MMX, .osz = DOSZ_Y, .imm = DIMM_B, .rm = MM, .bits = DB_MODRM | DB_TRAP }
+#define SHIFT_MM { DCLS_MMX, .isa = DISA_MMX, .osz = DOSZ_Y, .imm = DIMM_B, .rm = MM, \
+		   .bits = DB_MODRM | DB_TRAP | DB_EIGHT }
 #define SHIFT_XMM { DCLS_VEC, .isa = DISA_SSE2, .osz = DOSZ_Y, .imm = DIMM_B, .rm = VEC, \
 		    .bits = DB_MODRM | DB_MANDATORY }
 #define SHIFT_VEX VROW(DCLS_VEC, AVX_AVX2, 0, VEC, VEC, B, 0, 0, 0, )
@@ -412,11 +414,12 @@ const struct opdesc dvex[3][NR_DPP][256] = {
 		      .bits = DB_MODRM | DB_TRAP | DB_NO_66 }
 #define F_CONTROL(b, ...) { DCLS_X87, .isa = DISA_X87, .osz = DOSZ_Y, .bits = DB_MODRM | DB_NO_66 | (b), \
 			    __VA_ARGS__ }
-#define F_ST { DCLS_X87, .isa = DISA_X87, .osz = DOSZ_Y, .rm = DROLE_ST, .bits = DB_MODRM | DB_TRAP | DB_NO_66 }
+#define X87_REG (DB_MODRM | DB_TRAP | DB_NO_66 | DB_EIGHT)
+#define F_ST { DCLS_X87, .isa = DISA_X87, .osz = DOSZ_Y, .rm = DROLE_ST, .bits = X87_REG }
 #define F_CMOV(r) { DCLS_X87, .isa = DISA_FCMOV, .osz = DOSZ_Y, .rm = DROLE_ST, .fl_r = r, \
-		    .bits = DB_MODRM | DB_TRAP | DB_NO_66 }
+		    .bits = X87_REG }
 #define F_COMI { DCLS_X87, .isa = DISA_X87, .osz = DOSZ_Y, .rm = DROLE_ST, .fl_w = ALL, \
-		 .bits = DB_MODRM | DB_TRAP | DB_NO_66 }
+		 .bits = X87_REG }
 #define F_ST0 { DCLS_X87, .isa = DISA_X87, .osz = DOSZ_Y, .bits = DB_MODRM | DB_TRAP | DB_NO_66 }
 #define NONE_HERE { 0 }
 #define F_ARITH(row) row, row, row, row, row, row, row, row
