@@ -9,6 +9,10 @@
  * always fit together. The one lock-free reader is apic_has_interrupt(), which engines ask each time
  * RFLAGS.IF is set: it looks at the request register and takes the lock only when that is not empty.
  *
+ * A guest that uses KVM's PV EOI ends an interrupt by clearing a bit in its memory when nothing depends on the end:
+ * the vector is edge-triggered, the only one in service, and no other one waits. apic_pv_sync() learns of it before
+ * the in-service register is used: when an interrupt waits, or a register is read or written.
+ *
  * An end of interrupt of a level-triggered vector goes to the I/O APICs after the lock is released,
  * because they may deliver to this APIC again at once.
  */
@@ -18,6 +22,7 @@
 #include <string.h>
 
 #include "cpu/apic_priv.h"
+#include "cpu/pv.h"
 #include "sys/thread.h"
 
 enum {
@@ -103,14 +108,46 @@ bool apic_has_interrupt(struct cpu *c)
 	extint = __atomic_load_n(&c->st.ev.extint, __ATOMIC_RELAXED);
 	if (!any && !extint)
 		return false;
+	apic_pv_sync(c);
 	mutex_guard(&c->apic_lock);
 	return extint_passes(c) || deliverable(a) >= 0;
+}
+
+void apic_pv_sync(struct cpu *c)
+{
+	struct cpu_apic_state *a = &c->st.apic;
+	int vector;
+
+	if (likely(!c->st.pv_eoi_offered))
+		return;
+	c->st.pv_eoi_offered = false;
+	if (!pv_eoi_take_back(c))
+		return;
+	c->stats.pv_eois++;
+	mutex_lock(&c->apic_lock);
+	vector = apic_highest(a->isr);
+	if (vector >= 0)
+		bit_put(a->isr, (uint8_t)vector, false);
+	mutex_unlock(&c->apic_lock);
+}
+
+/* Does the end of this interrupt change nothing but its own bit? Under the lock. */
+static bool ends_quietly(const struct cpu_apic_state *a, uint8_t vector)
+{
+	uint32_t waiting = 0;
+	int in_service = 0;
+
+	for (unsigned int k = 0; k < 8; k++) {
+		waiting |= a->irr[k];
+		in_service += __builtin_popcount(a->isr[k]);
+	}
+	return !waiting && in_service == 1 && !bit_get(a->tmr, vector);
 }
 
 int apic_accept(struct cpu *c)
 {
 	struct cpu_apic_state *a = &c->st.apic;
-	bool extint;
+	bool extint, quiet = false;
 	int vector = -1;
 
 	mutex_lock(&c->apic_lock);
@@ -120,9 +157,13 @@ int apic_accept(struct cpu *c)
 		if (vector >= 0) {
 			bit_put(a->irr, (uint8_t)vector, false);
 			bit_put(a->isr, (uint8_t)vector, true);
+			quiet = ends_quietly(a, (uint8_t)vector);
 		}
 	}
 	mutex_unlock(&c->apic_lock);
+	/* An interrupt that arrives from here on makes the vCPU look, which takes the offer back. */
+	if (quiet)
+		c->st.pv_eoi_offered = pv_eoi_offer(c);
 	return extint ? c->grp->ops->extint_ack(c->grp->arg) : vector;
 }
 
@@ -321,6 +362,7 @@ static bool reg_read(struct cpu *c, unsigned int reg, uint64_t *ret)
 	struct cpu_apic_state *a = &c->st.apic;
 	bool wake = false;
 
+	apic_pv_sync(c);
 	mutex_lock(&c->apic_lock);
 	switch (reg) {
 	case APIC_REG_ID:
@@ -385,6 +427,7 @@ static bool reg_write(struct cpu *c, unsigned int reg, uint32_t value)
 	struct cpu_apic_state *a = &c->st.apic;
 	bool wake = false;
 
+	apic_pv_sync(c);
 	switch (reg) {
 	case APIC_REG_TPR:
 		set_tpr(c, (uint8_t)value);
@@ -554,6 +597,7 @@ static int base_write(struct cpu *c, uint64_t value)
 	if (!(old & APIC_BASE_ENABLE) && (value & APIC_BASE_X2APIC))
 		return -EINVAL;
 
+	apic_pv_sync(c);
 	mutex_lock(&c->apic_lock);
 	a->base = value;
 	if ((old & APIC_BASE_ENABLE) && !(value & APIC_BASE_ENABLE)) {

@@ -117,6 +117,13 @@ bool apic_has_interrupt(struct cpu *c);
  */
 int apic_accept(struct cpu *c);
 
+/*
+ * apic_pv_sync - find out whether the guest has ended the interrupt in service by memory (pv.h), and take the offer
+ * back. What depends on the in-service register calls it first; costs a load when there is no offer.
+ * Thread: own.
+ */
+void apic_pv_sync(struct cpu *c);
+
 /* apic_set_irq - a fixed interrupt arrives at this APIC; dropped while it is disabled. Thread: any. */
 void apic_set_irq(struct cpu *c, uint8_t vector, bool level);
 

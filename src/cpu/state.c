@@ -105,6 +105,7 @@ void cpu_reset(struct cpu *c, bool is_init)
 
 void cpu_get_state(struct cpu *c, struct cpu_state *ret)
 {
+	apic_pv_sync(c); /* nobody else need know what was offered to the guest */
 	pthread_mutex_lock(&c->apic_lock);
 	*ret = c->st;
 	pthread_mutex_unlock(&c->apic_lock);
@@ -168,6 +169,8 @@ int cpu_state_check(const struct cpu_state *s, struct err *err)
 	if (s->fpu.xcomp_bv || (s->fpu.xstate_bv & ~s->xcr0))
 		return err_set(err, -EINVAL,
 			       "the FPU image is compacted or has features beyond XCR0");
+	if (s->pv_eoi & 2)
+		return err_set(err, -EINVAL, "the PV EOI register has a reserved bit");
 	if (s->ev.mp_state > CPU_MP_SHUTDOWN)
 		return err_set(err, -EINVAL, "multiprocessor state %u is unknown", s->ev.mp_state);
 	if (s->ev.exc_pending && s->ev.exc_vector > 31)

@@ -2,8 +2,11 @@
 #include "unit.h"
 
 #include <errno.h>
+#include <string.h>
 
 #include "fake_cpu.h"
+
+#include "cpu/pv.h"
 
 enum {
 	ID = 0x20,
@@ -651,6 +654,135 @@ static void test_deadline(void **state)
 	assert_int_equal(apic_accept(c), 0xef);
 }
 
+/* --- ends of interrupts by memory ------------------------------------------------------------------ */
+
+enum { PV_GPA = 0x5000, PV_AT = 0x234 };
+static uint8_t pv_page[GUEST_PAGE_SIZE];
+static _Atomic uint8_t pv_flags[1];
+static unsigned int pv_written;
+
+static void on_written(void *arg, const struct physmem_region *r, uint64_t off, uint64_t len,
+		       uint8_t flags)
+{
+	assert_int_equal(off, PV_AT);
+	pv_written++;
+}
+
+static void pv_memory(struct apics *f)
+{
+	static struct physmem mem;
+
+	mem = (struct physmem){
+		.nr = 1,
+		.region = { { .gpa = PV_GPA,
+			      .size = GUEST_PAGE_SIZE,
+			      .hva = pv_page,
+			      .page_flags = pv_flags } },
+		.written = on_written,
+	};
+	memset(pv_page, 0, sizeof(pv_page));
+	pv_flags[0] = PAGE_F_LOG;
+	pv_written = 0;
+	f->grp.mem = &mem;
+}
+
+static void take(struct cpu *c, uint8_t vector)
+{
+	assert_true(apic_has_interrupt(c));
+	assert_int_equal(apic_accept(c), vector);
+}
+
+static void test_pv_eoi(void **state)
+{
+	struct apics *f = *state;
+	struct cpu *c = f->cpu[0];
+	uint8_t *bit0 = &pv_page[PV_AT];
+	uint64_t v;
+
+	pv_memory(f);
+	enable_all(f);
+	/* Not asked for: nothing is offered. */
+	apic_set_irq(c, 0x41, false);
+	take(c, 0x41);
+	assert_int_equal(*bit0, 0);
+	wr(c, EOI, 0);
+	assert_int_equal(pv_msr_write(c, PV_MSR_EOI, (PV_GPA + PV_AT) | 3), -EINVAL);
+	assert_int_equal(pv_msr_write(c, PV_MSR_EOI, (PV_GPA + PV_AT) | 1), 0);
+	assert_int_equal(pv_msr_read(c, PV_MSR_EOI, &v), 0);
+	assert_int_equal(v, (PV_GPA + PV_AT) | 1);
+
+	/* The guest ends it by memory; the next interrupt, of the same priority, finds out. */
+	*bit0 = 0x80;
+	apic_set_irq(c, 0x41, false);
+	take(c, 0x41);
+	assert_int_equal(*bit0, 0x81);
+	assert_int_equal(pv_written, 1);
+	*bit0 = 0x80;
+	apic_set_irq(c, 0x42, false);
+	take(c, 0x42);
+	assert_int_equal(c->stats.pv_eois, 1);
+	assert_int_equal(f->nr_eoi, 0);
+
+	/* One that comes before the end: the offer is taken back, and the guest's own EOI is heard. */
+	assert_int_equal(*bit0, 0x81);
+	apic_set_irq(c, 0x43, false);
+	assert_false(apic_has_interrupt(c));
+	assert_int_equal(*bit0, 0x80);
+	atomic_store(&c->hot.pending, 0);
+	wr(c, EOI, 0);
+	assert_true(atomic_load(&c->hot.pending) & CPU_PEND_INTR);
+	take(c, 0x43);
+	assert_int_equal(c->stats.pv_eois, 1);
+
+	/* Nested: with two in service only real ends count. */
+	assert_int_equal(*bit0, 0x81);
+	apic_set_irq(c, 0x93, false);
+	take(c, 0x93);
+	assert_int_equal(*bit0, 0x80);
+	wr(c, EOI, 0);
+	assert_true(bit(c, ISR, 0x43));
+	assert_false(bit(c, ISR, 0x93));
+	wr(c, EOI, 0);
+	assert_false(bit(c, ISR, 0x43));
+
+	/* A level-triggered one is never offered: the I/O APIC must hear of its end. */
+	apic_set_irq(c, 0x51, true);
+	take(c, 0x51);
+	assert_int_equal(*bit0, 0x80);
+	wr(c, EOI, 0);
+	assert_int_equal(f->last_eoi, 0x51);
+	/* Neither is one behind which another waits. */
+	apic_set_irq(c, 0x61, false);
+	apic_set_irq(c, 0x62, false);
+	take(c, 0x62);
+	assert_int_equal(*bit0, 0x80);
+	wr(c, EOI, 0);
+	take(c, 0x61);
+	assert_int_equal(*bit0, 0x81);
+
+	/* A look at the in-service register, and a look at the whole state, are exact. */
+	assert_true(bit(c, ISR, 0x61));
+	assert_int_equal(*bit0, 0x80); /* taken back */
+	wr(c, EOI, 0);
+	apic_set_irq(c, 0x61, false);
+	take(c, 0x61);
+	*bit0 = 0x80;
+	assert_false(bit(c, ISR, 0x61));
+	assert_int_equal(c->stats.pv_eois, 2);
+
+	/* Switched off while one is offered; an address that is not RAM. */
+	apic_set_irq(c, 0x61, false);
+	take(c, 0x61);
+	assert_int_equal(pv_msr_write(c, PV_MSR_EOI, 0), 0);
+	assert_int_equal(*bit0, 0x80);
+	assert_true(bit(c, ISR, 0x61));
+	wr(c, EOI, 0);
+	assert_int_equal(pv_msr_write(c, PV_MSR_EOI, 0x100000001), 0);
+	apic_set_irq(c, 0x61, false);
+	take(c, 0x61);
+	assert_false(c->st.pv_eoi_offered);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -668,6 +800,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_one_shot, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_periodic, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_deadline, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_pv_eoi, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
