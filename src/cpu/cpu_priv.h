@@ -74,13 +74,20 @@ struct cpu_hot {
 	struct cpu *self;
 };
 
-enum { CPU_SHARE = 5 };
+enum { CPU_SHARE = 5, CPU_STREAMS = 4, CPU_STREAM_SETS = 8 };
+
+/* A page that a loop of translated code touches: linear address, and what to add for the host address (dbt/loops.c). */
+struct cpu_stream {
+	uint64_t tag, delta;
+};
 
 struct cpu {
 	struct cpu_hot hot;
 	struct cpu_state st;
 
 	uint64_t share[CPU_SHARE]; /* translated code: host addresses of spans that have been checked */
+	uint64_t stream_owner[CPU_STREAM_SETS]; /* number of the block that a set is used by; 0: nobody */
+	struct cpu_stream stream[CPU_STREAM_SETS][CPU_STREAMS];
 
 	/* --- hot fields of the interpreter --- */
 	const struct insn *cur; /* instruction being executed */

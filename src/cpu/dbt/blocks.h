@@ -65,6 +65,7 @@ struct tlink {
 struct tpc {
 	uint16_t code; /* offset of the host instruction from tblock.code */
 	uint16_t off;  /* offset of the guest instruction in its page, and TPC_HOST_FLAGS */
+	uint16_t stub; /* where to go on, offset from tblock.code; 0: at the exit, nothing is to be done */
 };
 
 struct insn;

@@ -13,7 +13,7 @@ struct tcold *t_cold(struct tctx *t, void (*emit)(struct tctx *t, struct tcold *
 		t->nr_cold--;
 	}
 	x = &t->cold[t->nr_cold++];
-	*x = (struct tcold){ .emit = emit, .cur = (uint16_t)t->cur };
+	*x = (struct tcold){ .emit = emit, .cur = (uint16_t)t->cur, .mapped = t->mapped };
 	return x;
 }
 
@@ -24,12 +24,23 @@ void t_jcc_cold(struct tctx *t, unsigned int cc, struct tcold *x)
 	e32(&t->e, 0);
 }
 
+/* Where a signal goes on when registers are not in their places. a: which of the counters */
+static void cold_trap(struct tctx *t, struct tcold *x)
+{
+	t->pcs[x->a].stub = (uint16_t)(e_rx(&t->e) - t->b.code);
+	t_exit(t, t_word(t, DBT_EXIT_INTERP));
+}
+
 void t_pc(struct tctx *t)
 {
-	t->pcs[t->b.nr_pcs++] =
-		(struct tpc){ .code = (uint16_t)(e_rx(&t->e) - t->b.code), .off = t_cur(t)->off };
+	struct tpc *p = &t->pcs[t->b.nr_pcs];
+
+	*p = (struct tpc){ .code = (uint16_t)(e_rx(&t->e) - t->b.code), .off = t_cur(t)->off };
 	if (t->flags == TF_HOST)
-		t->pcs[t->b.nr_pcs - 1].off |= TPC_HOST_FLAGS;
+		p->off |= TPC_HOST_FLAGS;
+	if (t->mapped)
+		t_cold(t, cold_trap)->a = (uint8_t)t->b.nr_pcs;
+	t->b.nr_pcs++;
 }
 
 /* The handler's operands, as data between the cold code. */
@@ -51,6 +62,7 @@ void t_handler(struct tctx *t)
 	struct emit *e = &t->e;
 
 	t_flags_spill(t);
+	map_leave(t);
 	E(e, 0x4c, 0x8d, 0x15); /* lea insn(%rip),%r10 */
 	x->site = e->p;
 	e32(e, 0);
@@ -58,6 +70,7 @@ void t_handler(struct tctx *t)
 		 t_word(t, DBT_EXIT_NEXT) |
 			 (t_cur(t)->ends || t->cur + 1 == t->nr ? 0 : DBT_MORE));
 	e_call(e, t->d->tramp.handler);
+	map_enter(t);
 	t->fpu_ready = 0;
 	if (!t_cur(t)->ends)
 		return;

@@ -72,6 +72,8 @@ static inline void e64(struct emit *e, uint64_t v)
 #define CPU_DISP(field) ((int32_t)offsetof(struct cpu, field) - (int32_t)offsetof(struct cpu, st))
 #define GPR_DISP(n)	((int32_t)(n) * 8)
 
+enum { E_NONE = 16 }; /* no register; the value of DREG_NONE */
+
 /* ModRM, SIB and displacement of [base + disp]; @reg: the ModRM.reg field (low 3 bits used). */
 static inline void e_mem(struct emit *e, unsigned int reg, unsigned int base, int32_t disp)
 {
@@ -81,6 +83,31 @@ static inline void e_mem(struct emit *e, unsigned int reg, unsigned int base, in
 	e8(e, mod | r | b);
 	if (b == 4)
 		e8(e, 0x24);
+	if (mod == 0x40)
+		e8(e, (uint8_t)disp);
+	else if (mod == 0x80)
+		e32(e, (uint32_t)disp);
+}
+
+/* ModRM, SIB and displacement of [base + index << scale + disp], base or index perhaps none (E_NONE). */
+static inline void e_sib(struct emit *e, unsigned int reg, unsigned int base, unsigned int index,
+		  unsigned int scale, int32_t disp)
+{
+	unsigned int mod, r = (reg & 7) << 3;
+
+	if (index == E_NONE && base != E_NONE) {
+		e_mem(e, reg, base, disp);
+		return;
+	}
+	if (base == E_NONE) {
+		e8(e, r | 4);
+		e8(e, scale << 6 | (index == E_NONE ? 4 : index & 7) << 3 | 5);
+		e32(e, (uint32_t)disp);
+		return;
+	}
+	mod = disp == 0 && (base & 7) != 5 ? 0 : disp >= -128 && disp <= 127 ? 0x40 : 0x80;
+	e8(e, mod | r | 4);
+	e8(e, scale << 6 | (index & 7) << 3 | (base & 7));
 	if (mod == 0x40)
 		e8(e, (uint8_t)disp);
 	else if (mod == 0x80)

@@ -25,9 +25,7 @@ static void put_operands(struct tctx *t, const struct dinsn *d, unsigned int reg
 	} else if (m->index == DREG_NONE) {
 		e_mem(e, reg, m->base, m->disp);
 	} else {
-		/* base is r10: no displacement needed */
-		e8(e, (reg & 7) << 3 | 4);
-		e8(e, (m->index & 7u) << 3 | (m->base & 7u));
+		e_sib(e, reg, m->base, m->index, 0, m->disp);
 	}
 }
 
@@ -86,10 +84,10 @@ void t_reencode(struct tctx *t, const struct dinsn *d, unsigned int reg, unsigne
 
 /* --- operands that live in memory ---------------------------------------------------------------- */
 
-static bool in_memory(const struct dinsn *d, unsigned int role, unsigned int n)
+static bool in_memory(const struct tctx *t, unsigned int role, unsigned int n)
 {
 	return (role & DROLE_RW) && !(role & ~(unsigned int)DROLE_RW) &&
-	       t_guest_reg(n) == DREG_NONE;
+	       t_guest_reg(t, n) == DREG_NONE;
 }
 
 /* May the register operand ModRM.rm be replaced with its place in the state? */
@@ -131,8 +129,8 @@ struct places {
 static bool place(struct tctx *t, struct places *p, unsigned int role, unsigned int n,
 		  unsigned int *at, bool *store)
 {
-	if (t_guest_reg(n) != DREG_NONE) {
-		*at = t_guest_reg(n);
+	if (t_guest_reg(t, n) != DREG_NONE) {
+		*at = t_guest_reg(t, n);
 		return true;
 	}
 	if (!p->nr_free)
@@ -143,14 +141,14 @@ static bool place(struct tctx *t, struct places *p, unsigned int role, unsigned 
 	return true;
 }
 
-static unsigned int nr_in_memory(const struct dinsn *d)
+static unsigned int nr_in_memory(const struct tctx *t, const struct dinsn *d)
 {
 	unsigned int nr = 0;
 
-	nr += in_memory(d, d->reg_role, d->reg);
-	nr += !d->has_mem && in_memory(d, d->rm_role, d->rm) &&
-	      !(d->reg_role && d->rm == d->reg && in_memory(d, d->reg_role, d->reg));
-	nr += in_memory(d, d->vvvv_role, d->vvvv);
+	nr += in_memory(t, d->reg_role, d->reg);
+	nr += !d->has_mem && in_memory(t, d->rm_role, d->rm) &&
+	      !(d->reg_role && d->rm == d->reg && in_memory(t, d->reg_role, d->reg));
+	nr += in_memory(t, d->vvvv_role, d->vvvv);
 	return nr;
 }
 
@@ -177,24 +175,24 @@ static void generic(struct tctx *t, const struct dinsn *d)
 	struct hostmem m = { .index = DREG_NONE }, *pm = NULL;
 	struct places p = { .nr_free = 2, .free = { H_S2, H_S1 } };
 	bool same = !d->has_mem && (d->reg_role & DROLE_RW) && (d->rm_role & DROLE_RW) &&
-		    d->reg == d->rm && in_memory(d, d->reg_role, d->reg);
+		    d->reg == d->rm && in_memory(t, d->reg_role, d->reg);
 
 	if (d->has_mem) {
 		t_mem(t, d, d->mem_size, d->mem_access, d->mem_align, &m);
 		pm = &m;
-		if ((nr_in_memory(d) && m.index != DREG_NONE) || has_high_byte(d))
+		if ((nr_in_memory(t, d) && t_uses_s2(&m)) || has_high_byte(d))
 			t_mem_merge(t, &m);
 		p.nr_free = 1;
 	}
-	t->s2_busy = d->has_mem && m.index != DREG_NONE;
+	t->s2_busy = d->has_mem && t_uses_s2(&m);
 	t_flags_before(t, d);
 	t->s2_busy = false;
 	if (has_high_byte(d)) {
 		if (pm)
 			high_byte_mem(t, d, pm);
 		else
-			t_reencode(t, d, d->reg_high || !d->reg_role ? d->reg : t_guest_reg(d->reg),
-				   d->rm_high || !d->rm_role ? d->rm : t_guest_reg(d->rm), 0, NULL);
+			t_reencode(t, d, d->reg_high || !d->reg_role ? d->reg : t_guest_reg(t, d->reg),
+				   d->rm_high || !d->rm_role ? d->rm : t_guest_reg(t, d->rm), 0, NULL);
 		return;
 	}
 	p.reg = d->reg;
@@ -207,7 +205,7 @@ static void generic(struct tctx *t, const struct dinsn *d)
 		if (same) {
 			p.rm = p.reg;
 			p.st_reg |= (d->rm_role & DROLE_W) != 0;
-		} else if (in_memory(d, d->rm_role, d->rm) && rm_as_memory(d)) {
+		} else if (in_memory(t, d->rm_role, d->rm) && rm_as_memory(d)) {
 			m = (struct hostmem){ H_CPU, DREG_NONE, GPR_DISP(d->rm) };
 			pm = &m;
 		} else {
@@ -229,7 +227,7 @@ static void generic(struct tctx *t, const struct dinsn *d)
 
 static void emit_lea(struct tctx *t, const struct dinsn *d)
 {
-	unsigned int to = t_guest_reg(d->reg);
+	unsigned int to = t_guest_reg(t, d->reg);
 	struct emit *e = &t->e;
 
 	/* A 16-bit result leaves the rest of the register alone. */
@@ -252,8 +250,8 @@ static void emit_lea(struct tctx *t, const struct dinsn *d)
 		return;
 	}
 	/* Registers that live in memory need a scratch register that is not the target. */
-	if ((d->base < DREG_NONE && t_guest_reg(d->base) == DREG_NONE) ||
-	    (d->index < DREG_NONE && t_guest_reg(d->index) == DREG_NONE) || d->base == DREG_RIP) {
+	if ((d->base < DREG_NONE && t_guest_reg(t, d->base) == DREG_NONE) ||
+	    (d->index < DREG_NONE && t_guest_reg(t, d->index) == DREG_NONE) || d->base == DREG_RIP) {
 		t_ea(t, d, H_S1);
 		e_mov64(e, to, H_S1);
 		return;
@@ -274,7 +272,7 @@ bool emit_alu(struct tctx *t, const struct dinsn *d)
 		t_flags_after(t, d);
 		return true;
 	}
-	if (nr_in_memory(d) > (d->has_mem ? 1u : 2u))
+	if (nr_in_memory(t, d) > (d->has_mem ? 1u : 2u))
 		return false;
 	if (has_high_byte(d)) {
 		/* The other register must not need a REX prefix on the host. */
@@ -282,7 +280,7 @@ bool emit_alu(struct tctx *t, const struct dinsn *d)
 		unsigned int role = d->reg_high ? d->rm_role : d->reg_role;
 		bool is_other = !(d->reg_high && d->rm_high) && !(d->reg_high && d->has_mem);
 
-		if (is_other && (role & DROLE_RW) && (t_guest_reg(other) >= 8 || d->has_rex))
+		if (is_other && (role & DROLE_RW) && (t_guest_reg(t, other) >= 8 || d->has_rex))
 			return false;
 	}
 	generic(t, d);

@@ -14,6 +14,7 @@
 /* mov $word,%r10d; jmp exit */
 void t_exit(struct tctx *t, uint32_t word)
 {
+	map_leave(t);
 	e_movi32(&t->e, H_S2, word);
 	e_jmp(&t->e, t->d->tramp.exit);
 }
@@ -190,21 +191,31 @@ static struct tcold *cross_jump(struct tctx *t, unsigned int op, int32_t target)
 
 void t_goto_alone(struct tctx *t, int32_t target)
 {
+	bool mapped = t->mapped;
+
+	map_leave(t);
+	t->mapped = false;
 	near_jump(t, 0xe9, target);
 	t->links[t->nr_links - 1].variant = DBT_KEY_ALONE;
+	t->mapped = mapped;
 }
 
 void t_goto(struct tctx *t, int32_t target)
 {
-	int to = t_inside(t, target);
+	int to = t_jump_inside(t, t->cur, target);
+	bool mapped = t->mapped;
 
-	/* What is left of the block when it was cut short is not inside, although it may begin there again. */
-	if (to >= 0 && t->insn[to].label)
+	if (to >= 0) {
 		inside_jump(t, 0xe9, (unsigned int)to);
-	else if (is_near(target))
+		return;
+	}
+	map_leave(t);
+	t->mapped = false;
+	if (is_near(target))
 		near_jump(t, 0xe9, target);
 	else
 		cross_jump(t, 0xe9, target);
+	t->mapped = mapped;
 }
 
 /* --- conditional ------------------------------------------------------------------------------------ */
@@ -220,16 +231,14 @@ static void cold_taken(struct tctx *t, struct tcold *x)
 static void jcc(struct tctx *t, const struct dinsn *d)
 {
 	int32_t target = (int32_t)t_next_off(t) + (int32_t)d->imm;
+	int to = t_jump_inside(t, t->cur, target);
 	unsigned int cc = d->op & 15;
 
 	t_flags_before(t, d);
-	if (is_near(target) && !t_cur(t)->live_taken) {
-		int to = t_inside(t, target);
-
-		if (to >= 0)
-			inside_jump(t, 0x0f80 | cc, (unsigned int)to);
-		else
-			near_jump(t, 0x0f80 | cc, target);
+	if (to >= 0 && !t_cur(t)->live_taken) {
+		inside_jump(t, 0x0f80 | cc, (unsigned int)to);
+	} else if (is_near(target) && !t_cur(t)->live_taken && !t->mapped) {
+		near_jump(t, 0x0f80 | cc, target);
 	} else {
 		struct tcold *x = t_cold(t, cold_taken);
 
@@ -267,7 +276,7 @@ static void push_return(struct tctx *t)
 	struct hostmem m;
 
 	t_stack(t, H_GSP, -(int32_t)size, size, true, &m);
-	if (m.index != DREG_NONE)
+	if (t_uses_s2(&m))
 		t_mem_merge(t, &m);
 	e_load64(e, H_S2, H_CPU, CPU_DISP(hot.pbase));
 	e_rex(e, t->is_64, H_S2, 0, H_S2); /* lea next(%r10),%r10 */

@@ -14,37 +14,12 @@ enum { ENTRY_SHIFT = 5 };
 
 unsigned int t_reg_in(struct tctx *t, unsigned int n, unsigned int scratch)
 {
-	unsigned int h = t_guest_reg(n);
+	unsigned int h = t_guest_reg(t, n);
 
 	if (h != DREG_NONE)
 		return h;
 	e_load64(&t->e, scratch, H_CPU, GPR_DISP(n));
 	return scratch;
-}
-
-/* ModRM, SIB and displacement of [base + index << scale + disp], base or index perhaps none (DREG_NONE). */
-static void e_sib(struct emit *e, unsigned int reg, unsigned int base, unsigned int index,
-		  unsigned int scale, int32_t disp)
-{
-	unsigned int mod, r = (reg & 7) << 3;
-
-	if (index == DREG_NONE && base != DREG_NONE) {
-		e_mem(e, reg, base, disp);
-		return;
-	}
-	if (base == DREG_NONE) {
-		e8(e, r | 4);
-		e8(e, scale << 6 | (index == DREG_NONE ? 4 : index & 7) << 3 | 5);
-		e32(e, (uint32_t)disp);
-		return;
-	}
-	mod = disp == 0 && (base & 7) != 5 ? 0 : disp >= -128 && disp <= 127 ? 0x40 : 0x80;
-	e8(e, mod | r | 4);
-	e8(e, scale << 6 | (index & 7) << 3 | (base & 7));
-	if (mod == 0x40)
-		e8(e, (uint8_t)disp);
-	else if (mod == 0x80)
-		e32(e, (uint32_t)disp);
 }
 
 static void e_lea(struct emit *e, bool wide, unsigned int to, unsigned int base, unsigned int index,
@@ -103,11 +78,11 @@ void t_ea(struct tctx *t, const struct dinsn *d, unsigned int to)
 	e_lea(e, wide, to, base, index, d->scale, d->disp);
 }
 
-static void cmp_ja(struct tctx *t, unsigned int size, struct tcold *x)
+static void cmp_ja(struct tctx *t, unsigned int reg, unsigned int size, struct tcold *x)
 {
 	struct emit *e = &t->e;
 
-	E(e, 0x49, 0x81, 0xf9); /* cmp $4096-size,%r9 */
+	E(e, 0x49, 0x81, 0xf8 | (reg & 7)); /* cmp $4096-size,%reg */
 	e32(e, (uint32_t)(GUEST_PAGE_SIZE - size));
 	t_jcc_cold(t, 7, x);
 }
@@ -122,6 +97,14 @@ static uint32_t info_word(const struct tctx *t, unsigned int size, bool write, b
 	       (ss ? DBT_SS : 0);
 }
 
+static void call_slow(struct tctx *t, uint32_t word, const uint8_t *tramp)
+{
+	map_leave(t);
+	e_movi32(&t->e, H_S2, word);
+	e_call(&t->e, tramp);
+	map_enter(t);
+}
+
 /* a: offset of the tag in the entry. Undo the xor, let C fill the TLB, try again. */
 static void cold_miss(struct tctx *t, struct tcold *x)
 {
@@ -130,8 +113,7 @@ static void cold_miss(struct tctx *t, struct tcold *x)
 	e_rex(e, 1, H_S1, 0, H_S2); /* xor TAG(%r10),%r9 */
 	e8(e, 0x33);
 	e_mem(e, H_S1, H_S2, x->a);
-	e_movi32(e, H_S2, x->word);
-	e_call(e, t->d->tramp.mem_slow);
+	call_slow(t, x->word, t->d->tramp.mem_slow);
 	e_jmp(e, x->again);
 }
 
@@ -142,16 +124,14 @@ static void cold_stack(struct tctx *t, struct tcold *x)
 	e_rex(e, 1, H_S1, 0, H_CPU); /* xor hot.stk_tag,%r9 */
 	e8(e, 0x33);
 	e_mem(e, H_S1, H_CPU, CPU_DISP(hot.stk_tag));
-	e_movi32(e, H_S2, x->word | DBT_STACK);
-	e_call(e, t->d->tramp.stk_slow);
+	call_slow(t, x->word | DBT_STACK, t->d->tramp.stk_slow);
 	e_jmp(e, x->again);
 }
 
 /* Misaligned: the interpreter knows what to raise. */
 static void cold_interp(struct tctx *t, struct tcold *x)
 {
-	e_movi32(&t->e, H_S2, x->word);
-	e_jmp(&t->e, t->d->tramp.exit);
+	t_exit(t, x->word);
 }
 
 static void check_stack(struct tctx *t, unsigned int size, bool write)
@@ -164,7 +144,7 @@ static void check_stack(struct tctx *t, unsigned int size, bool write)
 	e_rex(e, 1, H_S1, 0, H_CPU); /* xor hot.stk_tag,%r9 */
 	e8(e, 0x33);
 	e_mem(e, H_S1, H_CPU, CPU_DISP(hot.stk_tag));
-	cmp_ja(t, size, x);
+	cmp_ja(t, H_S1, size, x);
 	e_load64(e, H_S2, H_CPU, CPU_DISP(hot.stk_page));
 }
 
@@ -211,12 +191,12 @@ static void check_span(struct tctx *t, const struct tshare *s, bool stack)
 		e_rex(e, 1, H_S1, 0, H_CPU); /* xor hot.stk_tag,%r9 */
 		e8(e, 0x33);
 		e_mem(e, H_S1, H_CPU, CPU_DISP(hot.stk_tag));
-		cmp_ja(t, s->span, x);
+		cmp_ja(t, H_S1, s->span, x);
 		e_add_field(e, true, H_S1, CPU_DISP(hot.stk_page));
 	} else {
 		t_tlb_lookup(t, s->write ? offsetof(struct tlb_entry, w)
 					 : offsetof(struct tlb_entry, r));
-		cmp_ja(t, s->span, x);
+		cmp_ja(t, H_S1, s->span, x);
 		e_rex(e, 1, H_S1, 0, H_S2); /* add PAGE(%r10),%r9 */
 		e8(e, 0x03);
 		e_mem(e, H_S1, H_S2, offsetof(struct tlb_entry, page));
@@ -275,6 +255,117 @@ void t_movi_mem(struct tctx *t, uint32_t v, const struct hostmem *m)
 	e32(e, v);
 }
 
+/* --- streams ------------------------------------------------------------------------------------- */
+
+/*
+ * r10 = address xor the stream's tag, and it does not fit. The page is another one: look for it in the TLB, and try
+ * again. a: the stream. A span that is not within one page is left to checks for each access.
+ */
+static void cold_stream(struct tctx *t, struct tcold *x)
+{
+	const struct tstream *s = &t->stream[x->a];
+	uint8_t tag = s->write ? offsetof(struct tlb_entry, w) : offsetof(struct tlb_entry, r);
+	struct emit *e = &t->e;
+	uint8_t *miss;
+
+	e_rex(e, 1, H_S2, 0, H_CPU); /* xor tag,%r10 */
+	e8(e, 0x33);
+	e_mem(e, H_S2, H_CPU, stream_tag(t, x->a));
+	e_mov64(e, H_S1, H_S2);
+	t_tlb_lookup(t, tag);
+	E(e, 0x49, 0x81, 0xf9); /* cmp $4096-size,%r9 */
+	e32(e, (uint32_t)(GUEST_PAGE_SIZE - x->size));
+	E(e, 0x77, 0); /* ja miss */
+	miss = e->p;
+	e_load64(e, H_S1, H_S2, tag);
+	e_load64(e, H_S2, H_S2, offsetof(struct tlb_entry, page));
+	e_store64(e, H_CPU, stream_tag(t, x->a), H_S1);
+	e_rex(e, 1, H_S1, 0, H_S2); /* sub %r9,%r10 */
+	E(e, 0x29, 0xc0 | (H_S1 & 7) << 3 | (H_S2 & 7));
+	e_store64(e, H_CPU, stream_delta(t, x->a), H_S2);
+	if (s->host != DREG_NONE)
+		e_mov64(e, s->host, H_S2);
+	e_jmp(e, x->again);
+	if (!e->overflow)
+		miss[-1] = (uint8_t)(e->p - miss);
+	if (x->is_span) {
+		t_goto_alone(t, t_cur(t)->off);
+		return;
+	}
+	e_rex(e, 1, H_S1, 0, H_S2); /* xor TAG(%r10),%r9 */
+	e8(e, 0x33);
+	e_mem(e, H_S1, H_S2, tag);
+	call_slow(t, x->word, t->d->tramp.mem_slow);
+	e_jmp(e, x->again);
+}
+
+static void check_stream(struct tctx *t, const struct dinsn *d, const struct tshare *s,
+			 unsigned int size, bool write, bool ea_in_s1)
+{
+	struct tcold *x = t_cold(t, cold_stream);
+	struct emit *e = &t->e;
+	struct dinsn from = *d;
+
+	x->again = e_rx(e);
+	x->a = (uint8_t)s->stream;
+	x->is_span = s->slot >= 0;
+	x->size = x->is_span ? s->span : (uint16_t)size;
+	x->word = info_word(t, size, write, d->uses_ss);
+	if (x->is_span)
+		from.disp -= s->at;
+	if (ea_in_s1) {
+		t_ea(t, &from, H_S1);
+		e_mov64(e, H_S2, H_S1);
+	} else {
+		t_ea(t, &from, H_S2);
+	}
+	e_rex(e, 1, H_S2, 0, H_CPU); /* xor tag,%r10 */
+	e8(e, 0x33);
+	e_mem(e, H_S2, H_CPU, stream_tag(t, (unsigned int)s->stream));
+	cmp_ja(t, H_S2, x->size, x);
+}
+
+/* The address is a register's and a constant: it need not be computed for the access. */
+static bool is_simple(const struct tctx *t, const struct dinsn *d)
+{
+	return t->is_64 && d->index == DREG_NONE && d->base < DREG_NONE &&
+	       t_guest_reg(t, d->base) != DREG_NONE;
+}
+
+static void t_mem_stream(struct tctx *t, const struct dinsn *d, unsigned int size,
+			 unsigned int access, unsigned int align, struct hostmem *ret)
+{
+	const struct tshare *s = &t_cur(t)->share[0];
+	const struct tstream *st = &t->stream[s->stream];
+	bool check = s->slot < 0 || s->first, simple = is_simple(t, d) && !align;
+	int32_t delta = stream_delta(t, (unsigned int)s->stream);
+	struct emit *e = &t->e;
+
+	if (check || align || st->host == DREG_NONE)
+		t_flags_spill(t);
+	if (check)
+		check_stream(t, d, s, size, access & DROLE_W, !simple);
+	if (simple) {
+		*ret = (struct hostmem){ (uint8_t)t_guest_reg(t, d->base), st->host, d->disp };
+		if (st->host == DREG_NONE) {
+			e_load64(e, H_S1, H_CPU, delta);
+			ret->index = H_S1;
+		}
+		return;
+	}
+	*ret = (struct hostmem){ H_S1, st->host, 0 };
+	if (!check || (align && s->slot >= 0))
+		t_ea(t, d, H_S1);
+	else if (s->slot >= 0)
+		ret->disp = s->at;
+	if (align)
+		check_align(t, align);
+	if (st->host == DREG_NONE)
+		e_add_field(e, true, H_S1, delta);
+}
+
+/* --- shared, not in a loop ------------------------------------------------------------------------ */
+
 static bool t_mem_shared(struct tctx *t, const struct dinsn *d, unsigned int align,
 			 struct hostmem *ret)
 {
@@ -313,6 +404,10 @@ void t_mem(struct tctx *t, const struct dinsn *d, unsigned int size, unsigned in
 	struct emit *e = &t->e;
 	struct tcold *x;
 
+	if (t_cur(t)->share[0].stream >= 0) {
+		t_mem_stream(t, d, size, access, align, ret);
+		return;
+	}
 	if (t_mem_shared(t, d, align, ret))
 		return;
 	t_flags_spill(t);
@@ -334,7 +429,7 @@ void t_mem(struct tctx *t, const struct dinsn *d, unsigned int size, unsigned in
 	x->a = tag;
 	x->word = info_word(t, size, write, d->uses_ss);
 	t_tlb_lookup(t, tag);
-	cmp_ja(t, size, x);
+	cmp_ja(t, H_S1, size, x);
 	e_load64(e, H_S2, H_S2, offsetof(struct tlb_entry, page));
 }
 

@@ -24,7 +24,7 @@ static void push(struct tctx *t, const struct dinsn *d, unsigned int size)
 		t_mov_mem(t, 0x8b, H_S1, &m);
 		e_store64(e, H_CPU, CPU_DISP(hot.spill[0]), H_S1);
 		t_stack(t, H_GSP, -(int32_t)size, size, true, &m);
-		if (m.index != DREG_NONE)
+		if (t_uses_s2(&m))
 			t_mem_merge(t, &m);
 		e_load64(e, H_S2, H_CPU, CPU_DISP(hot.spill[0]));
 		t_mov_mem(t, 0x89, H_S2, &m);
@@ -33,7 +33,7 @@ static void push(struct tctx *t, const struct dinsn *d, unsigned int size)
 		t_movi_mem(t, (uint32_t)d->imm, &m);
 	} else {
 		t_stack(t, H_GSP, -(int32_t)size, size, true, &m);
-		if (t_guest_reg(d->rm) == DREG_NONE && m.index != DREG_NONE)
+		if (t_guest_reg(t, d->rm) == DREG_NONE && t_uses_s2(&m))
 			t_mem_merge(t, &m);
 		t_mov_mem(t, 0x89, t_reg_in(t, d->rm, H_S2), &m);
 	}
@@ -42,7 +42,7 @@ static void push(struct tctx *t, const struct dinsn *d, unsigned int size)
 
 static void pop(struct tctx *t, const struct dinsn *d, unsigned int size)
 {
-	unsigned int reg = t_guest_reg(d->rm);
+	unsigned int reg = t_guest_reg(t, d->rm);
 	struct hostmem m;
 
 	t_stack(t, H_GSP, 0, size, false, &m);

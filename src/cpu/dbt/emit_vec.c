@@ -96,7 +96,7 @@ static bool is_gpr(unsigned int role)
 /* A general register: where it is on the host; @scratch when it lives in memory. */
 static unsigned int gpr_at(struct tctx *t, unsigned int role, unsigned int n, unsigned int scratch)
 {
-	unsigned int h = t_guest_reg(n);
+	unsigned int h = t_guest_reg(t, n);
 
 	if (h != DREG_NONE)
 		return h;
@@ -108,7 +108,7 @@ static unsigned int gpr_at(struct tctx *t, unsigned int role, unsigned int n, un
 /* Results are 32 or 64 bits wide: the whole register is written. */
 static void gpr_store(struct tctx *t, unsigned int role, unsigned int n, unsigned int at)
 {
-	if ((role & DROLE_W) && t_guest_reg(n) == DREG_NONE)
+	if ((role & DROLE_W) && t_guest_reg(t, n) == DREG_NONE)
 		e_store64(&t->e, H_CPU, GPR_DISP(n), at);
 }
 
@@ -121,7 +121,7 @@ static void copy(struct tctx *t, const struct dinsn *d)
 	if (d->has_mem) {
 		t_mem(t, d, d->mem_size, d->mem_access, d->mem_align, &m);
 		pm = &m;
-		if (reg_gpr && t_guest_reg(reg) == DREG_NONE)
+		if (reg_gpr && t_guest_reg(t, reg) == DREG_NONE)
 			t_mem_merge(t, &m);
 	}
 	t->s2_busy = d->has_mem;

@@ -123,6 +123,7 @@ struct dbt {
 	struct blocks *blocks;	/* blocks.c's own */
 	_Atomic uint64_t epoch;	/* raised whenever code memory is going to be used again */
 	struct tctx *tctx;	/* the translator's working memory; used under the lock */
+	uint32_t stream_ids; /* blocks that use streams are numbered */
 	_Atomic bool count; /* new blocks count their executions: for `atoll trace` */
 	struct tally_sum buried; /* what dead blocks had counted; under the lock */
 };

@@ -260,7 +260,8 @@ void share_plan(struct tctx *t)
 	static _Thread_local struct plan p;
 
 	for (unsigned int n = 0; n < t->nr; n++)
-		t->insn[n].share[0].slot = t->insn[n].share[1].slot = -1;
+		t->insn[n].share[0] = t->insn[n].share[1] =
+			(struct tshare){ .slot = -1, .stream = -1 };
 	if (t->b.key & DBT_KEY_ALONE)
 		return;
 	p.nr = p.handlers = 0;
@@ -278,6 +279,7 @@ void share_plan(struct tctx *t)
 				continue;
 			t->insn[n].share[w] = (struct tshare){
 				.slot = g->slot,
+				.stream = -1,
 				.first = g->first == n && (w == 0 || p.of[n][0] != p.of[n][1]),
 				.write = g->write,
 				.at = p.at[n][w] - g->lo,

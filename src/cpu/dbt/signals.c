@@ -123,15 +123,16 @@ static void on_sigfpe(int sig, siginfo_t *info, void *context)
 	const uint8_t *pc = (const uint8_t *)(uintptr_t)regs[REG_RIP];
 	struct dbt *d = info->si_code > 0 ? find((uintptr_t)pc) : NULL;
 	const struct tpc *at;
+	const struct tblock *b = d ? dbt_pc_find(d, pc, &at) : NULL;
 
-	if (!d || !dbt_pc_find(d, pc, &at)) {
+	if (!b) {
 		pass_on(&fpe_before, sig, info, context);
 		return;
 	}
 	if (at->off & TPC_HOST_FLAGS)
 		cpu_of(regs)->hot.flags = flags_of(regs[REG_EFL]);
 	regs[REG_R10] = (greg_t)(DBT_WORD(DBT_EXIT_INTERP, at->off & TPC_OFF) | DBT_FLAGS_MEM);
-	regs[REG_RIP] = (greg_t)(uintptr_t)d->tramp.exit;
+	regs[REG_RIP] = (greg_t)(uintptr_t)(at->stub ? b->code + at->stub : d->tramp.exit);
 }
 
 /* Where the return stack that @addr is the guard page of begins; 0: none. */

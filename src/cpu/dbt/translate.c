@@ -117,15 +117,31 @@ static unsigned int next_target(const struct tctx *t, unsigned int off)
 
 static void find_labels(struct tctx *t)
 {
+	unsigned int last = 0;
+
 	for (unsigned int k = 0; k < t->nr; k++) {
-		int to = has_target(&t->insn[k].d) ? t_inside(t, target_of(&t->insn[k])) : -1;
+		int to = -1;
+
+		if (has_target(&t->insn[k].d))
+			to = t_jump_inside(t, k, target_of(&t->insn[k]));
 
 		if (to < 0)
 			continue;
 		t->insn[to].label = true;
-		if ((unsigned int)to <= k)
-			t->insn[to].loop = t->b.loops = true;
+		if (to == 0) {
+			t->insn[0].loop = true;
+			last = k;
+		}
 	}
+	/* A loop is a block of its own: what comes behind it needs nothing of what is prepared for it. */
+	if (t->insn[0].loop && last + 1 < t->nr) {
+		t->nr = last + 1;
+		t->insn[t->nr].off = (uint16_t)(t->insn[last].off + t->insn[last].len);
+	}
+	t->has_handlers = false;
+	for (unsigned int k = 0; k < t->nr; k++)
+		t->has_handlers |= t->insn[k].d.cls == DCLS_OTHER ||
+				   t->insn[k].d.cls == DCLS_STRING;
 }
 
 static void decode_block(struct tctx *t)
@@ -133,7 +149,6 @@ static void decode_block(struct tctx *t)
 	unsigned int off = t->b.off;
 
 	t->nr = 0;
-	t->has_handlers = false;
 	while (t->nr < TB_MAX_INSNS && off < GUEST_PAGE_SIZE) {
 		struct tinsn *i = &t->insn[t->nr];
 
@@ -147,7 +162,6 @@ static void decode_block(struct tctx *t)
 		} else if (!bind_handler(t, i)) {
 			break;
 		}
-		t->has_handlers |= i->d.cls == DCLS_OTHER || i->d.cls == DCLS_STRING;
 		off += i->len;
 		t->index[i->off] = (uint8_t)++t->nr;
 		if (!i->ends)
@@ -243,13 +257,15 @@ static void emit_label(struct tctx *t, struct tinsn *i)
 	t->flags = TF_MEM;
 	if (t->has_handlers)
 		t->fpu_ready = 0;
-	if (!t->cur) {
+	if (!t->cur && !t->prepared) {
 		i->at = t->b.code;
 		return;
 	}
 	i->at = e_rx(&t->e);
-	if (i->loop)
+	if (i->loop) {
+		t->b.loops = true;
 		emit_poll(t);
+	}
 }
 
 static void fix_jumps(struct tctx *t)
@@ -301,6 +317,7 @@ static void emit_cold(struct tctx *t)
 		struct tcold *x = &t->cold[k];
 
 		t->cur = x->cur;
+		t->mapped = x->mapped;
 		cold_point(t, x->site);
 		cold_point(t, x->site2);
 		x->emit(t, x);
@@ -325,6 +342,7 @@ static bool begin(struct tctx *t, const uint8_t *host, _Atomic uint8_t *flags, u
 		return false;
 	flags_find_live(t);
 	share_plan(t);
+	loop_plan(t);
 
 	records = count_links(t) * sizeof(struct tlink);
 	t->links = (struct tlink *)(void *)s->rw;
@@ -378,10 +396,12 @@ struct tblock *translate(struct cpu *c, const uint8_t *host, _Atomic uint8_t *fl
 		return NULL;
 	emit_entry(t);
 	vec_block_begin(t);
+	loop_enter(t);
 	emit_body(t);
 	emit_cold(t);
 	t->b.stale = (uint8_t *)(uintptr_t)e_rx(&t->e);
 	t->cur = 0;
+	t->mapped = false;
 	t_exit(t, t_word(t, DBT_EXIT_STALE));
 	if (t->e.overflow)
 		return NULL;

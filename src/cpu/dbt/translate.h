@@ -30,12 +30,15 @@ struct tcold {
 	const uint8_t *again; /* executable address to go back to */
 	uint32_t word;	      /* info or exit word */
 	uint8_t a;
+	uint16_t size;
+	bool is_span;
+	bool mapped;  /* tctx.mapped there */
 	uint16_t cur; /* the instruction it belongs to */
 	int32_t target; /* branches: offset of the target from the page's start, perhaps outside of it */
 	struct tlink *link;
 };
 
-/* A memory operand in host registers: [base + index + disp]; with an index disp is 0. */
+/* A memory operand in host registers: [base + index + disp]. */
 struct hostmem {
 	uint8_t base, index; /* index DREG_NONE: none */
 	int32_t disp;
@@ -48,7 +51,20 @@ struct tshare {
 	bool write;  /* of the whole span */
 	uint16_t span;
 	int32_t at; /* offset in the span */
+	int8_t stream; /* index in tctx.stream; -1: none (loops.c) */
 };
+
+/* Loops (loops.c): accesses by the same registers; a guest register that has another place in the block. */
+struct tstream {
+	uint8_t base, index, scale;
+	bool write;
+	uint8_t host; /* register that holds the delta; DREG_NONE: it is in memory */
+	int32_t disp; /* without registers: the address */
+};
+struct tmoved {
+	uint8_t guest, host; /* guest DREG_NONE: the host register is only taken */
+};
+enum { TB_MAX_MOVED = 4 + CPU_STREAMS };
 enum { SHARE_SLOTS = 3 + CPU_SHARE };
 
 /* A jump inside the block to code that is not written yet. */
@@ -85,6 +101,12 @@ struct tctx {
 	uint8_t index[GUEST_PAGE_SIZE]; /* by offset in the page: number of the instruction, plus 1; may be old */
 	struct tfix fix[TB_MAX_INSNS];
 	unsigned int nr_fix;
+	uint8_t map[16]; /* guest register -> host register, or DREG_NONE: it is in memory */
+	bool mapped;	 /* here the map is in force; else registers are in their canonical places */
+	bool prepared;	 /* the block is a loop with streams or moved registers */
+	struct tmoved moved[TB_MAX_MOVED];
+	struct tstream stream[CPU_STREAMS];
+	unsigned int nr_moved, nr_streams, stream_set;
 	bool has_handlers; /* some instructions are the interpreter's */
 	uint8_t flags;	/* enum tflags, before what is emitted next */
 	bool s2_busy;	/* r10 holds something: moving flags must not use it */
@@ -149,6 +171,15 @@ static inline int t_inside(const struct tctx *t, int32_t off)
 	return n && n <= t->nr && t->insn[n - 1].off == off ? (int)n - 1 : -1;
 }
 
+/* t_jump_inside - the same for a jump from instruction @from: it stays inside when it goes forward, or to the
+ * block's beginning. (A loop inside is left to a block of its own, which can prepare for it.) */
+static inline int t_jump_inside(const struct tctx *t, unsigned int from, int32_t off)
+{
+	int to = t_inside(t, off);
+
+	return to > (int)from || to == 0 ? to : -1;
+}
+
 /* t_jcc_cold - emit jcc to a piece of cold code. */
 void t_jcc_cold(struct tctx *t, unsigned int cc, struct tcold *x);
 
@@ -160,6 +191,11 @@ void t_jcc_cold(struct tctx *t, unsigned int cc, struct tcold *x);
  */
 void t_mem(struct tctx *t, const struct dinsn *d, unsigned int size, unsigned int access,
 	   unsigned int align, struct hostmem *ret);
+/* t_uses_s2 - does the operand need r10? */
+static inline bool t_uses_s2(const struct hostmem *m)
+{
+	return m->base == H_S2 || m->index == H_S2;
+}
 /* t_mem_merge - make the operand [r9], so that r10 is free. Does not touch flags. */
 void t_mem_merge(struct tctx *t, struct hostmem *m);
 /* t_ea - only the address, into host register @to (may be any but r10 when the index lives in memory). */
@@ -191,11 +227,9 @@ void t_reencode(struct tctx *t, const struct dinsn *d, unsigned int reg, unsigne
 		unsigned int vvvv, const struct hostmem *m);
 
 /* t_guest_reg - the host register that stands for guest register @n, or DREG_NONE when it lives in memory. */
-static inline unsigned int t_guest_reg(unsigned int n)
+static inline unsigned int t_guest_reg(const struct tctx *t, unsigned int n)
 {
-	if (n == CPU_RSP)
-		return H_GSP;
-	return n >= CPU_R8 && n <= CPU_R11 ? DREG_NONE : n;
+	return t->map[n];
 }
 /* t_reg_in - a host register that holds guest register @n: its own, or @scratch, loaded. */
 unsigned int t_reg_in(struct tctx *t, unsigned int n, unsigned int scratch);
@@ -217,6 +251,16 @@ static inline uint32_t t_word(const struct tctx *t, unsigned int kind)
 {
 	return DBT_WORD(kind, t_cur(t)->off) | DBT_FLAGS_MEM;
 }
+
+/* loop_plan - find what to prepare; fills map, stream and share[].stream. loop_enter - the code before the loop.
+ * map_leave, map_enter - put registers into their canonical places, and back; nothing when tctx.mapped is not set. */
+void loop_plan(struct tctx *t);
+void loop_enter(struct tctx *t);
+void map_leave(struct tctx *t);
+void map_enter(struct tctx *t);
+/* stream_tag, stream_delta - where they are in struct cpu, from H_CPU. */
+int32_t stream_tag(const struct tctx *t, unsigned int s);
+int32_t stream_delta(const struct tctx *t, unsigned int s);
 
 /* t_pc - what is emitted next may raise a host signal for the current instruction. */
 void t_pc(struct tctx *t);

@@ -161,7 +161,7 @@ struct tlb_set {
 };
 
 /*
- * stk_forget - hot.stk_tag and hot.stk_page say that no page of the stack is known.
+ * stk_forget - hot.stk_tag and hot.stk_page say that no page of the stack is known; nor those of loops.
  *
  * There is no tag that matches no address: this one does match accesses in one page that is not canonical. They
  * go to a page that belongs to nobody then, instead of raising #SS.
@@ -172,6 +172,8 @@ static inline void stk_forget(struct cpu *c)
 {
 	c->hot.stk_tag = STK_NONE;
 	c->hot.stk_page = (uintptr_t)stk_nobody;
+	for (unsigned int k = 0; k < CPU_STREAM_SETS; k++)
+		c->stream_owner[k] = 0;
 }
 
 static inline unsigned int tlb_index(uint64_t lin)

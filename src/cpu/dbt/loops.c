@@ -1,0 +1,245 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * Blocks that jump back to their own beginning. What is worth preparing before a loop begins:
+ *
+ * Registers. Guest registers that live in memory move into host registers whose guest register the block does not use.
+ * At every way out of the block, and around calls of C, all is back in its canonical place.
+ *
+ * Streams. An access of a loop mostly stays in the page that it touched the time before. A stream remembers that page
+ * and its host address, one for each combination of address registers: the check is a comparison with it, and the
+ * host address needs no load that depends on the guest's address. Streams live in struct cpu, a few sets of them for
+ * all blocks. They are forgotten together with the stack's page (stk_forget), so that coming back to a loop finds
+ * them as they were left.
+ */
+#include "cpu/dbt/translate.h"
+
+/* How many instructions use each general register, and which the block uses at all. */
+static unsigned int count_uses(const struct tctx *t, unsigned int uses[16])
+{
+	unsigned int all = 0;
+
+	memset(uses, 0, 16 * sizeof(uses[0]));
+	for (unsigned int n = 0; n < t->nr; n++) {
+		const struct dinsn *d = &t->insn[n].d;
+		unsigned int set = d->impl_r | d->impl_w;
+
+		if (d->cls == DCLS_LEAVE)
+			set |= 1u << CPU_RBP;
+		if (d->cls == DCLS_JRCXZ || d->cls == DCLS_LOOP)
+			set |= 1u << CPU_RCX;
+		if (d->cls == DCLS_FLAG)
+			set |= 1u << CPU_RAX;
+		if ((d->reg_role & DROLE_RW) && !(d->reg_role & ~(unsigned int)DROLE_RW))
+			set |= 1u << (d->reg_high ? d->reg - 4u : d->reg);
+		if (!d->has_mem && (d->rm_role & DROLE_RW) && !(d->rm_role & ~(unsigned int)DROLE_RW))
+			set |= 1u << (d->rm_high ? d->rm - 4u : d->rm);
+		if ((d->vvvv_role & DROLE_RW) && !(d->vvvv_role & ~(unsigned int)DROLE_RW))
+			set |= 1u << d->vvvv;
+		if (d->has_mem && d->base < DREG_NONE)
+			set |= 1u << d->base;
+		if (d->has_mem && d->index < DREG_NONE)
+			set |= 1u << d->index;
+		all |= set;
+		for (; set; set &= set - 1)
+			uses[__builtin_ctz(set)]++;
+	}
+	return all;
+}
+
+/* Nothing in it needs all registers in their places, or calls C on purpose. */
+static bool can_move(const struct tctx *t)
+{
+	for (unsigned int n = 0; n < t->nr; n++) {
+		switch (t->insn[n].d.cls) {
+		case DCLS_OTHER:
+		case DCLS_STRING:
+		case DCLS_XLAT:
+		case DCLS_CALL:
+		case DCLS_CALL_IND:
+		case DCLS_JMP_IND:
+		case DCLS_RET:
+			return false;
+		default:
+			break;
+		}
+	}
+	return true;
+}
+
+static unsigned int take_host(unsigned int *used)
+{
+	static const uint8_t order[] = { H_R15, H_R14, H_R13, H_R12, H_RBX, H_RBP,
+					 H_RSI, H_RDI, H_RDX, H_RCX, H_RAX };
+
+	for (unsigned int k = 0; k < sizeof(order); k++) {
+		if (*used >> order[k] & 1)
+			continue;
+		*used |= 1u << order[k];
+		return order[k];
+	}
+	return DREG_NONE;
+}
+
+static void plan_registers(struct tctx *t)
+{
+	unsigned int uses[16], used = count_uses(t, uses);
+
+	for (;;) {
+		unsigned int best = CPU_R8, host;
+
+		for (unsigned int g = CPU_R9; g <= CPU_R11; g++)
+			if (uses[g] > uses[best])
+				best = g;
+		if (uses[best] < 2)
+			break;
+		host = take_host(&used);
+		if (host == DREG_NONE)
+			return;
+		uses[best] = 0;
+		t->map[best] = (uint8_t)host;
+		t->moved[t->nr_moved++] = (struct tmoved){ (uint8_t)best, (uint8_t)host };
+	}
+	for (unsigned int s = 0; s < t->nr_streams; s++) {
+		unsigned int host = take_host(&used);
+
+		if (host == DREG_NONE)
+			return;
+		t->stream[s].host = (uint8_t)host;
+		t->moved[t->nr_moved++] = (struct tmoved){ DREG_NONE, (uint8_t)host };
+	}
+}
+
+static bool same_stream(const struct tstream *a, const struct tstream *b)
+{
+	return a->base == b->base && a->index == b->index && a->scale == b->scale &&
+	       a->write == b->write && a->disp == b->disp;
+}
+
+static void plan_stream(struct tctx *t, struct tinsn *i)
+{
+	const struct dinsn *d = &i->d;
+	struct tshare *s = &i->share[0];
+	struct tstream x = { .base = d->base,
+			     .index = d->index,
+			     .scale = d->scale,
+			     .write = s->slot < 0 ? (d->mem_access & DROLE_W) != 0 : s->write,
+			     .host = DREG_NONE };
+
+	if (!d->has_mem || !d->mem_size || d->cls == DCLS_LEA || d->cls == DCLS_NOP ||
+	    d->cls == DCLS_POP || d->seg != DSEG_FLAT || d->asize != (t->is_64 ? 8 : 4) ||
+	    d->base == DREG_RIP || (d->base == CPU_RSP && d->index == DREG_NONE))
+		return;
+	if (d->base == DREG_NONE && d->index == DREG_NONE)
+		x.disp = d->disp;
+	for (unsigned int k = 0; k < t->nr_streams; k++)
+		if (same_stream(&t->stream[k], &x))
+			s->stream = (int8_t)k;
+	if (s->stream >= 0 || t->nr_streams == CPU_STREAMS)
+		return;
+	s->stream = (int8_t)t->nr_streams;
+	t->stream[t->nr_streams++] = x;
+}
+
+void loop_plan(struct tctx *t)
+{
+	t->nr_moved = t->nr_streams = 0;
+	t->mapped = t->prepared = false;
+	for (unsigned int g = 0; g < 16; g++)
+		t->map[g] = g == CPU_RSP ? H_GSP : g >= CPU_R8 && g <= CPU_R11 ? DREG_NONE : (uint8_t)g;
+	if (!t->insn[0].loop || t->has_handlers)
+		return;
+	for (unsigned int n = 0; n < t->nr; n++)
+		plan_stream(t, &t->insn[n]);
+	if (can_move(t))
+		plan_registers(t);
+	t->prepared = t->nr_streams || t->nr_moved;
+	t->stream_set = (t->b.off >> 2 ^ t->b.off >> 5) & (CPU_STREAM_SETS - 1);
+}
+
+int32_t stream_tag(const struct tctx *t, unsigned int s)
+{
+	return CPU_DISP(stream[0][0].tag) +
+	       (int32_t)((t->stream_set * CPU_STREAMS + s) * sizeof(struct cpu_stream));
+}
+
+int32_t stream_delta(const struct tctx *t, unsigned int s)
+{
+	return stream_tag(t, s) + (int32_t)offsetof(struct cpu_stream, delta);
+}
+
+void map_leave(struct tctx *t)
+{
+	for (unsigned int k = 0; t->mapped && k < t->nr_moved; k++) {
+		const struct tmoved *m = &t->moved[k];
+
+		if (m->guest != DREG_NONE)
+			e_store64(&t->e, H_CPU, GPR_DISP(m->guest), m->host);
+		e_load64(&t->e, m->host, H_CPU, GPR_DISP(m->host));
+	}
+}
+
+/* Host registers that take part are those of guest registers with the same number. */
+static void map_load(struct tctx *t)
+{
+	for (unsigned int k = 0; k < t->nr_moved; k++)
+		if (t->moved[k].guest != DREG_NONE)
+			e_load64(&t->e, t->moved[k].host, H_CPU, GPR_DISP(t->moved[k].guest));
+	for (unsigned int s = 0; s < t->nr_streams; s++)
+		if (t->stream[s].host != DREG_NONE)
+			e_load64(&t->e, t->stream[s].host, H_CPU, stream_delta(t, s));
+}
+
+void map_enter(struct tctx *t)
+{
+	for (unsigned int k = 0; t->mapped && k < t->nr_moved; k++)
+		e_store64(&t->e, H_CPU, GPR_DISP(t->moved[k].host), t->moved[k].host);
+	if (t->mapped)
+		map_load(t);
+}
+
+static void movabs(struct emit *e, unsigned int reg, uint64_t v)
+{
+	e_rex(e, 1, 0, 0, reg);
+	e8(e, 0xb8 | (reg & 7));
+	e64(e, v);
+}
+
+/* The set belongs to another block, or was forgotten: streams that match nothing. */
+static void cold_streams(struct tctx *t, struct tcold *x)
+{
+	struct emit *e = &t->e;
+	uint64_t none = STK_NONE & ~GUEST_PAGE_MASK;
+
+	movabs(e, H_S1, none);
+	movabs(e, H_S2, (uint64_t)(uintptr_t)stk_nobody - none);
+	for (unsigned int s = 0; s < t->nr_streams; s++) {
+		e_store64(e, H_CPU, stream_tag(t, s), H_S1);
+		e_store64(e, H_CPU, stream_delta(t, s), H_S2);
+	}
+	e_rex(e, 1, 0, 0, H_CPU); /* movq $id,owner */
+	e8(e, 0xc7);
+	e_mem(e, 0, H_CPU, CPU_DISP(stream_owner[0]) + 8 * (int32_t)t->stream_set);
+	e32(e, x->word);
+	e_jmp(e, x->again);
+}
+
+void loop_enter(struct tctx *t)
+{
+	struct emit *e = &t->e;
+
+	if (!t->prepared)
+		return;
+	if (t->nr_streams) {
+		struct tcold *x = t_cold(t, cold_streams);
+
+		x->word = ++t->d->stream_ids & INT32_MAX;
+		e_rex(e, 1, 0, 0, H_CPU); /* cmpq $id,owner */
+		e8(e, 0x81);
+		e_mem(e, 7, H_CPU, CPU_DISP(stream_owner[0]) + 8 * (int32_t)t->stream_set);
+		e32(e, x->word);
+		t_jcc_cold(t, 5, x);
+		x->again = e_rx(e);
+	}
+	t->mapped = true;
+	map_enter(t);
+}
