@@ -31,7 +31,8 @@ enum dbt_key {
 	DBT_KEY_SSE = 2,  /* CR0.EM, TS clear, CR4.OSFXSR set: SSE instructions run without a look */
 	DBT_KEY_AVX = 4,  /* the same and CR4.OSXSAVE, XCR0 has SSE and AVX */
 	DBT_KEY_X87 = 8,  /* CR0.EM, TS clear, CR0.NE set */
-	DBT_KEY_FSGS = 16, /* 32-bit: FS and GS are readable, writable, without a limit (always so in 64) */
+	DBT_KEY_FS = 16,   /* 32-bit: FS is readable, writable, without a limit (always so in 64) */
+	DBT_KEY_GS = 128,  /* the same of GS */
 	DBT_KEY_ALONE = 64, /* no shared checks: for where those fail (share.c) */
 	DBT_KEY_SS32 = 32, /* 32-bit: flat stack of 32 bits (always set when 32-bit code is translated) */
 };

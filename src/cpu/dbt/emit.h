@@ -14,7 +14,7 @@
  * up). Registers are host numbers.
  */
 struct emit {
-	uint8_t *p;	/* next byte, writable address */
+	uint8_t *p; /* next byte, writable address */
 	uint8_t *end;
 	ptrdiff_t to_rx; /* executable address - writable address */
 	bool overflow;
@@ -22,12 +22,26 @@ struct emit {
 
 /* Host registers by role in translated code. */
 enum host_reg {
-	H_RAX, H_RCX, H_RDX, H_RBX, H_RSP, H_RBP, H_RSI, H_RDI,
-	H_R8, H_R9, H_R10, H_R11, H_R12, H_R13, H_R14, H_R15,
-	H_GSP = H_R8,	 /* the guest's rsp */
-	H_S1 = H_R9,	 /* scratch: effective address, then offset in the page */
-	H_S2 = H_R10,	 /* scratch: TLB entry, then host address of the page */
-	H_CPU = H_R11,	 /* &cpu->st: see hot_disp() */
+	H_RAX,
+	H_RCX,
+	H_RDX,
+	H_RBX,
+	H_RSP,
+	H_RBP,
+	H_RSI,
+	H_RDI,
+	H_R8,
+	H_R9,
+	H_R10,
+	H_R11,
+	H_R12,
+	H_R13,
+	H_R14,
+	H_R15,
+	H_GSP = H_R8,  /* the guest's rsp */
+	H_S1 = H_R9,   /* scratch: effective address, then offset in the page */
+	H_S2 = H_R10,  /* scratch: TLB entry, then host address of the page */
+	H_CPU = H_R11, /* &cpu->st: see hot_disp() */
 };
 
 static inline uint8_t *e_rx(const struct emit *e)
@@ -70,7 +84,7 @@ static inline void e64(struct emit *e, uint64_t v)
 
 /* Displacements from H_CPU of fields of struct cpu. */
 #define CPU_DISP(field) ((int32_t)offsetof(struct cpu, field) - (int32_t)offsetof(struct cpu, st))
-#define GPR_DISP(n)	((int32_t)(n) * 8)
+#define GPR_DISP(n)	((int32_t)(n)*8)
 
 enum { E_NONE = 16 }; /* no register; the value of DREG_NONE */
 
@@ -91,7 +105,7 @@ static inline void e_mem(struct emit *e, unsigned int reg, unsigned int base, in
 
 /* ModRM, SIB and displacement of [base + index << scale + disp], base or index perhaps none (E_NONE). */
 static inline void e_sib(struct emit *e, unsigned int reg, unsigned int base, unsigned int index,
-		  unsigned int scale, int32_t disp)
+			 unsigned int scale, int32_t disp)
 {
 	unsigned int mod, r = (reg & 7) << 3;
 

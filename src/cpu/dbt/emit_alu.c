@@ -44,9 +44,8 @@ static void put_vex(struct tctx *t, const struct dinsn *d, unsigned int reg, uns
 /* Is a register in the opcode byte: XCHG, MOV of an immediate, BSWAP? Accumulator forms have none. */
 static bool names_register(const struct dinsn *d)
 {
-	return !d->has_modrm &&
-	       (d->map == 1 || (d->op >= 0x40 && d->op < 0x60) || (d->op & 0xf8) == 0x90 ||
-		(d->op & 0xf0) == 0xb0);
+	return !d->has_modrm && (d->map == 1 || (d->op >= 0x40 && d->op < 0x60) ||
+				 (d->op & 0xf8) == 0x90 || (d->op & 0xf0) == 0xb0);
 }
 
 void t_reencode(struct tctx *t, const struct dinsn *d, unsigned int reg, unsigned int rm,
@@ -188,11 +187,15 @@ static void generic(struct tctx *t, const struct dinsn *d)
 	t_flags_before(t, d);
 	t->s2_busy = false;
 	if (has_high_byte(d)) {
+		if (d->cls == DCLS_DIV)
+			t_pc(t);
 		if (pm)
 			high_byte_mem(t, d, pm);
 		else
-			t_reencode(t, d, d->reg_high || !d->reg_role ? d->reg : t_guest_reg(t, d->reg),
-				   d->rm_high || !d->rm_role ? d->rm : t_guest_reg(t, d->rm), 0, NULL);
+			t_reencode(t, d,
+				   d->reg_high || !d->reg_role ? d->reg : t_guest_reg(t, d->reg),
+				   d->rm_high || !d->rm_role ? d->rm : t_guest_reg(t, d->rm), 0,
+				   NULL);
 		return;
 	}
 	p.reg = d->reg;
@@ -251,7 +254,8 @@ static void emit_lea(struct tctx *t, const struct dinsn *d)
 	}
 	/* Registers that live in memory need a scratch register that is not the target. */
 	if ((d->base < DREG_NONE && t_guest_reg(t, d->base) == DREG_NONE) ||
-	    (d->index < DREG_NONE && t_guest_reg(t, d->index) == DREG_NONE) || d->base == DREG_RIP) {
+	    (d->index < DREG_NONE && t_guest_reg(t, d->index) == DREG_NONE) ||
+	    d->base == DREG_RIP) {
 		t_ea(t, d, H_S1);
 		e_mov64(e, to, H_S1);
 		return;

@@ -54,15 +54,14 @@ static void link_exit(struct tctx *t, struct tlink *l, uint32_t word, const uint
 
 	l->word = word;
 	E(e, 0x4c, 0x8d, 0x15);
-	e32(e, (uint32_t)-(from_link(t, l) + 4));
+	e32(e, (uint32_t) - (from_link(t, l) + 4));
 	e_jmp(e, there);
 }
 
 static void cold_near(struct tctx *t, struct tcold *x)
 {
 	x->link->stub = from_link(t, x->link);
-	link_exit(t, x->link, DBT_WORD(DBT_EXIT_LINK, x->target) | DBT_FLAGS_MEM,
-		  t->d->tramp.link);
+	link_exit(t, x->link, DBT_WORD(DBT_EXIT_LINK, x->target) | DBT_FLAGS_MEM, t->d->tramp.link);
 }
 
 /*
@@ -75,7 +74,7 @@ static void cold_cross(struct tctx *t, struct tcold *x)
 
 	load_lin(t, x->target);
 	E(e, 0x48, 0x83, 0x3d); /* cmpq $0,cell(%rip) */
-	e32(e, (uint32_t)-(from_link(t, x->link) + 5));
+	e32(e, (uint32_t) - (from_link(t, x->link) + 5));
 	e8(e, 0);
 	e_jcc(e, 5, t->d->tramp.indirect);
 	link_exit(t, x->link, DBT_EXIT_LINK | DBT_AT_RIP | DBT_FLAGS_MEM, t->d->tramp.link_r9);
@@ -173,7 +172,7 @@ static struct tcold *cross_jump(struct tctx *t, unsigned int op, int32_t target)
 	t_jcc_cold(t, 5, x);
 	e_load64(e, H_S2, H_S2, offsetof(struct tlb_entry, page));
 	E(e, 0x4c, 0x3b, 0x15); /* cmp cell(%rip),%r10 */
-	e32(e, (uint32_t)-(from_link(t, l) + 4));
+	e32(e, (uint32_t) - (from_link(t, l) + 4));
 	E(e, 0x0f, 0x85); /* jne to the same cold code */
 	x->site2 = e->p;
 	e32(e, 0);

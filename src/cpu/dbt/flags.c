@@ -68,8 +68,9 @@ void flags_find_live(struct tctx *t)
 {
 	unsigned int live;
 
-	t->insn[t->nr].live =
-		(uint8_t)(t->insn[t->nr - 1].ends ? DF_ALL : flags_live_at(t, t->insn[t->nr].off, 0));
+	t->insn[t->nr].live = (uint8_t)(t->insn[t->nr - 1].ends
+						? DF_ALL
+						: flags_live_at(t, t->insn[t->nr].off, 0));
 	for (unsigned int n = t->nr; n-- > 0;) {
 		struct tinsn *i = &t->insn[n];
 

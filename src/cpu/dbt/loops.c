@@ -31,7 +31,8 @@ static unsigned int count_uses(const struct tctx *t, unsigned int uses[16])
 			set |= 1u << CPU_RAX;
 		if ((d->reg_role & DROLE_RW) && !(d->reg_role & ~(unsigned int)DROLE_RW))
 			set |= 1u << (d->reg_high ? d->reg - 4u : d->reg);
-		if (!d->has_mem && (d->rm_role & DROLE_RW) && !(d->rm_role & ~(unsigned int)DROLE_RW))
+		if (!d->has_mem && (d->rm_role & DROLE_RW) &&
+		    !(d->rm_role & ~(unsigned int)DROLE_RW))
 			set |= 1u << (d->rm_high ? d->rm - 4u : d->rm);
 		if ((d->vvvv_role & DROLE_RW) && !(d->vvvv_role & ~(unsigned int)DROLE_RW))
 			set |= 1u << d->vvvv;
@@ -145,7 +146,9 @@ void loop_plan(struct tctx *t)
 	t->nr_moved = t->nr_streams = 0;
 	t->mapped = t->prepared = false;
 	for (unsigned int g = 0; g < 16; g++)
-		t->map[g] = g == CPU_RSP ? H_GSP : g >= CPU_R8 && g <= CPU_R11 ? DREG_NONE : (uint8_t)g;
+		t->map[g] = g == CPU_RSP		  ? H_GSP
+			    : g >= CPU_R8 && g <= CPU_R11 ? DREG_NONE
+							  : (uint8_t)g;
 	if (!t->insn[0].loop || t->has_handlers)
 		return;
 	for (unsigned int n = 0; n < t->nr; n++)

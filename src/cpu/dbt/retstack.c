@@ -203,8 +203,10 @@ static uint8_t key_32(const struct cpu *c)
 	if (!c->protected_mode || cs->base || cs->limit != UINT32_MAX || !(ss->attr & SEG_DB) ||
 	    !is_flat(c, CPU_SS, rw) || !is_flat(c, CPU_DS, rw) || !is_flat(c, CPU_ES, rw))
 		return 0;
-	if ((c->seg_ok[CPU_FS] & c->seg_ok[CPU_GS] & rw) == rw)
-		key |= DBT_KEY_FSGS;
+	if ((c->seg_ok[CPU_FS] & rw) == rw)
+		key |= DBT_KEY_FS;
+	if ((c->seg_ok[CPU_GS] & rw) == rw)
+		key |= DBT_KEY_GS;
 	return key;
 }
 
@@ -215,7 +217,7 @@ uint8_t dbt_key(const struct cpu *c)
 
 	if (c->sys->align_check || c->mode == CPU_MODE_16)
 		return 0;
-	key = c->mode == CPU_MODE_64 ? DBT_KEY_64 | DBT_KEY_FSGS : key_32(c);
+	key = c->mode == CPU_MODE_64 ? DBT_KEY_64 | DBT_KEY_FS | DBT_KEY_GS : key_32(c);
 	if (!key)
 		return 0;
 	if (cr0 & (CR0_EM | CR0_TS))

@@ -84,14 +84,18 @@ static bool ends_block(unsigned int cls)
 }
 
 /* LOOPE and LOOPNE need a flag and a count together: rare enough to be left to the interpreter. */
-static bool is_emitted(const struct dinsn *d)
+static bool is_emitted(const struct tctx *t, const struct dinsn *d)
 {
+	if (d->has_mem && ((d->seg == CPU_FS && !(t->b.key & DBT_KEY_FS)) ||
+			   (d->seg == CPU_GS && !(t->b.key & DBT_KEY_GS))))
+		return false;
 	return d->cls != DCLS_OTHER && !(d->cls == DCLS_LOOP && d->op != 0xe2);
 }
 
 static bool has_target(const struct dinsn *d)
 {
-	return d->cls == DCLS_JCC || d->cls == DCLS_JMP || d->cls == DCLS_JRCXZ || d->cls == DCLS_LOOP;
+	return d->cls == DCLS_JCC || d->cls == DCLS_JMP || d->cls == DCLS_JRCXZ ||
+	       d->cls == DCLS_LOOP;
 }
 
 static int32_t target_of(const struct tinsn *i)
@@ -156,7 +160,7 @@ static void decode_block(struct tctx *t)
 		i->class = INSN_INNOCUOUS;
 		i->label = i->loop = false;
 		i->at = NULL;
-		if (t_decode(t, off, &i->d) && is_emitted(&i->d)) {
+		if (t_decode(t, off, &i->d) && is_emitted(t, &i->d)) {
 			i->len = i->d.len;
 			i->ends = ends_block(i->d.cls);
 		} else if (!bind_handler(t, i)) {

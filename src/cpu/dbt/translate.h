@@ -26,7 +26,8 @@ enum tflags {
 /* A piece of cold code to be written later. */
 struct tcold {
 	void (*emit)(struct tctx *t, struct tcold *x);
-	uint8_t *site, *site2; /* writable addresses of rel32 that lead to the cold code; NULL: none */
+	uint8_t *site,
+		*site2; /* writable addresses of rel32 that lead to the cold code; NULL: none */
 	const uint8_t *again; /* executable address to go back to */
 	uint32_t word;	      /* info or exit word */
 	uint8_t a;
@@ -50,7 +51,7 @@ struct tshare {
 	bool first;  /* this one does the check */
 	bool write;  /* of the whole span */
 	uint16_t span;
-	int32_t at; /* offset in the span */
+	int32_t at;    /* offset in the span */
 	int8_t stream; /* index in tctx.stream; -1: none (loops.c) */
 };
 
@@ -79,14 +80,14 @@ struct tinsn {
 	struct insn insn; /* then this one */
 	uint16_t off;	  /* in the page */
 	uint8_t len;
-	bool ends;    /* it does not go on to the next one */
-	bool label;   /* another instruction of the block jumps here */
-	bool loop;    /* one behind it does */
-	const uint8_t *at; /* a label: its code */
-	uint8_t class; /* enum insn_class; what decode() knows is innocuous */
+	bool ends;		/* it does not go on to the next one */
+	bool label;		/* another instruction of the block jumps here */
+	bool loop;		/* one behind it does */
+	const uint8_t *at;	/* a label: its code */
+	uint8_t class;		/* enum insn_class; what decode() knows is innocuous */
 	struct tshare share[2]; /* of the memory operand; of the implicit access to the stack */
-	uint8_t live; /* status flags live BEFORE it (enum dflags) */
-	uint8_t live_taken; /* a conditional branch: live where it leads */
+	uint8_t live;		/* status flags live BEFORE it (enum dflags) */
+	uint8_t live_taken;	/* a conditional branch: live where it leads */
 };
 
 struct tctx {
@@ -96,20 +97,21 @@ struct tctx {
 	struct tblock b; /* being made */
 	bool is_64;
 
-	struct tinsn insn[TB_MAX_INSNS + 1]; /* the last one: only `off` and `live`, where the block is cut */
+	struct tinsn insn[TB_MAX_INSNS +
+			  1]; /* the last one: only `off` and `live`, where the block is cut */
 	unsigned int nr, cur;
 	uint8_t index[GUEST_PAGE_SIZE]; /* by offset in the page: number of the instruction, plus 1; may be old */
 	struct tfix fix[TB_MAX_INSNS];
 	unsigned int nr_fix;
 	uint8_t map[16]; /* guest register -> host register, or DREG_NONE: it is in memory */
-	bool mapped;	 /* here the map is in force; else registers are in their canonical places */
-	bool prepared;	 /* the block is a loop with streams or moved registers */
+	bool mapped;   /* here the map is in force; else registers are in their canonical places */
+	bool prepared; /* the block is a loop with streams or moved registers */
 	struct tmoved moved[TB_MAX_MOVED];
 	struct tstream stream[CPU_STREAMS];
 	unsigned int nr_moved, nr_streams, stream_set;
 	bool has_handlers; /* some instructions are the interpreter's */
-	uint8_t flags;	/* enum tflags, before what is emitted next */
-	bool s2_busy;	/* r10 holds something: moving flags must not use it */
+	uint8_t flags;	   /* enum tflags, before what is emitted next */
+	bool s2_busy;	   /* r10 holds something: moving flags must not use it */
 	uint8_t fpu_ready; /* enum dbt_fpu: what this block has made sure of */
 
 	struct tcold cold[TB_MAX_COLD];
