@@ -21,6 +21,8 @@
 
 enum { MAX_CPUS = 64 };
 #define CODE_CACHE_DEFAULT (UINT64_C(64) << 20)
+#define CODE_CACHE_MIN	   (UINT64_C(4) << 20)
+#define CODE_CACHE_MAX	   (UINT64_C(2) << 30)
 
 static int engine_pick(enum cpu_engine_kind kind, const struct cpu_engine **ret, struct err *err)
 {
@@ -81,6 +83,9 @@ int cpu_group_new(const struct cpu_group_config *cfg, struct cpu_group **ret, st
 	if (cfg->nr_cpus < 1 || cfg->nr_cpus > MAX_CPUS)
 		return err_set(err, -EINVAL, "%u vCPUs: from 1 to %d are possible", cfg->nr_cpus,
 			       MAX_CPUS);
+	if (cfg->code_cache_bytes &&
+	    (cfg->code_cache_bytes < CODE_CACHE_MIN || cfg->code_cache_bytes > CODE_CACHE_MAX))
+		return err_set(err, -EINVAL, "a code cache has from 4 MiB to 2 GiB");
 	r = engine_pick(cfg->engine, &engine, err);
 	if (r < 0)
 		return r;
