@@ -58,10 +58,10 @@ struct cpu_group_config {
 	struct clock *clock;   /* guest time is 0 when the group is made */
 	const struct cpu_machine_ops *ops;
 	void *arg;
-	bool trace; /* log every instruction (slow; for debugging the engine) */
+	bool trace;		   /* log every instruction (slow; for debugging the engine) */
 	uint64_t code_cache_bytes; /* dbt: memory for translated code, 4 MiB to 2 GiB; 0 = 64 MiB */
 	bool count_blocks;	   /* dbt: every translated block counts its executions */
-	bool perf_map; /* dbt: tell perf(1) which guest code each translation is of */
+	bool perf_map;		   /* dbt: tell perf(1) which guest code each translation is of */
 };
 
 /* Events by kind; plain counters of one vCPU, read racily by others. */
@@ -175,12 +175,12 @@ enum cpu_place cpu_place(const struct cpu *cpu);
 
 /* What the translation engine holds and has executed. */
 struct cpu_code_stats {
-	uint64_t cache_bytes;  /* size of the code cache; 0: the engine has none */
-	uint64_t used_bytes;   /* of it: translations that are alive */
-	uint64_t nr_blocks;    /* alive translations */
-	bool is_counting;      /* they count their executions, and the rest is meaningful */
+	uint64_t cache_bytes; /* size of the code cache; 0: the engine has none */
+	uint64_t used_bytes;  /* of it: translations that are alive */
+	uint64_t nr_blocks;   /* alive translations */
+	bool is_counting;     /* they count their executions, and the rest is meaningful */
 	uint64_t insns, insns_sensitive, insns_privileged; /* executed by translated code */
-	uint64_t accesses;     /* memory operands that looked into the TLB */
+	uint64_t accesses; /* memory operands that looked into the TLB */
 };
 
 /* cpu_group_code_stats - what the translation engine holds; all zero for another engine. Thread: any, while no
@@ -197,8 +197,8 @@ _nodiscard_ int cpu_group_count_blocks(struct cpu_group *grp, bool on, struct er
 
 /* Which translated blocks to show. */
 struct cpu_hot_query {
-	unsigned int top;  /* at most so many, the most executed instructions first */
-	bool has_address;  /* only blocks that hold the instruction at this linear address */
+	unsigned int top; /* at most so many, the most executed instructions first */
+	bool has_address; /* only blocks that hold the instruction at this linear address */
 	uint64_t address;
 	bool json; /* one JSON object instead of text for people */
 };
