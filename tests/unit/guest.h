@@ -20,6 +20,8 @@
 #include "cpu/cpu.h"
 #include "sys/timerq.h"
 
+#include "engine.h"
+
 enum {
 	G_RAM = 4 << 20,
 	G_GDT = 0x1000,
@@ -160,7 +162,7 @@ static inline struct guest *guest_new(unsigned int nr_cpus, const char *features
 {
 	struct guest *g = calloc(1, sizeof(*g));
 	struct cpu_group_config cfg = { .nr_cpus = nr_cpus,
-					.engine = CPU_ENGINE_INTERP,
+					.engine = test_engine(),
 					.features = features,
 					.mem = &g->mem,
 					.timers = &g->timers,

@@ -10,6 +10,7 @@
  * appends. The state afterwards is in t->s, the vector of a fault in t->vector (-1: none).
  */
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -21,7 +22,11 @@
 #include "base/bytes.h"
 #include "base/clock.h"
 #include "cpu/cpu.h"
+#include "cpu/dbt/signals.h"
+#include "cpu/interp/interp_priv.h"
 #include "sys/timerq.h"
+
+#include "engine.h"
 
 #define RAM_SIZE UINT64_C(0x1000000)
 
@@ -68,6 +73,17 @@ struct interp_test {
 	unsigned int mmio_reads, mmio_writes;
 	uint64_t mmio_value;
 };
+
+/* The engine's handlers, taken before cmocka puts its own over them for each test. */
+static struct sigaction engine_fpe, engine_segv;
+
+__attribute__((constructor)) static void test_signals(void)
+{
+	if (hostop_start(NULL) < 0 || dbt_signals_start(NULL) < 0)
+		abort();
+	sigaction(SIGFPE, NULL, &engine_fpe);
+	sigaction(SIGSEGV, NULL, &engine_segv);
+}
 
 static uint32_t test_pio_in(void *arg, uint16_t port, unsigned int size)
 {
@@ -201,7 +217,7 @@ _unused_ static void test_legacy_state(struct interp_test *t, unsigned int bits)
 static int test_setup_n(void **state, unsigned int nr_cpus)
 {
 	struct interp_test *t = calloc(1, sizeof(*t));
-	struct cpu_group_config cfg = { .nr_cpus = nr_cpus, .engine = CPU_ENGINE_INTERP };
+	struct cpu_group_config cfg = { .nr_cpus = nr_cpus, .engine = test_engine() };
 	struct err err = ERR_INIT;
 
 	t->clock = clock_real();
@@ -251,6 +267,8 @@ _unused_ static void test_go(struct interp_test *t)
 	struct err err = ERR_INIT;
 	enum cpu_exit exit;
 
+	sigaction(SIGFPE, &engine_fpe, NULL);
+	sigaction(SIGSEGV, &engine_segv, NULL);
 	t->vector = -1;
 	t->ended = false;
 	cpu_set_state(t->cpu, &t->s);

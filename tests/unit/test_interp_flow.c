@@ -424,6 +424,8 @@ static void test_smc_stats(void **state)
 	struct interp_test *t = *state;
 	uint64_t before, decoded;
 
+	if (test_engine() != CPU_ENGINE_INTERP)
+		skip(); /* these are the interpreter's figures */
 	begin(t);
 	before = cpu_stats(t->cpu)->insns;
 	RUN(t, "mov ecx, 1000; 2: dec ecx; jnz 2b");

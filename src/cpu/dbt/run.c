@@ -50,6 +50,7 @@ static void inside(struct cpu *c, struct dbt_cpu *dc)
 	if (dc->clean == epoch)
 		return;
 	dc->clean = epoch;
+	dbt_fpu_save(c);
 	jumps_drop_all(c);
 	ret_stack_reset(c, RET_BOTH);
 }
