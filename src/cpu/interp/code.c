@@ -418,7 +418,8 @@ static bool page_written(struct cpu_group *grp, const uint8_t *host, unsigned in
 	struct code_page *p = page_find(map, page_of(host));
 	uint64_t pieces = pieces_of((uintptr_t)host & GUEST_PAGE_MASK, len), hit;
 
-	if (p && !grp->dbt && !(atomic_load(&p->pieces) & pieces))
+	/* An exchange, not a load: the store of our caller is before the look. */
+	if (p && !(atomic_fetch_or(&p->pieces, 0) & pieces) && !grp->dbt)
 		return false;
 	pthread_mutex_lock(&map->lock);
 	p = p ? p : page_find(map, page_of(host));
@@ -446,7 +447,6 @@ static bool range_written(struct cpu_group *grp, const struct physmem_region *r,
 
 	if (!grp->code) /* between two engines */
 		return false;
-	atomic_thread_fence(memory_order_seq_cst); /* the store is before the look at the bits */
 	while (len) {
 		uint64_t n = MIN(len, GUEST_PAGE_SIZE - (off & GUEST_PAGE_MASK));
 
