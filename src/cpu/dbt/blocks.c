@@ -36,8 +36,8 @@ static struct tblock **page_slot(struct blocks *x, const uint8_t *page)
 
 struct tblock *tblock_find(struct dbt *d, const uint8_t *page, unsigned int off, uint8_t key)
 {
-	struct tblock *b = atomic_load_explicit(hash_slot(d->blocks, page, off, key),
-						memory_order_acquire);
+	struct tblock *b =
+		atomic_load_explicit(hash_slot(d->blocks, page, off, key), memory_order_acquire);
 
 	while (b && (b->page != page || b->off != off || b->key != key ||
 		     atomic_load_explicit(&b->dead, memory_order_relaxed)))

@@ -23,7 +23,8 @@ struct part {
 	enum part_state state;
 	uint32_t low, high; /* free space, as offsets in the part */
 	uint64_t since;	    /* full: when it was begun; draining: the epoch to be passed */
-	_Atomic(struct tblock *) first; /* blocks in the order of their addresses; the dead ones, too */
+	_Atomic(struct tblock *)
+		first; /* blocks in the order of their addresses; the dead ones, too */
 	struct tblock *last;
 };
 

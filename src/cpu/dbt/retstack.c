@@ -29,7 +29,8 @@ static uint8_t *empty(const struct dbt_cpu *dc, unsigned int which)
 static uint8_t *stack_map(void)
 {
 	size_t size = 2 * RET_STACK_SIZE;
-	uint8_t *all = mmap(NULL, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	uint8_t *all =
+		mmap(NULL, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	uint8_t *at;
 	uint64_t none = NO_LIN;
 
@@ -67,7 +68,8 @@ void ret_stack_done(struct dbt_cpu *dc)
 {
 	for (unsigned int k = 0; k < 2; k++)
 		if (dc->ret_stack[k])
-			munmap(dc->ret_stack[k] - GUEST_PAGE_SIZE, RET_STACK_SIZE + GUEST_PAGE_SIZE);
+			munmap(dc->ret_stack[k] - GUEST_PAGE_SIZE,
+			       RET_STACK_SIZE + GUEST_PAGE_SIZE);
 }
 
 void ret_stack_reset(struct cpu *c, unsigned int which)

@@ -101,7 +101,7 @@ static void make_enter(struct emit *e, struct dbt_tramp *t)
 	memcpy(&t->enter, &at, sizeof(t->enter));
 	for (unsigned int k = 0; k < ARRAY_SIZE(c_saved); k++)
 		push(e, c_saved[k]);
-	E(e, 0x48, 0x83, 0xec, 0x08);		     /* sub $8,%rsp */
+	E(e, 0x48, 0x83, 0xec, 0x08);			/* sub $8,%rsp */
 	E(e, 0x4c, 0x8d, 0x9f, 0x80, 0x00, 0x00, 0x00); /* lea 128(%rdi),%r11 */
 	e_store64(e, H_CPU, CPU_DISP(hot.c_rsp), H_RSP);
 	e_mov64(e, H_S2, H_RSI);
@@ -193,7 +193,8 @@ static void make_stk_slow(struct emit *e, struct dbt_tramp *t)
 	e_mem(e, H_RAX, H_CPU, CPU_DISP(hot.tlb));
 	E(e, 0x49, 0x81, 0xe1); /* and $~0xfff,%r9 */
 	e32(e, (uint32_t)~GUEST_PAGE_MASK);
-	e_rex(e, 1, H_S1, 0, H_CPU); /* cmp hot.stk_tag,%r9: it is that page, but the access leaves it */
+	e_rex(e, 1, H_S1, 0,
+	      H_CPU); /* cmp hot.stk_tag,%r9: it is that page, but the access leaves it */
 	e8(e, 0x3b);
 	e_mem(e, H_S1, H_CPU, CPU_DISP(hot.stk_tag));
 	same = jcc8(e, 4);
