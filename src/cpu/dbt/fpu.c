@@ -101,8 +101,12 @@ static void x87_leave(struct cpu *c, const struct x87_pointers *old)
 		x87_pointers_fix(c, old);
 		return;
 	}
-	f->fip = f->fdp = 0;
-	f->fop = f->fcs = f->fds = 0;
+	/* Processors differ in what they store now; what instructions have recorded here is lost. */
+	f->fip = old->fip;
+	f->fdp = old->fdp;
+	f->fop = old->fop;
+	f->fcs = old->fcs;
+	f->fds = old->fds;
 	__asm__ volatile("emms; fldcw %0" : : "m"(fcw));
 }
 

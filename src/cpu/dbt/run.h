@@ -191,7 +191,8 @@ uint32_t dbt_handler(struct cpu *c, const struct insn *i, uint32_t word);
  *
  * dbt_fpu_load, dbt_fpu_load_x87 - the reverse: vector state; vector and x87 state. All three are
  * general-regs-only besides what they are about. The exception pointers of the x87 unit are the guest's in
- * st.fpu: the host's own addresses never get there. They are kept only while an exception is pending.
+ * st.fpu: the host's own addresses never get there. Without a pending exception they stay as
+ * they were loaded, whatever has run since.
  */
 void dbt_fpu_save(struct cpu *c);
 /* dbt_fpu_pending - is an unmasked x87 exception pending in the host's registers? Those come before faults of an
