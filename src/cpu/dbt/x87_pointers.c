@@ -4,8 +4,7 @@
  *
  * The program counter leads to the block and the guest instruction; a page knows nothing of the linear address it
  * was executed at, so the TLB is searched for it. The same for the operand. That is slow (some microseconds) and
- * happens only when an unmasked exception is pending while the state is saved. A data page that has left the TLB
- * since is not found: its pointer reads as 0.
+ * happens only when an unmasked exception is pending while the state is saved. What cannot be found reads as 0.
  */
 #include "cpu/dbt/run.h"
 #include "cpu/dbt/x87_pointers.h"
@@ -38,34 +37,40 @@ static uint64_t code_page(const struct cpu *c, const struct tblock *b)
 	return lin != NOT_FOUND ? lin : b->lin & ~GUEST_PAGE_MASK;
 }
 
-/* The opcode field and the segment of the instruction at @off of a page. */
-static uint16_t parse(const uint8_t *page, unsigned int off, bool is_64, unsigned int *ret_seg)
+static uint64_t address(const struct cpu *c, const struct tblock *b, const struct dinsn *d)
 {
-	unsigned int op, modrm;
+	uint64_t ea = (uint64_t)(int64_t)d->disp;
 
-	for (; off < GUEST_PAGE_SIZE - 2; off++) {
-		uint8_t b = page[off];
+	if (d->base < DREG_NONE)
+		ea += c->st.gpr[d->base];
+	else if (d->base == DREG_RIP)
+		return 0; /* seldom, and the TLB knows nearly always */
+	if (d->index < DREG_NONE)
+		ea += c->st.gpr[d->index] << d->scale;
+	return d->asize == 8 && (b->key & DBT_KEY_64) ? ea : (uint32_t)ea;
+}
 
-		if (b == 0x64 || b == 0x65)
-			*ret_seg = b == 0x64 ? CPU_FS : CPU_GS;
-		else if ((b & 0xe7) == 0x26)
-			*ret_seg = b >> 3 & 3;
-		else if (b != 0x66 && b != 0x67 && b != 0xf2 && b != 0xf3 &&
-			 !(is_64 && (b & 0xf0) == 0x40))
-			break;
-	}
-	op = page[off];
-	modrm = page[off + 1];
-	return (uint16_t)((op & 7) << 8 | modrm);
+/* Where the TLB does not know: the instruction's address, as its registers are now, if that can be it. */
+static uint64_t data_address(const struct cpu *c, uint64_t host, const struct tblock *b,
+			     const struct dinsn *d)
+{
+	uint64_t seg_base = b && d->seg != DSEG_FLAT ? c->st.seg[d->seg].base : 0;
+	uint64_t lin = find_page(c->sys->tlb_fetch, host & ~GUEST_PAGE_MASK, false);
+	uint64_t ea = b && d->has_mem ? address(c, b, d) : 0;
+
+	if (lin != NOT_FOUND)
+		return lin + (host & GUEST_PAGE_MASK) - seg_base;
+	return ((ea + seg_base) ^ host) & GUEST_PAGE_MASK ? 0 : ea;
 }
 
 void x87_pointers_fix(struct cpu *c, const struct x87_pointers *old)
 {
+	struct dbt *dbt = dbt_cpu(c)->dbt;
 	struct cpu_fpu *f = &c->st.fpu;
-	unsigned int seg = CPU_DS;
-	const struct tpc *pc;
 	const struct tblock *b;
-	uint64_t lin;
+	const struct tpc *pc;
+	struct dinsn d;
+	unsigned int off;
 
 	/* No x87 instruction since the state was loaded. */
 	if (f->fip == old->fip) {
@@ -75,21 +80,17 @@ void x87_pointers_fix(struct cpu *c, const struct x87_pointers *old)
 		f->fds = old->fds;
 		return;
 	}
-	b = dbt_pc_find(dbt_cpu(c)->dbt, (const uint8_t *)(uintptr_t)f->fip, &pc);
-	f->fip = 0;
-	f->fop = 0;
+	b = dbt_pc_find(dbt, (const uint8_t *)(uintptr_t)f->fip, &pc);
+	off = b ? pc->off & TPC_OFF : 0;
+	if (b && !decode(dbt->table, b->page + off, GUEST_PAGE_SIZE - off, b->key & DBT_KEY_64, &d))
+		b = NULL;
+	f->fip = b ? code_page(c, b) + off : 0;
+	f->fop = b ? (uint16_t)((d.op & 7) << 8 | b->page[off + d.modrm_at]) : 0;
 	f->fcs = c->st.seg[CPU_CS].sel;
-	if (b) {
-		f->fop = parse(b->page, pc->off & TPC_OFF, b->key & DBT_KEY_64, &seg);
-		f->fip = code_page(c, b) + (pc->off & TPC_OFF);
-	}
 	if (f->fdp == old->fdp) {
 		f->fds = old->fds;
 		return;
 	}
-	lin = find_page(c->sys->tlb_fetch, f->fdp & ~GUEST_PAGE_MASK, false);
-	f->fds = lin == NOT_FOUND ? 0 : c->st.seg[seg].sel;
-	f->fdp = lin == NOT_FOUND ? 0 : lin + (f->fdp & GUEST_PAGE_MASK);
-	if (f->fdp && seg >= CPU_FS)
-		f->fdp -= c->st.seg[seg].base;
+	f->fdp = data_address(c, f->fdp, b, &d);
+	f->fds = c->st.seg[b && d.seg != DSEG_FLAT ? d.seg : CPU_DS].sel;
 }
