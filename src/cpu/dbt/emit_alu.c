@@ -121,6 +121,7 @@ struct places {
 	unsigned int reg, rm, vvvv;
 	bool st_reg, st_rm, st_vvvv; /* to be stored back */
 	unsigned int nr_free;
+	bool whole; /* a register that is only written is written as a whole */
 	uint8_t free[2];
 };
 
@@ -135,7 +136,8 @@ static bool place(struct tctx *t, struct places *p, unsigned int role, unsigned 
 	if (!p->nr_free)
 		return false;
 	*at = p->free[--p->nr_free];
-	e_load64(&t->e, *at, H_CPU, GPR_DISP(n));
+	if (!p->whole || (role & DROLE_R))
+		e_load64(&t->e, *at, H_CPU, GPR_DISP(n));
 	*store = role & DROLE_W;
 	return true;
 }
@@ -167,6 +169,17 @@ static void high_byte_mem(struct tctx *t, const struct dinsn *d, struct hostmem 
 static bool has_high_byte(const struct dinsn *d)
 {
 	return d->reg_high || d->rm_high;
+}
+
+/* Is a target that is only written written as a whole, always? Known of the common ones. */
+static bool writes_whole(const struct dinsn *d)
+{
+	if (d->opsize < 4 || d->vex || d->map > 1)
+		return false;
+	if (d->map == 1)
+		return d->op == 0xb6 || d->op == 0xb7 || d->op == 0xbe || d->op == 0xbf;
+	return d->op == 0x89 || d->op == 0x8b || d->op == 0xc7 || (d->op & 0xf8) == 0xb8 ||
+	       d->op == 0x63 || d->op == 0x69 || d->op == 0x6b;
 }
 
 static void generic(struct tctx *t, const struct dinsn *d)
@@ -202,6 +215,7 @@ static void generic(struct tctx *t, const struct dinsn *d)
 	p.rm = d->rm;
 	p.vvvv = d->vvvv;
 	p.st_reg = p.st_rm = p.st_vvvv = false;
+	p.whole = writes_whole(d) && !same;
 	if (d->reg_role & DROLE_RW)
 		place(t, &p, d->reg_role, d->reg, &p.reg, &p.st_reg);
 	if (!d->has_mem && (d->rm_role & DROLE_RW)) {
