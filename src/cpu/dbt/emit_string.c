@@ -12,6 +12,8 @@ static void cold_handler(struct tctx *t, struct tcold *x)
 	struct emit *e = &t->e;
 	const uint8_t *insn;
 
+	while ((uintptr_t)(e_rx(e) + 5) % _Alignof(struct insn) && !e->overflow)
+		e8(e, 0x90);
 	e_jmp(e, e_rx(e) + 5 + sizeof(struct insn));
 	insn = e_rx(e);
 	e_bytes(e, &t->insn[x->cur].insn, sizeof(struct insn));
