@@ -103,7 +103,7 @@ static void mem_operand(struct tctx *t, struct plan *p, unsigned int n)
 	}
 	if (d->index < DREG_NONE) {
 		k.index_version = p->version[d->index];
-		at += (int64_t)p->moved[d->index] << d->scale;
+		at += p->moved[d->index] * (INT64_C(1) << d->scale);
 	}
 	if (at != (int32_t)at)
 		return;
