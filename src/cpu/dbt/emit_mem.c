@@ -174,19 +174,59 @@ void t_tlb_lookup(struct tctx *t, uint8_t tag)
 	e_mem(e, H_S1, H_S2, tag);
 }
 
-/* The span is not in one page, or not in the TLB: the rest of the block goes on with checks for each access. */
-static void cold_alone(struct tctx *t, struct tcold *x)
+/* r9 = linear address of a span that the TLB did not have. When it cannot be had, the rest of the block goes on with checks
+ * for each access. */
+static void span_slow(struct tctx *t, const struct tcold *x)
 {
-	t_goto_alone(t, x->target);
+	bool mapped = t->mapped;
+	struct emit *e = &t->e;
+	uint8_t *retry;
+
+	e_rex(e, 1, 0, 0, H_CPU); /* movq $word,hot.spill[1] */
+	e8(e, 0xc7);
+	e_mem(e, 0, H_CPU, CPU_DISP(hot.spill[1]));
+	e32(e, x->span);
+	map_leave(t);
+	e_movi32(e, H_S2, x->word);
+	e_call(e, t->d->tramp.span_slow);
+	e8(e, 0xe9); /* jmp retry: SPAN_SKIP bytes */
+	retry = e->p;
+	e32(e, 0);
+	t->mapped = false;
+	t_goto_alone(t, t_cur(t)->off);
+	if (!e->overflow) {
+		uint32_t rel = (uint32_t)(e->p - (retry + 4));
+
+		memcpy(retry, &rel, sizeof(rel));
+	}
+	t->mapped = mapped;
+	map_enter(t);
+	e_jmp(e, x->again);
+}
+
+/* a: offset of the tag in the entry, or the stack's */
+static void cold_span(struct tctx *t, struct tcold *x)
+{
+	struct emit *e = &t->e;
+	bool stack = x->word & DBT_STACK;
+
+	e_rex(e, 1, H_S1, 0, stack ? H_CPU : H_S2); /* xor TAG,%r9 */
+	e8(e, 0x33);
+	e_mem(e, H_S1, stack ? H_CPU : H_S2, stack ? CPU_DISP(hot.stk_tag) : x->a);
+	span_slow(t, x);
 }
 
 /* r9 = linear address of the span's beginning; afterwards its host address, kept in the slot. */
-static void check_span(struct tctx *t, const struct tshare *s, bool stack)
+static void check_span(struct tctx *t, const struct tshare *s, unsigned int size, bool write, bool ss,
+		       bool stack)
 {
-	struct tcold *x = t_cold(t, cold_alone);
+	struct tcold *x = t_cold(t, cold_span);
 	struct emit *e = &t->e;
 
-	x->target = t_cur(t)->off;
+	x->again = e_rx(e);
+	x->a = s->write ? offsetof(struct tlb_entry, w) : offsetof(struct tlb_entry, r);
+	x->word = info_word(t, size, write, ss) | (stack ? DBT_STACK : 0);
+	x->span = SPAN_WORD(s->at, s->span, s->write);
 	if (stack) {
 		e_rex(e, 1, H_S1, 0, H_CPU); /* xor hot.stk_tag,%r9 */
 		e8(e, 0x33);
@@ -194,8 +234,7 @@ static void check_span(struct tctx *t, const struct tshare *s, bool stack)
 		cmp_ja(t, H_S1, s->span, x);
 		e_add_field(e, true, H_S1, CPU_DISP(hot.stk_page));
 	} else {
-		t_tlb_lookup(t, s->write ? offsetof(struct tlb_entry, w)
-					 : offsetof(struct tlb_entry, r));
+		t_tlb_lookup(t, x->a);
 		cmp_ja(t, H_S1, s->span, x);
 		e_rex(e, 1, H_S1, 0, H_S2); /* add PAGE(%r10),%r9 */
 		e8(e, 0x03);
@@ -228,7 +267,7 @@ void t_stack(struct tctx *t, unsigned int base, int32_t disp, unsigned int size,
 	}
 	if (s->slot >= 0) {
 		if (s->first)
-			check_span(t, s, true);
+			check_span(t, s, size, write, true, true);
 		shared_result(t, s, ret);
 		return;
 	}
@@ -288,13 +327,13 @@ static void cold_stream(struct tctx *t, struct tcold *x)
 	e_jmp(e, x->again);
 	if (!e->overflow)
 		miss[-1] = (uint8_t)(e->p - miss);
-	if (x->is_span) {
-		t_goto_alone(t, t_cur(t)->off);
-		return;
-	}
 	e_rex(e, 1, H_S1, 0, H_S2); /* xor TAG(%r10),%r9 */
 	e8(e, 0x33);
 	e_mem(e, H_S1, H_S2, tag);
+	if (x->is_span) {
+		span_slow(t, x);
+		return;
+	}
 	call_slow(t, x->word, t->d->tramp.mem_slow);
 	e_jmp(e, x->again);
 }
@@ -311,6 +350,7 @@ static void check_stream(struct tctx *t, const struct dinsn *d, const struct tsh
 	x->is_span = s->slot >= 0;
 	x->size = x->is_span ? s->span : (uint16_t)size;
 	x->word = info_word(t, size, write, d->uses_ss);
+	x->span = SPAN_WORD(s->at, s->span, s->write);
 	if (x->is_span)
 		from.disp -= s->at;
 	if (ea_in_s1) {
@@ -366,8 +406,8 @@ static void t_mem_stream(struct tctx *t, const struct dinsn *d, unsigned int siz
 
 /* --- shared, not in a loop ------------------------------------------------------------------------ */
 
-static bool t_mem_shared(struct tctx *t, const struct dinsn *d, unsigned int align,
-			 struct hostmem *ret)
+static bool t_mem_shared(struct tctx *t, const struct dinsn *d, unsigned int size,
+			 unsigned int access, unsigned int align, struct hostmem *ret)
 {
 	const struct tshare *s = &t_cur(t)->share[0];
 	struct emit *e = &t->e;
@@ -381,7 +421,8 @@ static bool t_mem_shared(struct tctx *t, const struct dinsn *d, unsigned int ali
 		from = *d;
 		from.disp -= s->at;
 		t_ea(t, &from, H_S1);
-		check_span(t, s, d->base == CPU_RSP && d->index == DREG_NONE);
+		check_span(t, s, size, access & DROLE_W, d->uses_ss,
+			   d->base == CPU_RSP && d->index == DREG_NONE);
 	}
 	shared_result(t, s, ret);
 	if (!align)
@@ -408,7 +449,7 @@ void t_mem(struct tctx *t, const struct dinsn *d, unsigned int size, unsigned in
 		t_mem_stream(t, d, size, access, align, ret);
 		return;
 	}
-	if (t_mem_shared(t, d, align, ret))
+	if (t_mem_shared(t, d, size, access, align, ret))
 		return;
 	t_flags_spill(t);
 	*ret = (struct hostmem){ .base = H_S2, .index = H_S1 };

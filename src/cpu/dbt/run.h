@@ -45,6 +45,8 @@ enum dbt_exit {
 #define DBT_SS	      (1u << 18)
 #define DBT_AT_RIP    (1u << 19)
 #define DBT_STACK     (1u << 20)
+#define SPAN_WORD(at, span, write) ((uint32_t)(at) | (uint32_t)(span) << 16 | ((write) ? 1u << 30 : 0))
+enum { SPAN_SKIP = 5 };
 #define DBT_WORD(kind, off) ((uint32_t)(kind) | (uint32_t)(off) << 4)
 
 /* One entry of a jump table. lin: linear address; NO_LIN: empty. */
@@ -79,6 +81,10 @@ struct dbt_tramp {
 	/* call here with r9 = linear address of a stack access that missed hot.stk_tag, r10d = info word: looks into the
 	 * TLB's w entry, refills hot.stk_*; else as mem_slow. Contract as mem_slow. */
 	const uint8_t *stk_slow;
+	/* call here with r9 = linear address of a span that several accesses share, r10d = info word of the first of them,
+	 * hot.spill[1] = SPAN_WORD. Returns as mem_slow does, to try again; or SPAN_SKIP bytes further: each access must be
+	 * checked by itself. */
+	const uint8_t *span_slow;
 	/* call here when a bit of fpu_live is missing: loads vector state (DBT_FPU_VEC), or vector and x87 state
 	 * (both bits). Spoils r9, r10, host flags. */
 	const uint8_t *fpu_load, *fpu_load_x87;
@@ -179,6 +185,7 @@ void dbt_set_freed(struct tlb_set *set);
 /* dbt_slow_mem - serve a miss; compiled, with all that it calls, for general registers only. Returns 0 to try again, 1
  * to let the interpreter execute the instruction; or raises. */
 uint32_t dbt_slow_mem(struct cpu *c, uint64_t lin, uint32_t info);
+uint32_t dbt_slow_span(struct cpu *c, uint64_t lin, uint32_t info);
 
 /* dbt_handler - execute an instruction by the interpreter's handler. @word: exit word that names the instruction. Returns
  * 0 to go on behind it, or an exit word; or raises. */

@@ -56,3 +56,17 @@ uint32_t dbt_slow_mem(struct cpu *c, uint64_t lin, uint32_t info)
 	cpu_at(c, CPU_AT_CODE);
 	return !served;
 }
+
+/* The first access of the span is done with whatever that raises; is the whole of it in one page that the TLB has now? */
+uint32_t dbt_slow_span(struct cpu *c, uint64_t lin, uint32_t info)
+{
+	uint32_t word = (uint32_t)c->hot.spill[1], at = word & 0xffff, size = word >> 16 & 0x3fff;
+	const struct tlb_entry *e = tlb_slot(c->hot.tlb, lin);
+	uint64_t first = lin + at;
+	uint64_t tag;
+
+	if (dbt_slow_mem(c, c->mode == CPU_MODE_64 ? first : (uint32_t)first, info))
+		return 1;
+	tag = info & DBT_STACK ? c->hot.stk_tag : word >> 30 & 1 ? e->w : e->r;
+	return (lin ^ tag) > GUEST_PAGE_SIZE - size;
+}

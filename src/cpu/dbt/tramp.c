@@ -177,6 +177,31 @@ static void make_mem_slow(struct emit *e, struct dbt_tramp *t, const uint8_t *le
 	e_jmp(e, leave);
 }
 
+static void make_span_slow(struct emit *e, struct dbt_tramp *t)
+{
+	uint32_t (*fn)(struct cpu *, uint64_t, uint32_t) = dbt_slow_span;
+	uint8_t *served;
+
+	t->span_slow = begin(e);
+	to_c(e);
+	push(e, H_RAX);
+	push(e, H_S1);
+	push(e, H_S2);
+	push(e, H_CPU);
+	e_mov64(e, H_RSI, H_S1);
+	e_mov32(e, H_RDX, H_S2);
+	call_c(e, address_of(&fn));
+	pop(e, H_CPU);
+	pop(e, H_RDX);
+	pop(e, H_S1);
+	pop(e, H_S2);
+	E(e, 0x85, 0xc0); /* test %eax,%eax */
+	served = jcc8(e, 4);
+	E(e, 0x4d, 0x8d, 0x52, SPAN_SKIP); /* lea 5(%r10),%r10 */
+	here(e, served);
+	from_c(e, NR_SPOILED);
+}
+
 static void make_stk_slow(struct emit *e, struct dbt_tramp *t)
 {
 	uint8_t *same, *miss;
@@ -317,6 +342,7 @@ void tramp_make(struct emit *e, struct dbt_tramp *ret)
 	make_enter(e, ret);
 	leave = make_exit(e, ret);
 	make_mem_slow(e, ret, leave);
+	make_span_slow(e, ret);
 	make_stk_slow(e, ret);
 	make_handler(e, ret, leave);
 	ret->fpu_load = make_fpu_load(e, dbt_fpu_load);

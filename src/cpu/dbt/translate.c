@@ -13,6 +13,7 @@
 #include "cpu/interp/insn_class.h"
 
 enum { PIECE_SHIFT = 6, PIECE = 1 << PIECE_SHIFT };
+enum { MIN_INSNS = 8 }; /* of a block that ends where another one begins */
 enum { MAX_GAP = 32 }; /* bytes between parts of a block: padding */
 
 void translate_free(struct dbt *d)
@@ -119,6 +120,18 @@ static unsigned int next_target(const struct tctx *t, unsigned int off)
 	return best == end ? 0 : (unsigned int)best;
 }
 
+/* Straight code that has been translated already, as part of what follows, is not translated again. */
+static void cut_at_block(struct tctx *t)
+{
+	for (unsigned int k = MIN_INSNS; k < t->nr; k++) {
+		if (t->insn[k - 1].ends ||
+		    !tblock_find(t->d, t->b.page, t->insn[k].off, t->b.key & (uint8_t)~DBT_KEY_ALONE))
+			continue;
+		t->nr = k;
+		return;
+	}
+}
+
 static void find_labels(struct tctx *t)
 {
 	unsigned int last = 0;
@@ -142,6 +155,8 @@ static void find_labels(struct tctx *t)
 		t->nr = last + 1;
 		t->insn[t->nr].off = (uint16_t)(t->insn[last].off + t->insn[last].len);
 	}
+	else if (!t->insn[0].loop)
+		cut_at_block(t);
 	t->has_handlers = false;
 	for (unsigned int k = 0; k < t->nr; k++)
 		t->has_handlers |= t->insn[k].d.cls == DCLS_OTHER ||
@@ -351,7 +366,7 @@ static bool begin(struct tctx *t, const uint8_t *host, _Atomic uint8_t *flags, u
 	records = count_links(t) * sizeof(struct tlink);
 	t->links = (struct tlink *)(void *)s->rw;
 	t->nr_links = 0;
-	records = (records + 63) & ~(size_t)63;
+	records = (records + 15) & ~(size_t)15;
 	if (t->d->count)
 		records += t_tally_make(t, s->rw + records);
 	t->e = (struct emit){ .p = s->rw + records,

@@ -33,6 +33,7 @@ struct tcold {
 	uint8_t a;
 	uint16_t size;
 	bool is_span;
+	uint32_t span; /* SPAN_WORD */
 	bool mapped;  /* tctx.mapped there */
 	uint16_t cur; /* the instruction it belongs to */
 	int32_t target; /* branches: offset of the target from the page's start, perhaps outside of it */
