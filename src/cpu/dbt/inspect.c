@@ -89,9 +89,19 @@ struct choice {
 	size_t n, max;
 };
 
+static bool holds(const struct tblock *b, uint64_t off)
+{
+	if (!b->tally)
+		return off < b->len;
+	for (unsigned int k = 0; k < b->nr_insns; k++)
+		if (off - b->tally->off[k] < b->tally->len[k])
+			return true;
+	return false;
+}
+
 static bool is_wanted(const struct cpu_hot_query *q, const struct tblock *b)
 {
-	return !q->has_address || q->address - b->lin < b->len;
+	return !q->has_address || holds(b, q->address - b->lin);
 }
 
 static void offer(const struct tblock *b, void *arg)
@@ -138,6 +148,7 @@ static void hot_copy(struct hot_block *h, const struct candidate *c)
 	for (unsigned int k = 0; k < b->nr_insns; k++)
 		h->passed[k] = tally_passed(b->tally, k);
 	memcpy(h->mark, b->tally->mark, sizeof(h->mark));
+	memcpy(h->off, b->tally->off, sizeof(h->off));
 }
 
 static void hot_free(struct hot_block *h, size_t n)

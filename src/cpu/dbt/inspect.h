@@ -16,16 +16,17 @@ enum { TALLY_INSNS = 96 };
 
 /*
  * What a block that counts has beside its code, in the code space, writable. A block may be left at each conditional
- * branch in it, so each stretch of instructions without one counts for itself. The first count is exact; the others are
- * made without a lock, because the guest's flags may be live there, and several vCPUs may lose some.
+ * branch in it, and jump inside itself, so each stretch of instructions without either counts for itself. The count of
+ * entries is exact; the others are made without a lock, because the guest's flags may be live there, and several
+ * vCPUs may lose some.
  */
 struct tally {
-	uint16_t mark[TALLY_INSNS +
-		      1]; /* where each instruction's code begins, from tblock.code; at the
-					 * end: where the hot code ends */
-	uint8_t stretch[TALLY_INSNS]; /* of each instruction: index in passed[] */
-	uint8_t mem[TALLY_INSNS];     /* look-ups in the TLB by each instruction */
-	_Atomic uint64_t passed[];    /* executions */
+	/* Of each instruction. mark: where its code begins, from tblock.code, and behind the last one: where the hot
+	 * code ends. off: where it is itself, from tblock.off; there may be gaps, which the block jumps over.
+	 * stretch: index in passed[]. mem: look-ups in the TLB. */
+	uint16_t mark[TALLY_INSNS + 1], off[TALLY_INSNS];
+	uint8_t len[TALLY_INSNS], stretch[TALLY_INSNS], mem[TALLY_INSNS];
+	_Atomic uint64_t passed[]; /* executions; 0: entries of the block */
 };
 
 /* tally_size - bytes for a block that has @nr stretches. Thread: any. */

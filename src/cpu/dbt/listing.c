@@ -76,6 +76,14 @@ static bool reader_next(struct reader *r)
 	return true;
 }
 
+/* The guest's instruction number @k; a block may leave out what it jumps over. */
+static bool guest_next(struct reader *r, const struct hot_block *h, unsigned int k)
+{
+	if (h->has_tally && k < h->nr_insns)
+		r->at = h->off[k];
+	return k < h->nr_insns && reader_next(r);
+}
+
 /* Bytes of the code that is executed when nothing unusual happens. */
 static size_t hot_bytes(const struct hot_block *h)
 {
@@ -128,7 +136,6 @@ static void add_head(struct strbuf *out, const struct hot_block *h, size_t rank,
 static void add_block(struct strbuf *out, const struct hot_block *h)
 {
 	struct reader guest, host;
-	unsigned int k = 0;
 
 	reader_init(&guest, h->is_64, h->guest, h->guest_len, h->lin);
 	reader_init(&host, true, h->host, 0, h->host_addr);
@@ -138,7 +145,7 @@ static void add_block(struct strbuf *out, const struct hot_block *h)
 		strbuf_adds(out, "        (entry)");
 		add_host(out, &host, h->mark[0], start);
 	}
-	for (; k < h->nr_insns && reader_next(&guest); k++) {
+	for (unsigned int k = 0; guest_next(&guest, h, k); k++) {
 		size_t start = out->n, end = h->has_tally ? h->mark[k + 1] : 0;
 
 		if (h->has_tally)
@@ -213,7 +220,7 @@ static void add_block_json(struct strbuf *out, const struct hot_block *h)
 		host.at = h->mark[0];
 	}
 	strbuf_adds(out, ",\"insns\":[");
-	for (unsigned int k = 0; k < h->nr_insns && reader_next(&guest); k++)
+	for (unsigned int k = 0; guest_next(&guest, h, k); k++)
 		add_insn_json(out, h, k, &guest, &host);
 	strbuf_adds(out, "]}");
 }

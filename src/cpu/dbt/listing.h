@@ -18,8 +18,8 @@ struct hot_block {
 	uint8_t *guest, *host;
 	size_t guest_len, host_len;
 	uint64_t host_addr;
-	uint64_t passed[TALLY_INSNS]; /* with has_tally: of each instruction */
-	uint16_t mark[TALLY_INSNS + 1];
+	uint64_t passed[TALLY_INSNS];			  /* with has_tally: of each instruction */
+	uint16_t mark[TALLY_INSNS + 1], off[TALLY_INSNS]; /* as in struct tally */
 };
 
 struct listing_sum {

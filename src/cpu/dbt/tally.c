@@ -24,9 +24,14 @@ size_t t_tally_make(struct tctx *t, uint8_t *p)
 	t->b.tally = (struct tally *)(void *)p;
 	memset(t->b.tally, 0, sizeof(struct tally));
 	for (unsigned int k = 0; k < t->nr; k++) {
-		if (k && (may_leave(&t->insn[k - 1].d) || t->insn[k].label))
+		const struct tinsn *i = &t->insn[k];
+
+		/* The first one has a count beside that of the entry when the block jumps back to it. */
+		if (i->label || (k && may_leave(&i[-1].d)))
 			stretch++;
 		t->b.tally->stretch[k] = (uint8_t)stretch;
+		t->b.tally->off[k] = (uint16_t)(i->off - t->b.off);
+		t->b.tally->len[k] = i->len;
 	}
 	size = tally_size(stretch + 1);
 	memset(t->b.tally->passed, 0, (stretch + 1) * sizeof(uint64_t));
@@ -54,7 +59,7 @@ void t_tally_insn(struct tctx *t)
 	if (!y)
 		return;
 	y->mark[t->cur] = (uint16_t)(e_rx(&t->e) - t->b.code);
-	if (!t->cur || y->stretch[t->cur] == y->stretch[t->cur - 1])
+	if (y->stretch[t->cur] == (t->cur ? y->stretch[t->cur - 1] : 0))
 		return;
 	load_address(t, y->stretch[t->cur]);
 	E(&t->e, 0x4d, 0x8b, 0x11);	  /* mov (%r9),%r10 */
