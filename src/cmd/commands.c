@@ -122,6 +122,15 @@ static const struct opt stats_options[] = {
 		OPT_AT(struct stats_opts, watch),
 	},
 	{
+		.name = "count",
+		.letter = 'c',
+		.type = OPT_FLAG,
+		.help = "Meanwhile let translated code count its executions, for instructions by "
+			"class and the hits of the TLB; slows the machine down, makes sense with "
+			"--watch",
+		OPT_AT(struct stats_opts, count),
+	},
+	{
 		.name = "interval",
 		.letter = 'i',
 		.type = OPT_DURATION,

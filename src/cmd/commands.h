@@ -29,6 +29,7 @@ struct run_opts {
 	uint64_t gdb_port;  /* 0: none */
 	unsigned log_level; /* enum log_level */
 	const char *name;   /* or NULL */
+	bool count;
 	uint64_t code_cache_bytes;
 	bool perf_map;
 	uint64_t engine_switch_ns; /* 0: never */
@@ -44,7 +45,7 @@ struct trace_opts {
 };
 
 struct stats_opts {
-	bool json, watch;
+	bool json, watch, count;
 	uint64_t interval_ns;
 };
 

@@ -62,6 +62,14 @@ static int ask_and_print(struct control_client *c, const char *request, bool jso
 	return r < 0 ? r : print(strbuf_str(&out), err);
 }
 
+/* Until the connection ends. */
+static int count_on(struct control_client *c, struct err *err)
+{
+	_cleanup_(json_freep) struct json *answer = NULL;
+
+	return control_ask(c, "{\"do\":\"count\",\"on\":true}", &answer, err);
+}
+
 int cmd_stats_exec(const struct cmd_call *call)
 {
 	const struct stats_opts *o = call->opts;
@@ -71,6 +79,8 @@ int cmd_stats_exec(const struct cmd_call *call)
 	struct err err = ERR_INIT;
 	int r = control_open(call->nr_args ? call->args[0] : NULL, &c, &err);
 
+	if (r == 0 && o->count)
+		r = count_on(&c, &err);
 	while (r == 0) {
 		r = ask_and_print(&c, request, o->json, clear, &err);
 		if (!o->watch)
@@ -169,11 +179,10 @@ static int trace_running(const struct cmd_call *call, struct err *err)
 	const struct trace_opts *o = call->opts;
 	_cleanup_(control_close) struct control_client c = { .fd = -EBADF };
 	_cleanup_(strbuf_done) struct strbuf request = { 0 };
-	_cleanup_(json_freep) struct json *answer = NULL;
 	int r = control_open(call->args[0], &c, err);
 
 	if (r == 0)
-		r = control_ask(&c, "{\"do\":\"count\",\"on\":true}", &answer, err);
+		r = count_on(&c, err);
 	if (r < 0)
 		return r;
 	sleep_ns(o->for_ns);

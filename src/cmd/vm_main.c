@@ -191,7 +191,7 @@ static int vm_start(const struct run_opts *o, const struct cpu_hot_query *query)
 		.gdb_port = (uint16_t)o->gdb_port,
 		.code_cache_bytes = o->code_cache_bytes,
 		.perf_map = o->perf_map,
-		.count_blocks = query != NULL,
+		.count_blocks = o->count || query,
 		.engine_switch_ns = o->engine_switch_ns,
 		.sample = o->stats || o->stats_json,
 	};

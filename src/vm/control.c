@@ -33,6 +33,7 @@ struct control {
 	char *name;
 	int listen_fd, wake_fd;
 	struct client client[MAX_CLIENTS];
+	unsigned int nr_counting; /* clients that want executions to be counted */
 	struct thread thread;
 	_Atomic bool stop;
 };
@@ -67,9 +68,15 @@ static void stats(void *arg, struct stats_totals *before, bool json, struct strb
 
 static int count(void *arg, bool on, struct err *err)
 {
-	const struct control *c = arg;
+	struct control *c = arg;
+	int r = 0;
 
-	return machine_count_blocks(c->m, on, err);
+	/* The first one switches it on, the last one off, unless the machine was started so. */
+	if (!c->m->count_blocks && c->nr_counting == (on ? 0 : 1))
+		r = machine_count_blocks(c->m, on, err);
+	if (r == 0)
+		c->nr_counting += on ? 1u : -1u;
+	return r;
 }
 
 static int trace(void *arg, const struct cpu_hot_query *query, struct strbuf *out, struct err *err)

@@ -12,7 +12,8 @@ enum { CONTROL_LINE_MAX = 4096 };
 struct control_ops {
 	void (*info)(void *arg, struct strbuf *out);
 	void (*stats)(void *arg, struct stats_totals *before, bool json, struct strbuf *out);
-	int (*count)(void *arg, bool on, struct err *err);
+	int (*count)(void *arg, bool on,
+		     struct err *err); /* on and off in turns, for each session */
 	int (*trace)(void *arg, const struct cpu_hot_query *query, struct strbuf *out,
 		     struct err *err);
 };

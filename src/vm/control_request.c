@@ -38,6 +38,8 @@ static int do_count(struct control_session *s, const struct json *j, struct err 
 
 	if (!json_bool(json_get(j, "on"), &on))
 		return err_set(err, -EINVAL, "'count' needs \"on\": true or false");
+	if (on == s->is_counting)
+		return 0;
 	r = s->ops->count(s->arg, on, err);
 	if (r == 0)
 		s->is_counting = on;

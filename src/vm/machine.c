@@ -352,6 +352,7 @@ int machine_new(const struct machine_config *cfg, struct machine **ret, struct e
 	m->no_reboot = cfg->no_reboot;
 	m->gdb_port = cfg->gdb_port;
 	m->memory_bytes = cfg->memory_bytes;
+	m->count_blocks = cfg->count_blocks;
 	m->engine_switch_ns = cfg->engine_switch_ns;
 	m->cmdline = mem_strdup(cfg->cmdline ? cfg->cmdline : "");
 	m->kernel_name = mem_strdup(cfg->kernel);

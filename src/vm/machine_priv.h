@@ -70,7 +70,7 @@ enum machine_part {
 struct machine {
 	/* Configuration, copied. */
 	unsigned int nr_cpus;
-	bool debug_exit, no_reboot;
+	bool debug_exit, no_reboot, count_blocks;
 	uint16_t gdb_port;
 	uint64_t memory_bytes, engine_switch_ns;
 	char *cmdline, *kernel_name;

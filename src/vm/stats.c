@@ -214,9 +214,8 @@ static void add_classes(const struct looks *l)
 	const struct stats_totals *t = l->now, *was = l->before ? l->before : l->now;
 
 	strbuf_addf(l->out, "\ninstructions by class%s\n",
-		    t->insns_complete
-			    ? ""
-			    : "; those of translated code are counted by 'atoll trace' only");
+		    t->insns_complete ? ""
+				      : "; those of translated code are counted with --count only");
 	add_line(l, t->insns - t->sensitive - t->privileged,
 		 was->insns - was->sensitive - was->privileged,
 		 "innocuous: would run unchanged on the host");

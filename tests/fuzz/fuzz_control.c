@@ -23,9 +23,17 @@ static void stats(void *arg, struct stats_totals *before, bool json, struct strb
 	strbuf_adds(out, json ? "{\"a\":1}\n" : "a \"\\\xff\n");
 }
 
+static bool counting;
+
 static int count(void *arg, bool on, struct err *err)
 {
-	return on ? 0 : err_set(err, -EOPNOTSUPP, "'%s'", "\x01");
+	static unsigned int nr;
+
+	assert(on != counting);
+	if (on && ++nr % 4 == 0)
+		return err_set(err, -EOPNOTSUPP, "'%s'", "\x01");
+	counting = on;
+	return 0;
 }
 
 static int trace(void *arg, const struct cpu_hot_query *query, struct strbuf *out, struct err *err)
@@ -69,5 +77,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 			check_answer(&s.out);
 	}
 	control_session_done(&s);
+	assert(!counting);
 	return 0;
 }
