@@ -34,8 +34,13 @@ static void load_lin(struct tctx *t, int32_t target)
 
 static struct tlink *new_link(struct tctx *t, unsigned int kind)
 {
-	struct tlink *l = &t->links[t->nr_links++];
+	struct tlink *l;
 
+	if (t->nr_links == t->max_links) { /* never, unless count_links() is wrong */
+		t->e.overflow = true;
+		t->nr_links--;
+	}
+	l = &t->links[t->nr_links++];
 	memset(l, 0, sizeof(*l));
 	l->kind = (uint8_t)kind;
 	return l;

@@ -193,15 +193,19 @@ static void decode_block(struct tctx *t)
 	find_labels(t);
 }
 
-/* More than the block can need: a way out for each branch, two for a call, one at the end. */
+/* Ways out of the block: one for each branch that leaves it, two of a call, one where it was cut. */
 static unsigned int count_links(const struct tctx *t)
 {
-	unsigned int n = 2;
+	unsigned int n = !t->insn[t->nr - 1].ends;
 
 	for (unsigned int k = 0; k < t->nr; k++) {
-		n += t->insn[k].d.cls >= DCLS_JCC && t->insn[k].d.cls <= DCLS_LOOP;
+		const struct tinsn *i = &t->insn[k];
+
+		if (has_target(&i->d))
+			n += t_jump_inside(t, k, target_of(i)) < 0;
+		n += i->d.cls == DCLS_CALL ? 2 : i->d.cls == DCLS_CALL_IND;
 		for (unsigned int w = 0; w < 2; w++)
-			n += t->insn[k].share[w].slot >= 0 && t->insn[k].share[w].first;
+			n += i->share[w].slot >= 0 && i->share[w].first;
 	}
 	return n;
 }
@@ -363,7 +367,8 @@ static bool begin(struct tctx *t, const uint8_t *host, _Atomic uint8_t *flags, u
 	share_plan(t);
 	loop_plan(t);
 
-	records = count_links(t) * sizeof(struct tlink);
+	t->max_links = count_links(t);
+	records = (t->max_links + !t->max_links) * sizeof(struct tlink);
 	t->links = (struct tlink *)(void *)s->rw;
 	t->nr_links = 0;
 	records = (records + 15) & ~(size_t)15;

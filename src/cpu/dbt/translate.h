@@ -118,7 +118,7 @@ struct tctx {
 	struct tcold cold[TB_MAX_COLD];
 	unsigned int nr_cold;
 	struct tlink *links; /* in the code space, writable */
-	unsigned int nr_links;
+	unsigned int nr_links, max_links;
 	struct tpc pcs[TB_MAX_INSNS * 2];
 
 	/* The guest's page: pieces that have been announced and copied. */
