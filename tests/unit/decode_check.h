@@ -412,6 +412,19 @@ static bool check_operands(struct decode_check *k)
 	return true;
 }
 
+static bool is_mxcsr(const struct decode_check *k)
+{
+	switch (k->zi.mnemonic) {
+	case ZYDIS_MNEMONIC_LDMXCSR:
+	case ZYDIS_MNEMONIC_STMXCSR:
+	case ZYDIS_MNEMONIC_VLDMXCSR:
+	case ZYDIS_MNEMONIC_VSTMXCSR:
+		return true;
+	default:
+		return false;
+	}
+}
+
 /* Does it depend on MXCSR? Zydis 4.0 does not list it; see the interpreter's uses_mxcsr(). */
 static bool is_float(const struct decode_check *k)
 {
@@ -483,7 +496,7 @@ static bool check_class(struct decode_check *k)
 	if (d->cls != DCLS_MMX)
 		WANT((d->cls == DCLS_VEC) == (m == ZYDIS_MNEMONIC_VZEROUPPER ||
 					      m == ZYDIS_MNEMONIC_VZEROALL || names(k, DROLE_VEC) ||
-					      is_float(k)));
+					      is_float(k) || is_mxcsr(k)));
 	if (d->cls >= DCLS_PUSH && d->cls <= DCLS_RET)
 		WANT(d->opsize * 8 == k->zi.operand_width);
 	return true;

@@ -119,7 +119,8 @@ enum {
 	SUB_V71 = SUB_660F73 + 16,
 	SUB_V72 = SUB_V71 + 16,
 	SUB_V73 = SUB_V72 + 16,
-	SUB_VMOVSS_LD = SUB_V73 + 16,
+	SUB_VAE = SUB_V73 + 16,
+	SUB_VMOVSS_LD = SUB_VAE + 16,
 	SUB_VMOVSD_LD = SUB_VMOVSS_LD + 2,
 	SUB_VMOVSS_ST = SUB_VMOVSD_LD + 2,
 	SUB_VMOVSD_ST = SUB_VMOVSS_ST + 2,
@@ -384,6 +385,7 @@ const struct opdesc dvex[3][NR_DPP][256] = {
 	[0][DPP_66][0x72] = SPLIT(MOD_REG, V72),
 	[0][DPP_66][0x73] = SPLIT(MOD_REG, V73),
 	[0][DPP_NONE][0x77] = { DCLS_VEC, .isa = DISA_AVX }, /* vzeroupper, vzeroall */
+	[0][DPP_NONE][0xae] = SPLIT(MOD_REG, VAE),
 	[1][DPP_66][0x18] = SPLIT(MOD, VBROADCASTSS),
 	[1][DPP_66][0x19] = SPLIT(MOD, VBROADCASTSD),
 	[1][DPP_NONE][0xf3] = SPLIT(REG, BLS),
@@ -398,6 +400,9 @@ const struct opdesc dvex[3][NR_DPP][256] = {
 #define DIV(size, io) { DCLS_DIV, .osz = DOSZ_##size, .mem = DMEM_OP, .access = R, .rm = R, .fl_w = ALL, \
 			.impl_r = io, .impl_w = io, .bits = DB_MODRM | DB_TRAP }
 
+/* ldmxcsr, stmxcsr */
+#define CONTROL(set, how) VROW(DCLS_VEC, set, 0, 0, 0, NONE, 4, how, DB_NO_REG | DB_L0, )
+#define SET_SSE DISA_SSE
 #define FENCE(set) { DCLS_ALU, .isa = DISA_##set, .bits = DB_MODRM }
 /* Shifts of vectors by an immediate, of the operand in ModRM.rm. */
 #define SHIFT_MM { DCLS_MMX, .isa = DISA_MMX, .osz = DOSZ_Y, .imm = DIMM_B, .rm = MM, \
@@ -463,7 +468,9 @@ const struct opdesc dsub[] = {
 	{ DCLS_ALU, .isa = DISA_CX16, .mem = 16, .access = RW, .fl_w = ZF,
 	  .impl_r = RAX | RDX | RBX | RCX, .impl_w = RAX | RDX,
 	  .bits = DB_MODRM | DB_NO_REG | DB_LOCK | DB_ALIGN | DB_ONLY64 },
+	[SUB_0FAE + 2] = CONTROL(SSE, R), CONTROL(SSE, W),
 	[SUB_0FAE + 8 + 5] = FENCE(SSE2), FENCE(SSE2), FENCE(SSE),
+	[SUB_VAE + 2] = CONTROL(AVX, R), CONTROL(AVX, W),
 	[SUB_0F71 + 8 + 2] = SHIFT_MM, [SUB_0F71 + 8 + 4] = SHIFT_MM, [SUB_0F71 + 8 + 6] = SHIFT_MM,
 	[SUB_0F72 + 8 + 2] = SHIFT_MM, [SUB_0F72 + 8 + 4] = SHIFT_MM, [SUB_0F72 + 8 + 6] = SHIFT_MM,
 	[SUB_0F73 + 8 + 2] = SHIFT_MM, [SUB_0F73 + 8 + 6] = SHIFT_MM,
