@@ -192,7 +192,8 @@ void cpu_group_extint(struct cpu_group *grp, bool level)
 		struct cpu *c = grp->cpu[k];
 
 		pthread_mutex_lock(&c->apic_lock);
-		c->st.ev.extint = level;
+		/* apic_has_interrupt() looks without the lock. */
+		__atomic_store_n(&c->st.ev.extint, level, __ATOMIC_RELAXED);
 		pthread_mutex_unlock(&c->apic_lock);
 		if (level)
 			cpu_wake(c, CPU_PEND_INTR);
