@@ -124,8 +124,8 @@ struct machine {
 	_Atomic bool stop;
 	int wake_fd;
 	_Atomic uint64_t started_ns, ended_ns; /* host time of machine_run(); 0: not yet */
-	uint64_t cpu_ns_before;		       /* processor time of the process before it */
-	uint64_t cpu_ns;		       /* and during it; valid when ended_ns is set */
+	_Atomic uint64_t cpu_ns_before;	       /* processor time of the process before it */
+	_Atomic uint64_t cpu_ns;	       /* and during it; valid when ended_ns is set */
 	_Atomic uint64_t nr_resets;
 
 	/* Where the vCPUs' threads are, looked at by a timer. */

@@ -153,15 +153,21 @@ static void add_line(const struct looks *l, uint64_t now, uint64_t before, const
 	strbuf_addf(l->out, "  %s\n", help);
 }
 
+static uint64_t accesses(const uint64_t *counter)
+{
+	return __atomic_load_n(counter, __ATOMIC_RELAXED);
+}
+
 static void add_range_text(const struct bus_range *r, void *arg)
 {
+	uint64_t reads = accesses(&r->nr_reads), writes = accesses(&r->nr_writes);
 	struct strbuf *b = arg;
 
-	if (!r->nr_reads && !r->nr_writes)
+	if (!reads && !writes)
 		return;
 	strbuf_addf(b, "  %-16s 0x%08llx", r->name, (unsigned long long)r->base);
-	add_number(b, r->nr_reads, 16);
-	add_number(b, r->nr_writes, 16);
+	add_number(b, reads, 16);
+	add_number(b, writes, 16);
 	strbuf_addc(b, '\n');
 }
 
@@ -253,9 +259,10 @@ static void add_text(struct machine *m, const struct looks *l)
 
 static void add_range_json(const struct bus_range *r, void *arg)
 {
+	uint64_t reads = accesses(&r->nr_reads), writes = accesses(&r->nr_writes);
 	struct strbuf *b = arg;
 
-	if (!r->nr_reads && !r->nr_writes)
+	if (!reads && !writes)
 		return;
 	if (b->p[b->n - 1] != '[')
 		strbuf_addc(b, ',');
@@ -263,7 +270,7 @@ static void add_range_json(const struct bus_range *r, void *arg)
 	strbuf_add_json(b, str_of(r->name));
 	strbuf_addf(b, ",\"base\":%llu,\"len\":%llu,\"reads\":%llu,\"writes\":%llu}",
 		    (unsigned long long)r->base, (unsigned long long)r->len,
-		    (unsigned long long)r->nr_reads, (unsigned long long)r->nr_writes);
+		    (unsigned long long)reads, (unsigned long long)writes);
 }
 
 static void add_code_json(const struct stats_totals *t, struct strbuf *b)
