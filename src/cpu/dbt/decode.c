@@ -260,7 +260,10 @@ static _noinline_ bool find_prefixes(unsigned int pfx, const struct opdesc *o, s
 	}
 	if ((pfx & DPFX_LOCK) && !((bits & DB_LOCK) && d->has_mem))
 		return false;
-	if ((pfx & DPFX_66) && (o->osz == DOSZ_F64 || (bits & DB_NO_66)))
+	if ((pfx & DPFX_66) && (bits & DB_NO_66))
+		return false;
+	/* Compilers write 66 before calls of __tls_get_addr, with a REX.W that undoes it. */
+	if ((pfx & DPFX_66) && o->osz == DOSZ_F64 && !(d->rex & 8))
 		return false;
 	if (d->opsize == 2)
 		used |= DPFX_66;
