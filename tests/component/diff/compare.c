@@ -16,7 +16,7 @@
 #include <string.h>
 
 #include "base/bytes.h"
-#include "diff.h"
+#include "gen.h"
 
 struct text {
 	char *p;
@@ -153,13 +153,10 @@ bool compare(const struct diff_case *k, const struct diff_result *h, const struc
 void describe(const struct diff_case *k, char *text, size_t size)
 {
 	struct text t = { text, 0, size };
-	ZydisDecoder decoder;
+	const ZydisDecoder *decoder = &gen_decoder[k->is32];
 	ZydisFormatter formatter;
 	unsigned int off = 0;
 
-	ZydisDecoderInit(&decoder,
-			 k->is32 ? ZYDIS_MACHINE_MODE_LONG_COMPAT_32 : ZYDIS_MACHINE_MODE_LONG_64,
-			 k->is32 ? ZYDIS_STACK_WIDTH_32 : ZYDIS_STACK_WIDTH_64);
 	ZydisFormatterInit(&formatter, ZYDIS_FORMATTER_STYLE_INTEL);
 	say(&t, "# seed %#llx case %llu, %d-bit, at %llx:", (unsigned long long)k->seed,
 	    (unsigned long long)k->number, k->is32 ? 32 : 64, (unsigned long long)k->rip);
@@ -171,7 +168,7 @@ void describe(const struct diff_case *k, char *text, size_t size)
 		ZydisDecodedOperand op[ZYDIS_MAX_OPERAND_COUNT];
 		char line[128];
 
-		if (!ZYAN_SUCCESS(ZydisDecoderDecodeFull(&decoder, k->code + off, k->len - off, &zi,
+		if (!ZYAN_SUCCESS(ZydisDecoderDecodeFull(decoder, k->code + off, k->len - off, &zi,
 							 op))) {
 			say(&t, "#   (bad)\n");
 			break;

@@ -33,13 +33,15 @@ enum {
 		DIFF_DATA + DIFF_RW_SIZE, /* a read-only page, then a hole, then a writable page */
 	DIFF_HOLE = DIFF_RO + 0x1000,
 	DIFF_RW2 = DIFF_HOLE + 0x1000,
-	DIFF_DATA_SIZE = 0x4000, /* of content: RW, RW, RO, RW2 */
+	DIFF_DATA_SIZE = 0x4000,	/* of content: RW, RW, RO, RW2 */
+	DIFF_MMIO = DIFF_DATA + 0x8000, /* a device, where the test's machine has one */
 	DIFF_CS64 = 0x33,
 	DIFF_CS32 = 0x23,
 	DIFF_DS = 0x2b,
 	DIFF_MAX_CODE = 640,
 	DIFF_MAX_INSNS = 96,
 	DIFF_MAX_PATCHES = 4,
+	DIFF_MAX_IMMS = 32,
 	DIFF_ROUNDS = 4, /* states that a sequence is run from */
 };
 
@@ -68,14 +70,20 @@ struct diff_case {
 	uint16_t mnemonics[DIFF_MAX_INSNS], isa[DIFF_MAX_INSNS]; /* ZydisISASet */
 	/* Sequences: registers that hold pointers into the data, small numbers, loop counters. */
 	uint16_t pointers, smalls, counters;
+	unsigned int nr_imms; /* offsets of immediate bytes that may be changed */
+	uint16_t imm[DIFF_MAX_IMMS];
+	uint32_t runs; /* of the outermost loop; 0: some */
 };
 
 struct gen_options {
-	int mode;	  /* 64, 32, or 0: any */
-	const char *only; /* the first instruction's mnemonic contains this; or NULL */
-	bool single;	  /* one instruction a case */
-	bool seq;	  /* gen_seq.c's programs */
-	bool cpl0;	  /* nothing whose effect depends on the privilege level */
+	int mode;	   /* 64, 32, or 0: any */
+	const char *only;  /* the first instruction's mnemonic contains this; or NULL */
+	bool single;	   /* one instruction a case */
+	bool seq;	   /* gen_seq.c's programs */
+	bool cpl0;	   /* nothing whose effect depends on the privilege level */
+	bool smc;	   /* sequences change themselves: their pages must be writable */
+	bool io;	   /* sequences use ports 0x10 to 0x17 and the device at DIFF_MMIO */
+	uint32_t code_off; /* added to where the code lies: whole pages */
 	bool (*offers)(unsigned int isa); /* sequences contain nothing else; NULL: anything */
 };
 

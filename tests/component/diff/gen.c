@@ -389,6 +389,7 @@ void gen_case(uint64_t seed, uint64_t number, const struct gen_options *o, struc
 		k->rip = DIFF_CODE + 0x800 + rng_below(&r, 64);
 		if (rng_one_in(&r, 16))
 			k->rip = DIFF_CODE + 0x1000 - rng_below(&r, 16);
+		k->rip += o->code_off;
 		gen_registers(&r, k);
 		if (o->seq) {
 			if (gen_seq(&r, o, k) && !gen_has_syscall(k->code, k->len))
@@ -402,7 +403,7 @@ void gen_case(uint64_t seed, uint64_t number, const struct gen_options *o, struc
 		if (o->cpl0) /* no alignment checks there */
 			k->rflags &= ~(uint64_t)RFLAGS_AC;
 		if (rng_one_in(&r, 64))
-			k->rip = DIFF_CODE + DIFF_CODE_SIZE - 1 - rng_below(&r, 15);
+			k->rip = o->code_off + DIFF_CODE + DIFF_CODE_SIZE - 1 - rng_below(&r, 15);
 		if (!gen_has_syscall(k->code, k->len))
 			return;
 	}

@@ -23,7 +23,7 @@ struct seq {
 	uint8_t counter[3], pointer[3], small;
 	unsigned int depth;
 	int budget; /* instructions still to be made */
-	bool overflow, x87;
+	bool overflow;
 };
 
 /* --- emitting ---------------------------------------------------------------------------------------- */
@@ -70,7 +70,8 @@ static bool acceptable(struct seq *s, const ZydisDecodedInstruction *zi,
 	ZydisMachineMode mode = s->k->is32 ? ZYDIS_MACHINE_MODE_LONG_COMPAT_32
 					   : ZYDIS_MACHINE_MODE_LONG_64;
 
-	if (skip_reason(zi, op, s->o->cpl0) || (s->o->offers && !s->o->offers(zi->meta.isa_set)))
+	if ((skip_reason(zi, op, s->o->cpl0) && !(ours && s->o->io)) ||
+	    (s->o->offers && !s->o->offers(zi->meta.isa_set)))
 		return false;
 	switch (zi->mnemonic) {
 	/* The engine keeps no x87 pointers, and which parts of the state are in use is its own affair. */
@@ -98,7 +99,7 @@ static bool acceptable(struct seq *s, const ZydisDecodedInstruction *zi,
 	}
 	if (!ours && zi->meta.branch_type != ZYDIS_BRANCH_TYPE_NONE)
 		return false;
-	if ((zi->attributes & ZYDIS_ATTRIB_IS_PRIVILEGED) && !one_in(s, 32))
+	if ((zi->attributes & ZYDIS_ATTRIB_IS_PRIVILEGED) && !(ours && s->o->io) && !one_in(s, 32))
 		return false;
 	for (unsigned int k = 0; k < zi->operand_count; k++) {
 		int reg = op[k].type == ZYDIS_OPERAND_TYPE_REGISTER ? gpr_of(mode, op[k].reg.value)
@@ -110,6 +111,14 @@ static bool acceptable(struct seq *s, const ZydisDecodedInstruction *zi,
 			if (base >= 0 && base != CPU_RSP && !(s->k->pointers >> base & 1) &&
 			    !one_in(s, 48))
 				return false;
+		}
+		/* String operations move their pointers. */
+		if (zi->meta.category == ZYDIS_CATEGORY_STRINGOP &&
+		    op[k].type == ZYDIS_OPERAND_TYPE_MEMORY) {
+			reg = gpr_of(mode, op[k].mem.base);
+			if (reg >= 0 && (s->k->counters >> reg & 1))
+				return false;
+			continue;
 		}
 		if (reg < 0 || !(op[k].actions & ZYDIS_OPERAND_ACTION_MASK_WRITE))
 			continue;
@@ -135,6 +144,9 @@ static bool emit(struct seq *s, const uint8_t *p, unsigned int n, bool ours)
 	k->mnemonics[k->nr_insns] = (uint16_t)zi.mnemonic;
 	k->isa[k->nr_insns] = (uint16_t)zi.meta.isa_set;
 	put(s, p, zi.length);
+	if (ours && zi.raw.imm[0].size && !zi.raw.imm[0].is_relative && !zi.raw.imm[1].size &&
+	    !zi.raw.disp.size && k->nr_imms < DIFF_MAX_IMMS)
+		k->imm[k->nr_imms++] = (uint16_t)(k->len - zi.length + zi.raw.imm[0].offset);
 	k->nr_insns++;
 	s->budget--;
 	return true;
@@ -199,6 +211,8 @@ static int32_t displacement(struct seq *s)
 
 static uint32_t data_target(struct seq *s)
 {
+	if (s->o->io && one_in(s, 24))
+		return DIFF_MMIO + below(s, 64);
 	if (one_in(s, 16))
 		return (uint32_t)gen_pointer(s->r, 8);
 	return DIFF_DATA + below(s, DIFF_RW_SIZE - 64);
@@ -238,7 +252,9 @@ static void rm_pick(struct seq *s, unsigned int kinds, struct rm *m)
 		m->base = CPU_RSP;
 		m->disp = (int32_t)(below(s, 16) * 8) - 32;
 		break;
-	case 6: /* FS, GS: their bases point into the data */
+	case 6:					  /* FS, GS: their bases point into the data */
+		if (s->k->is32 && !one_in(s, 24)) /* null selectors: #GP */
+			goto pointer;
 		m->seg = one_in(s, 2) ? 0x64 : 0x65;
 		m->base = s->small;
 		m->disp = (int32_t)below(s, 256);
@@ -676,6 +692,45 @@ static bool common(struct seq *s)
 	}
 }
 
+/*
+ * The program changes itself: an immediate byte, one before or the one of the next instruction, by an absolute
+ * address or by a register.
+ */
+static bool patch_itself(struct seq *s)
+{
+	struct diff_case *k = s->k;
+	bool next = !k->nr_imms || one_in(s, 3);
+	uint8_t b[16], reg = (uint8_t)any_reg(s);
+	unsigned int n = 0, at;
+
+	if (reg == CPU_RSP || ((k->counters | k->pointers | k->smalls) >> reg & 1))
+		return false;
+	/* movb $imm8, (at): 7 bytes, or 8 with a SIB byte; then mov $imm32, reg */
+	n = k->is32 ? 7 : 8;
+	at = next ? k->len + n + (reg >= 8 ? 2 : 1) : k->imm[below(s, k->nr_imms)];
+	b[0] = 0xc6;
+	b[1] = k->is32 ? 5 : 4;
+	b[2] = 0x25;
+	put_le32(b + n - 5, (uint32_t)k->rip + at);
+	b[n - 1] = (uint8_t)rng_next(s->r);
+	if (!emit(s, b, n, true))
+		return false;
+	return !next || set_reg(s, reg, (uint32_t)rng_next(s->r));
+}
+
+/* Ports and a page of a device, from what the test says. */
+static bool port_io(struct seq *s)
+{
+	uint8_t b[3];
+	unsigned int n = 0;
+
+	if (one_in(s, 4))
+		b[n++] = 0x66;
+	b[n++] = (uint8_t)(0xe4 | below(s, 4));
+	b[n++] = (uint8_t)(0x10 + below(s, 8));
+	return emit(s, b, n, true);
+}
+
 static bool from_table(struct seq *s)
 {
 	uint8_t buf[48];
@@ -903,6 +958,10 @@ static void body(struct seq *s, int n)
 			string_op(s);
 		else if (pick == 9 && one_in(s, 2))
 			(void)control_word(s);
+		else if (pick == 10 && s->o->smc)
+			(void)patch_itself(s);
+		else if (pick == 11 && s->o->io && one_in(s, 2))
+			(void)port_io(s);
 		else if (pick < 22)
 			(void)common(s);
 		else
@@ -948,6 +1007,8 @@ static void registers(struct rng *r, struct diff_case *k)
 	unsigned int runs = rng_one_in(r, 4) ? 1 : 2 + rng_below(r, 6);
 
 	gen_registers(r, k);
+	if (k->runs)
+		runs = k->runs;
 	k->rflags &= ~(uint64_t)(RFLAGS_AC | RFLAGS_TF);
 	if (!rng_one_in(r, 8))
 		k->rflags &= ~(uint64_t)RFLAGS_DF;
@@ -983,7 +1044,7 @@ bool gen_seq(struct rng *r, const struct gen_options *o, struct diff_case *k)
 
 	/* Some programs cross the page. */
 	if (rng_one_in(r, 6))
-		k->rip = DIFF_CODE + 0x1000 - rng_below(r, 120);
+		k->rip = DIFF_CODE + o->code_off + 0x1000 - rng_below(r, 120);
 	s.budget = 70;
 	roles(&s);
 	registers(r, k);

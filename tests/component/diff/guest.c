@@ -198,18 +198,6 @@ static void make_state(struct guest *g)
 	s->ev.mp_state = CPU_MP_RUNNING;
 }
 
-bool guest_offers(unsigned int isa)
-{
-	static struct cpu_cpuid id;
-	static bool have;
-	struct err err = ERR_INIT;
-
-	if (!have && cpuid_build(&id, "host", NULL, 1, 1000000, &err) < 0)
-		return false;
-	have = true;
-	return cpuid_has_isa(&id, isa);
-}
-
 struct guest *guest_new(const struct guest_options *o, const char **why)
 {
 	static struct err err;
