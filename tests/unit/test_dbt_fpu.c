@@ -287,6 +287,20 @@ static void test_simd(void **state)
 	assert_host_is_ours();
 }
 
+/* Page to page: what is misaligned for the guest is so for the host. */
+static void test_misaligned(void **state)
+{
+	static const uint8_t body[] = { 0x0f, 0x28, 0x02 }; /* movaps (%rdx),%xmm0 */
+	uint8_t data[32] __attribute__((aligned(16))) = { 0 };
+	const uint8_t *code = make_block(body, sizeof(body), 0, 0x456, NULL);
+
+	t.c->st.gpr[CPU_RDX] = (uintptr_t)data;
+	assert_int_equal(run(code), WORD_DONE);
+	t.c->st.gpr[CPU_RDX]++;
+	assert_int_equal(run(code), DBT_WORD(DBT_EXIT_INTERP, 0x456) | DBT_FLAGS_MEM);
+	assert_int_equal(t.c->st.gpr[CPU_RDX], (uintptr_t)data + 1);
+}
+
 /* A pending exception comes with the next waiting instruction, and stays pending. */
 static void test_x87(void **state)
 {
@@ -389,13 +403,10 @@ static int teardown(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_round_trip),
-		cmocka_unit_test(test_x87_later),
-		cmocka_unit_test(test_pointers),
-		cmocka_unit_test(test_divide),
-		cmocka_unit_test(test_simd),
-		cmocka_unit_test(test_x87),
-		cmocka_unit_test(test_return_stack_full),
+		cmocka_unit_test(test_round_trip), cmocka_unit_test(test_x87_later),
+		cmocka_unit_test(test_pointers),   cmocka_unit_test(test_divide),
+		cmocka_unit_test(test_simd),	   cmocka_unit_test(test_x87),
+		cmocka_unit_test(test_misaligned), cmocka_unit_test(test_return_stack_full),
 		cmocka_unit_test(test_pass_on),
 	};
 

@@ -190,7 +190,7 @@ static void generic(struct tctx *t, const struct dinsn *d)
 		    d->reg == d->rm && in_memory(t, d->reg_role, d->reg);
 
 	if (d->has_mem) {
-		t_mem(t, d, d->mem_size, d->mem_access, d->mem_align, &m);
+		t_mem(t, d, d->mem_size, d->mem_access, &m);
 		pm = &m;
 		if ((nr_in_memory(t, d) && t_uses_s2(&m)) || has_high_byte(d))
 			t_mem_merge(t, &m);
@@ -231,7 +231,7 @@ static void generic(struct tctx *t, const struct dinsn *d)
 	}
 	if (d->vvvv_role & DROLE_RW)
 		place(t, &p, d->vvvv_role, d->vvvv, &p.vvvv, &p.st_vvvv);
-	if (d->cls == DCLS_DIV)
+	if (d->cls == DCLS_DIV || d->mem_align)
 		t_pc(t);
 	t_reencode(t, d, p.reg, p.rm, p.vvvv, pm);
 	if (p.st_vvvv)

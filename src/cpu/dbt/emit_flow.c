@@ -344,7 +344,7 @@ static void load_target(struct tctx *t, const struct dinsn *d)
 	if (d->has_mem) {
 		struct hostmem m;
 
-		t_mem(t, d, t->is_64 ? 8 : 4, DROLE_R, 0, &m);
+		t_mem(t, d, t->is_64 ? 8 : 4, DROLE_R, &m);
 		t_mov_mem(t, 0x8b, H_S1, &m);
 	} else {
 		unsigned int reg = t_reg_in(t, d->rm, H_S1);

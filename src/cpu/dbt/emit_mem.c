@@ -94,7 +94,7 @@ static uint32_t info_word(const struct tctx *t, unsigned int size, bool write, b
 	while ((1u << log) < size)
 		log++;
 	return DBT_WORD(log, t_cur(t)->off) | DBT_FLAGS_MEM | (write ? DBT_WRITE : 0) |
-	       (ss ? DBT_SS : 0);
+	       (ss ? DBT_SS : 0) | (t_cur(t)->d.mem_align ? DBT_ALIGNED : 0);
 }
 
 static void call_slow(struct tctx *t, uint32_t word, const uint8_t *tramp)
@@ -128,12 +128,6 @@ static void cold_stack(struct tctx *t, struct tcold *x)
 	e_jmp(e, x->again);
 }
 
-/* Misaligned: the interpreter knows what to raise. */
-static void cold_interp(struct tctx *t, struct tcold *x)
-{
-	t_exit(t, x->word);
-}
-
 static void check_stack(struct tctx *t, unsigned int size, bool write)
 {
 	struct tcold *x = t_cold(t, cold_stack);
@@ -146,15 +140,6 @@ static void check_stack(struct tctx *t, unsigned int size, bool write)
 	e_mem(e, H_S1, H_CPU, CPU_DISP(hot.stk_tag));
 	cmp_ja(t, H_S1, size, x);
 	e_load64(e, H_S2, H_CPU, CPU_DISP(hot.stk_page));
-}
-
-static void check_align(struct tctx *t, unsigned int align)
-{
-	struct tcold *x = t_cold(t, cold_interp);
-
-	x->word = t_word(t, DBT_EXIT_INTERP);
-	E(&t->e, 0x41, 0xf6, 0xc1, (uint8_t)(align - 1)); /* test $align-1,%r9b */
-	t_jcc_cold(t, 5, x);
 }
 
 /* --- shared checks ------------------------------------------------------------------------------- */
@@ -373,15 +358,15 @@ static bool is_simple(const struct tctx *t, const struct dinsn *d)
 }
 
 static void t_mem_stream(struct tctx *t, const struct dinsn *d, unsigned int size,
-			 unsigned int access, unsigned int align, struct hostmem *ret)
+			 unsigned int access, struct hostmem *ret)
 {
 	const struct tshare *s = &t_cur(t)->share[0];
 	const struct tstream *st = &t->stream[s->stream];
-	bool check = s->slot < 0 || s->first, simple = is_simple(t, d) && !align;
+	bool check = s->slot < 0 || s->first, simple = is_simple(t, d);
 	int32_t delta = stream_delta(t, (unsigned int)s->stream);
 	struct emit *e = &t->e;
 
-	if (check || align || st->host == DREG_NONE)
+	if (check || st->host == DREG_NONE)
 		t_flags_spill(t);
 	if (check)
 		check_stream(t, d, s, size, access & DROLE_W, !simple);
@@ -394,12 +379,10 @@ static void t_mem_stream(struct tctx *t, const struct dinsn *d, unsigned int siz
 		return;
 	}
 	*ret = (struct hostmem){ H_S1, st->host, 0 };
-	if (!check || (align && s->slot >= 0))
+	if (!check)
 		t_ea(t, d, H_S1);
 	else if (s->slot >= 0)
 		ret->disp = s->at;
-	if (align)
-		check_align(t, align);
 	if (st->host == DREG_NONE)
 		e_add_field(e, true, H_S1, delta);
 }
@@ -407,17 +390,15 @@ static void t_mem_stream(struct tctx *t, const struct dinsn *d, unsigned int siz
 /* --- shared, not in a loop ------------------------------------------------------------------------ */
 
 static bool t_mem_shared(struct tctx *t, const struct dinsn *d, unsigned int size,
-			 unsigned int access, unsigned int align, struct hostmem *ret)
+			 unsigned int access, struct hostmem *ret)
 {
 	const struct tshare *s = &t_cur(t)->share[0];
-	struct emit *e = &t->e;
 	struct dinsn from;
 
 	if (s->slot < 0)
 		return false;
-	if (s->first || align)
-		t_flags_spill(t);
 	if (s->first) {
+		t_flags_spill(t);
 		from = *d;
 		from.disp -= s->at;
 		t_ea(t, &from, H_S1);
@@ -425,20 +406,13 @@ static bool t_mem_shared(struct tctx *t, const struct dinsn *d, unsigned int siz
 			   d->base == CPU_RSP && d->index == DREG_NONE);
 	}
 	shared_result(t, s, ret);
-	if (!align)
-		return true;
-	if (ret->disp) {
-		e_lea(e, true, H_S1, H_S1, DREG_NONE, 0, ret->disp);
-		ret->disp = 0;
-	}
-	check_align(t, align);
 	return true;
 }
 
 /* --- one access ---------------------------------------------------------------------------------- */
 
 void t_mem(struct tctx *t, const struct dinsn *d, unsigned int size, unsigned int access,
-	   unsigned int align, struct hostmem *ret)
+	   struct hostmem *ret)
 {
 	bool write = access & DROLE_W;
 	uint8_t tag = write ? offsetof(struct tlb_entry, w) : offsetof(struct tlb_entry, r);
@@ -446,25 +420,21 @@ void t_mem(struct tctx *t, const struct dinsn *d, unsigned int size, unsigned in
 	struct tcold *x;
 
 	if (t_cur(t)->share[0].stream >= 0) {
-		t_mem_stream(t, d, size, access, align, ret);
+		t_mem_stream(t, d, size, access, ret);
 		return;
 	}
-	if (t_mem_shared(t, d, size, access, align, ret))
+	if (t_mem_shared(t, d, size, access, ret))
 		return;
 	t_flags_spill(t);
 	*ret = (struct hostmem){ .base = H_S2, .index = H_S1 };
 	t_ea(t, d, H_S1);
 	if (d->base == CPU_RSP && d->index == DREG_NONE && d->seg == DSEG_FLAT) {
-		if (align)
-			check_align(t, align);
 		check_stack(t, size, write);
 		return;
 	}
 	if (d->seg != DSEG_FLAT)
 		e_add_field(e, t->is_64, H_S1,
 			    CPU_DISP(st.seg[0].base) + (int32_t)sizeof(struct cpu_seg) * d->seg);
-	if (align)
-		check_align(t, align);
 	x = t_cold(t, cold_miss);
 	x->again = e_rx(e);
 	x->a = tag;

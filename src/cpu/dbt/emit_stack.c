@@ -20,7 +20,7 @@ static void push(struct tctx *t, const struct dinsn *d, unsigned int size)
 	struct hostmem m;
 
 	if (d->has_mem) {
-		t_mem(t, d, size, DROLE_R, 0, &m);
+		t_mem(t, d, size, DROLE_R, &m);
 		t_mov_mem(t, 0x8b, H_S1, &m);
 		e_store64(e, H_CPU, CPU_DISP(hot.spill[0]), H_S1);
 		t_stack(t, H_GSP, -(int32_t)size, size, true, &m);

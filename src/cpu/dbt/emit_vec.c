@@ -5,8 +5,9 @@
  * in the guest's 32-bit code.
  *
  * A block looks once whether the guest's registers are there (hot.fpu_live), at its entry when it can, because
- * there no status flags are in the way. An exception that the guest has not masked is a signal (signals.c): the
- * program counters of instructions that may raise one are recorded, and cost nothing else.
+ * there no status flags are in the way. An exception that the guest has not masked is a signal (signals.c), and so
+ * is an operand that must be aligned and is not: the program counters of instructions that may raise one are
+ * recorded, and cost nothing else.
  *
  * Non-temporal stores stay what they are: whoever reads the data on another thread has been told by way of a locked
  * instruction or a fence.
@@ -119,12 +120,12 @@ static void copy(struct tctx *t, const struct dinsn *d)
 	struct hostmem m, *pm = NULL;
 
 	if (d->has_mem) {
-		t_mem(t, d, d->mem_size, d->mem_access, d->mem_align, &m);
+		t_mem(t, d, d->mem_size, d->mem_access, &m);
 		pm = &m;
-		if (reg_gpr && t_guest_reg(t, reg) == DREG_NONE)
+		if (reg_gpr && t_guest_reg(t, reg) == DREG_NONE && t_uses_s2(&m))
 			t_mem_merge(t, &m);
 	}
-	t->s2_busy = d->has_mem;
+	t->s2_busy = d->has_mem && t_uses_s2(&m);
 	t_flags_before(t, d);
 	t->s2_busy = false;
 	if (reg_gpr)
@@ -135,7 +136,7 @@ static void copy(struct tctx *t, const struct dinsn *d)
 		rm = gpr_at(t, d->rm_role, d->rm, H_S1);
 	else if (d->rm_role & (DROLE_MM | DROLE_ST))
 		rm &= 7;
-	if (d->may_trap || d->reads_mxcsr || d->cls != DCLS_VEC)
+	if (d->may_trap || d->reads_mxcsr || d->mem_align || d->cls != DCLS_VEC)
 		t_pc(t);
 	if (d->has_modrm)
 		t_reencode(t, d, reg, rm, d->vvvv, pm);
@@ -164,7 +165,7 @@ static void ldmxcsr(struct tctx *t, const struct dinsn *d)
 	struct hostmem m;
 	struct tcold *x;
 
-	t_mem(t, d, 4, DROLE_R, 0, &m);
+	t_mem(t, d, 4, DROLE_R, &m);
 	t_mem_merge(t, &m);
 	e_rex(e, 0, H_S1, 0, m.base); /* mov (%r9),%r9d */
 	e8(e, 0x8b);
@@ -184,7 +185,7 @@ static void stmxcsr(struct tctx *t, const struct dinsn *d)
 	struct emit *e = &t->e;
 	struct hostmem m;
 
-	t_mem(t, d, 4, DROLE_W, 0, &m);
+	t_mem(t, d, 4, DROLE_W, &m);
 	t_mem_merge(t, &m);
 	E(e, 0x41, 0x0f, 0xae); /* stmxcsr (%r9) */
 	e_mem(e, 3, m.base, 0);

@@ -37,6 +37,7 @@ enum dbt_exit {
  *	bit 18     access: relative to the stack segment (#SS)
  *	bit 19     exit: st.rip is already right (32-bit code: it is zero-extended); offset means nothing
  *	bit 20     access: may refill the stack entry
+ *	bit 21     access: misaligned is #GP
  *	bits 21-31 exit: offset beyond the page, as a signed count of pages added to hot.pbase first
  */
 #define DBT_FLAGS_MEM (1u << 16)
@@ -45,6 +46,7 @@ enum dbt_exit {
 #define DBT_SS	      (1u << 18)
 #define DBT_AT_RIP    (1u << 19)
 #define DBT_STACK     (1u << 20)
+#define DBT_ALIGNED   (1u << 21)
 #define SPAN_WORD(at, span, write) ((uint32_t)(at) | (uint32_t)(span) << 16 | ((write) ? 1u << 30 : 0))
 enum { SPAN_SKIP = 5 };
 #define DBT_WORD(kind, off) ((uint32_t)(kind) | (uint32_t)(off) << 4)

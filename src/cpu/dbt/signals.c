@@ -7,8 +7,9 @@
  * executes the instruction again and raises #DE, #XM or #MF in the guest. Everything but the scratch registers is where
  * the guest's state belongs at that point; status flags may be in the host's, then they are taken from the frame.
  *
- * SIGSEGV: the return stack is full. It is emptied and the instruction is done again. Returns that were expected
- * from it miss, and are found by way of the jump table.
+ * SIGSEGV: the same for #GP, when an operand that must be aligned is not: pages are mapped to pages, so the host notices it
+ * as the guest's processor would. Or the return stack is full: it is emptied and the instruction is done again. Returns
+ * that were expected from it miss, and are found by way of the jump table.
  *
  * The handlers know a group by its code memory: a program counter inside means that the group is alive. So
  * entries of the list are looked at without a lock; they are never freed, only used again.
@@ -116,23 +117,30 @@ static uint16_t flags_of(greg_t efl)
 	return (uint16_t)((efl & 0xff) << 8 | (efl >> 11 & 1));
 }
 
-static void on_sigfpe(int sig, siginfo_t *info, void *context)
+/* Leave translated code for the interpreter at an instruction that may raise. False: it is none. */
+static bool leave(struct dbt *d, greg_t *regs)
 {
-	ucontext_t *uc = context;
-	greg_t *regs = uc->uc_mcontext.gregs;
 	const uint8_t *pc = (const uint8_t *)(uintptr_t)regs[REG_RIP];
-	struct dbt *d = info->si_code > 0 ? find((uintptr_t)pc) : NULL;
 	const struct tpc *at;
-	const struct tblock *b = d ? dbt_pc_find(d, pc, &at) : NULL;
+	const struct tblock *b = dbt_pc_find(d, pc, &at);
 
-	if (!b) {
-		pass_on(&fpe_before, sig, info, context);
-		return;
-	}
+	if (!b)
+		return false;
 	if (at->off & TPC_HOST_FLAGS)
 		cpu_of(regs)->hot.flags = flags_of(regs[REG_EFL]);
 	regs[REG_R10] = (greg_t)(DBT_WORD(DBT_EXIT_INTERP, at->off & TPC_OFF) | DBT_FLAGS_MEM);
 	regs[REG_RIP] = (greg_t)(uintptr_t)(at->stub ? b->code + at->stub : d->tramp.exit);
+	return true;
+}
+
+static void on_sigfpe(int sig, siginfo_t *info, void *context)
+{
+	ucontext_t *uc = context;
+	greg_t *regs = uc->uc_mcontext.gregs;
+	struct dbt *d = info->si_code > 0 ? find((uintptr_t)regs[REG_RIP]) : NULL;
+
+	if (!d || !leave(d, regs))
+		pass_on(&fpe_before, sig, info, context);
 }
 
 /* Where the return stack that @addr is the guard page of begins; 0: none. */
@@ -155,7 +163,7 @@ static void on_sigsegv(int sig, siginfo_t *info, void *context)
 
 	if (top)
 		regs[REG_RSP] = (greg_t)top;
-	else
+	else if (!d || info->si_code != SI_KERNEL || !leave(d, regs))
 		pass_on(&segv_before, sig, info, context);
 }
 

@@ -35,11 +35,13 @@ uint32_t dbt_slow_mem(struct cpu *c, uint64_t lin, uint32_t info)
 	unsigned int was_live = c->hot.fpu_live;
 	bool served;
 
-	if (unlikely(dbt_fpu_pending(c)))
-		return 1; /* a waiting instruction raises #MF before it looks at its operand */
+	/* Before they look at the operand's page waiting instructions raise #MF, others #GP when it is misaligned. */
+	if (unlikely(dbt_fpu_pending(c)) ||
+	    ((info & DBT_ALIGNED) && (lin & ((1u << (info & 15)) - 1))))
+		return 1;
 	cpu_at(c, CPU_AT_HELPER);
 	c->cur = NULL;
-	dbt_place(c, info);
+	dbt_place(c, info & ~DBT_ALIGNED);
 #if DBT_SANITIZED
 	/* The sanitizers' own code knows nothing of our registers. */
 	dbt_fpu_save(c);

@@ -189,11 +189,12 @@ void t_jcc_cold(struct tctx *t, unsigned int cc, struct tcold *x);
 /*
  * t_mem - emit address computation and check of the current instruction's memory operand.
  *
- * Spills flags. @size bytes, @access (DROLE_*), @align (0 or a power of two): all that can fault has been dealt with
- * afterwards, and the operand is at *@ret (r9, r10; r10 free after t_mem_merge()).
+ * Spills flags. @size bytes, @access (DROLE_*): all that can fault has been dealt with afterwards, and the operand is
+ * at *@ret (r9, r10; r10 free after t_mem_merge()). One thing is left: an instruction whose operand must be aligned
+ * (dinsn.mem_align) faults on the host as it does in the guest, so t_pc() comes before it.
  */
 void t_mem(struct tctx *t, const struct dinsn *d, unsigned int size, unsigned int access,
-	   unsigned int align, struct hostmem *ret);
+	   struct hostmem *ret);
 /* t_uses_s2 - does the operand need r10? */
 static inline bool t_uses_s2(const struct hostmem *m)
 {
