@@ -243,9 +243,6 @@ def print_tap(bars, computed):
         if bar.promised is not None:
             tap.line(value is not None and bar.keeps_promise(value), name)
         print(f"# {bar.verdict(value, note)}")
-    if tap.count == 0:
-        print("1..0 # SKIP docs/promises.md promises no figure yet")
-        return 0
     return tap.done()
 
 
@@ -272,13 +269,16 @@ def parse_options():
                                for names in (["boot"], ["micro", "app"], ["smp"])) if g]
     opts.kinds = [] if opts.no_native or chosen == ["boot"] else ["native"]
     opts.kinds += [] if opts.no_tcg else ["tcg"]
-    opts.kinds += opts.engine or [vmm.engine()]
+    opts.kinds += opts.engine or [os.environ.get("ATOLL_ENGINE", "dbt")]
     return opts
 
 
 def main():
     opts = parse_options()
     bars = figures.read_bars()
+    if opts.tap and all(bar.promised is None for bar in bars.values()):
+        print("TAP version 13\n1..0 # SKIP docs/promises.md promises no figure yet")
+        return 0
     try:
         gb = find_bed()
     except Failed as e:
