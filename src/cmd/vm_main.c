@@ -205,8 +205,6 @@ static int vm_start(const struct run_opts *o, const struct cpu_hot_query *query)
 	log_setup(STDERR_FILENO, LOG_AUTO, (enum log_level)o->log_level, NULL);
 	signal(SIGPIPE, SIG_IGN);
 	split_cpu(cpu, &cfg);
-	if (query && cfg.engine == CPU_ENGINE_AUTO)
-		cfg.engine = CPU_ENGINE_DBT;
 	if (chardev_host_new(on_leave, &m, &host, &err) == 0 &&
 	    open_serial_ports(host, o, &cfg, &err) == 0 && socket_open(&s, o->name, &err) == 0) {
 		cfg.control_fd = MAX(s.fd, 0);

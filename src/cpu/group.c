@@ -27,16 +27,16 @@ enum { MAX_CPUS = 64 };
 static int engine_pick(enum cpu_engine_kind kind, const struct cpu_engine **ret, struct err *err)
 {
 	switch (kind) {
-	case CPU_ENGINE_AUTO:
 	case CPU_ENGINE_INTERP:
 		*ret = &interp_engine;
 		return 0;
+	case CPU_ENGINE_AUTO:
 	case CPU_ENGINE_DBT:
 		*ret = &dbt_engine;
 		return 0;
 	case CPU_ENGINE_KVM:
 		return err_set(err, -EOPNOTSUPP,
-			       "engine 'kvm' is not built into this version; use 'interp'");
+			       "engine 'kvm' is not built into this version; use 'dbt'");
 	}
 	return err_set(err, -EINVAL, "unknown engine number %d", (int)kind);
 }

@@ -89,20 +89,12 @@ static struct tblock *find_block(struct cpu *c, uint8_t key)
 	return likely(b) ? b : make(c, host, flags, key);
 }
 
-/* An instruction at the end of a page that is not translated: jumps to it go to the interpreter at once. */
-static bool is_interpreted(uint64_t lin)
-{
-	return (lin & GUEST_PAGE_MASK) > GUEST_PAGE_SIZE - INSN_MAX_LEN;
-}
-
 static const uint8_t *find_code(struct cpu *c)
 {
 	struct tblock *b = find_block(c, c->hot.key);
 
 	if (b)
 		jumps_add(c, c->st.rip, b->code);
-	else if (is_interpreted(c->st.rip))
-		jumps_add(c, c->st.rip, c->grp->dbt->tramp.interp);
 	return b ? b->code : NULL;
 }
 
@@ -111,7 +103,7 @@ static const uint8_t *look_up(struct cpu *c)
 	const struct jump_slot *s = jumps_slot(dbt_cpu(c)->jumps, c->st.rip);
 
 	if (likely(s->lin == c->st.rip))
-		return s->code == c->grp->dbt->tramp.interp ? NULL : s->code;
+		return s->code;
 	return find_code(c);
 }
 

@@ -90,8 +90,6 @@ struct dbt_tramp {
 	/* call here when a bit of fpu_live is missing: loads vector state (DBT_FPU_VEC), or vector and x87 state
 	 * (both bits). Spoils r9, r10, host flags. */
 	const uint8_t *fpu_load, *fpu_load_x87;
-	/* jmp here out of a jump table, r10 = the slot: the interpreter executes the instruction that the slot is for */
-	const uint8_t *interp;
 };
 
 /* An empty stack points RET_STACK_TOP behind its lowest byte; the 64 bytes above match no return. */

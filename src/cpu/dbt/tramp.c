@@ -326,15 +326,6 @@ static void make_link(struct emit *e, struct dbt_tramp *t)
 	e_jmp(e, t->exit);
 }
 
-static void make_interp(struct emit *e, struct dbt_tramp *t)
-{
-	t->interp = begin(e);
-	e_load64(e, H_S1, H_S2, offsetof(struct jump_slot, lin));
-	e_store64(e, H_CPU, CPU_DISP(st.rip), H_S1);
-	e_movi32(e, H_S2, DBT_EXIT_INTERP | DBT_AT_RIP | DBT_FLAGS_MEM);
-	e_jmp(e, t->exit);
-}
-
 void tramp_make(struct emit *e, struct dbt_tramp *ret)
 {
 	const uint8_t *leave;
@@ -349,5 +340,4 @@ void tramp_make(struct emit *e, struct dbt_tramp *ret)
 	ret->fpu_load_x87 = make_fpu_load(e, dbt_fpu_load_x87);
 	make_indirect(e, ret);
 	make_link(e, ret);
-	make_interp(e, ret);
 }

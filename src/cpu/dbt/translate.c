@@ -4,7 +4,7 @@
  * whoever writes them later finds the block; they are read from a copy, because other vCPUs may be writing.
  *
  * What decode() knows is emitted here; for everything else the block calls the interpreter's handler. An instruction that
- * goes on into the next page is never part of a block: the interpreter executes it.
+ * goes on into the next page is a block of its own (cross.c).
  */
 #include <stdlib.h>
 
@@ -38,14 +38,13 @@ void t_need(struct tctx *t, unsigned int off, unsigned int n)
 bool t_decode(struct tctx *t, unsigned int off, struct dinsn *ret)
 {
 	t_need(t, off, INSN_MAX_LEN);
-	return decode(t->d->table, t->bytes + off, (unsigned int)GUEST_PAGE_SIZE - off, t->is_64,
-		      ret);
+	return decode(t->d->table, t->bytes + off, t->end - off, t->is_64, ret);
 }
 
 /* Bind the interpreter's handler. Returns false when the instruction goes on in the next page. */
 static bool bind_handler(struct tctx *t, struct tinsn *i)
 {
-	unsigned int left = (unsigned int)GUEST_PAGE_SIZE - i->off;
+	unsigned int left = t->end - i->off;
 	enum dec_result r;
 
 	r = dec_insn(t->c, &t->dec, t->bytes + i->off, MIN(left, (unsigned int)INSN_MAX_LEN),
@@ -360,7 +359,14 @@ static bool begin(struct tctx *t, const uint8_t *host, _Atomic uint8_t *flags, u
 	t->page_flags = flags;
 	t->page_record = code_page_get(t->c->grp->code, host);
 	t->have = 0;
+	t->end = GUEST_PAGE_SIZE;
+	t->crosses = false;
 	decode_block(t);
+	if (!t->nr && cross_begin(t)) {
+		decode_block(t);
+		if (t->nr)
+			t->insn[0].label = t->insn[0].loop = false;
+	}
 	if (!t->nr)
 		return false;
 	flags_find_live(t);
@@ -419,6 +425,7 @@ struct tblock *translate(struct cpu *c, const uint8_t *host, _Atomic uint8_t *fl
 	if (!begin(t, host, flags, key, &s))
 		return NULL;
 	emit_entry(t);
+	cross_check(t);
 	vec_block_begin(t);
 	loop_enter(t);
 	emit_body(t);

@@ -110,6 +110,7 @@ struct tctx {
 	struct tmoved moved[TB_MAX_MOVED];
 	struct tstream stream[CPU_STREAMS];
 	unsigned int nr_moved, nr_streams, stream_set;
+	bool crosses; /* the only instruction goes on into the next page (cross.c) */
 	bool has_handlers; /* some instructions are the interpreter's */
 	uint8_t flags;	   /* enum tflags, before what is emitted next */
 	bool s2_busy;	   /* r10 holds something: moving flags must not use it */
@@ -126,6 +127,10 @@ struct tctx {
 	struct code_page *page_record;
 	uint64_t have;
 	uint8_t bytes[GUEST_PAGE_SIZE + 16];
+	unsigned int end; /* bytes that may be decoded: a page, or a little of the next one too */
+	const uint8_t *page2; /* crosses: host address of the next page, its record and generation */
+	struct code_page *record2;
+	uint32_t generation2;
 	struct dec dec;
 };
 
@@ -144,6 +149,11 @@ void t_tally_mem(struct tctx *t);
 
 /* t_need - make bytes [off, off + n) of the page available in t->bytes; what is beyond the page is not. */
 void t_need(struct tctx *t, unsigned int off, unsigned int n);
+
+/* cross_begin - make the beginning of the next page available, when it is known where that is. cross_check - code that
+ * makes sure that it is still the same; nothing when the block does not cross. */
+bool cross_begin(struct tctx *t);
+void cross_check(struct tctx *t);
 
 /* t_decode - decode the instruction at @off; false: not one of decode()'s. */
 bool t_decode(struct tctx *t, unsigned int off, struct dinsn *ret);
