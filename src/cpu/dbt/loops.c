@@ -130,8 +130,9 @@ static void plan_stream(struct tctx *t, struct tinsn *i)
 	    d->cls == DCLS_POP || d->seg != DSEG_FLAT || d->asize != (t->is_64 ? 8 : 4) ||
 	    d->base == DREG_RIP || (d->base == CPU_RSP && d->index == DREG_NONE))
 		return;
+	/* All accesses of a span must have the same stream: that of its beginning. */
 	if (d->base == DREG_NONE && d->index == DREG_NONE)
-		x.disp = d->disp;
+		x.disp = s->slot < 0 ? d->disp : d->disp - s->at;
 	for (unsigned int k = 0; k < t->nr_streams; k++)
 		if (same_stream(&t->stream[k], &x))
 			s->stream = (int8_t)k;
