@@ -12,731 +12,13 @@
 #include <string.h>
 
 #include "base/bytes.h"
-#include "gen.h"
-
-struct seq {
-	struct rng *r;
-	const struct gen_options *o;
-	struct diff_case *k;
-	unsigned int nr_regs;
-	unsigned int nr_counters, counters_used;
-	uint8_t counter[3], pointer[3], small;
-	unsigned int depth;
-	int budget; /* instructions still to be made */
-	bool overflow;
-};
-
-/* --- emitting ---------------------------------------------------------------------------------------- */
-
-static unsigned int below(struct seq *s, unsigned int n)
-{
-	return rng_below(s->r, n);
-}
-
-static bool one_in(struct seq *s, unsigned int n)
-{
-	return rng_one_in(s->r, n);
-}
-
-static void put(struct seq *s, const uint8_t *p, unsigned int n)
-{
-	struct diff_case *k = s->k;
-
-	if (k->len + n > sizeof(k->code) || k->nr_insns >= DIFF_MAX_INSNS - 1) {
-		s->overflow = true;
-		return;
-	}
-	memcpy(k->code + k->len, p, n);
-	k->len += n;
-}
-
-static int gpr_of(ZydisMachineMode mode, ZydisRegister reg)
-{
-	ZydisRegister whole = ZydisRegisterGetLargestEnclosing(mode, reg);
-
-	switch (ZydisRegisterGetClass(whole)) {
-	case ZYDIS_REGCLASS_GPR64:
-	case ZYDIS_REGCLASS_GPR32:
-		return ZydisRegisterGetId(whole);
-	default:
-		return -1;
-	}
-}
-
-/* May the program contain this? @ours: made here, and known to do what it should. */
-static bool acceptable(struct seq *s, const ZydisDecodedInstruction *zi,
-		       const ZydisDecodedOperand *op, bool ours)
-{
-	ZydisMachineMode mode = s->k->is32 ? ZYDIS_MACHINE_MODE_LONG_COMPAT_32
-					   : ZYDIS_MACHINE_MODE_LONG_64;
-
-	if ((skip_reason(zi, op, s->o->cpl0) && !(ours && s->o->io)) ||
-	    (s->o->offers && !s->o->offers(zi->meta.isa_set)))
-		return false;
-	switch (zi->mnemonic) {
-	/* The engine keeps no x87 pointers, and which parts of the state are in use is its own affair. */
-	case ZYDIS_MNEMONIC_FNSTENV:
-	case ZYDIS_MNEMONIC_FNSAVE:
-	case ZYDIS_MNEMONIC_XSAVE:
-	case ZYDIS_MNEMONIC_XSAVE64:
-	case ZYDIS_MNEMONIC_XSAVEOPT:
-	case ZYDIS_MNEMONIC_XSAVEOPT64:
-	case ZYDIS_MNEMONIC_XSAVEC:
-	case ZYDIS_MNEMONIC_XSAVEC64:
-		return false;
-	/* What they load must be made for them: control_word(). */
-	case ZYDIS_MNEMONIC_LDMXCSR:
-	case ZYDIS_MNEMONIC_VLDMXCSR:
-	case ZYDIS_MNEMONIC_FXRSTOR:
-	case ZYDIS_MNEMONIC_FXRSTOR64:
-	case ZYDIS_MNEMONIC_XRSTOR:
-	case ZYDIS_MNEMONIC_XRSTOR64:
-		if (!ours)
-			return false;
-		break;
-	default:
-		break;
-	}
-	if (!ours && zi->meta.branch_type != ZYDIS_BRANCH_TYPE_NONE)
-		return false;
-	if ((zi->attributes & ZYDIS_ATTRIB_IS_PRIVILEGED) && !(ours && s->o->io) && !one_in(s, 32))
-		return false;
-	for (unsigned int k = 0; k < zi->operand_count; k++) {
-		int reg = op[k].type == ZYDIS_OPERAND_TYPE_REGISTER ? gpr_of(mode, op[k].reg.value)
-								    : -1;
-
-		if (op[k].type == ZYDIS_OPERAND_TYPE_MEMORY && !ours) {
-			int base = gpr_of(mode, op[k].mem.base);
-
-			if (base >= 0 && base != CPU_RSP && !(s->k->pointers >> base & 1) &&
-			    !one_in(s, 48))
-				return false;
-		}
-		/* String operations move their pointers. */
-		if (zi->meta.category == ZYDIS_CATEGORY_STRINGOP &&
-		    op[k].type == ZYDIS_OPERAND_TYPE_MEMORY) {
-			reg = gpr_of(mode, op[k].mem.base);
-			if (reg >= 0 && (s->k->counters >> reg & 1))
-				return false;
-			continue;
-		}
-		if (reg < 0 || !(op[k].actions & ZYDIS_OPERAND_ACTION_MASK_WRITE))
-			continue;
-		if (s->k->counters >> reg & 1)
-			return false;
-		if (reg == CPU_RSP && (zi->attributes & ZYDIS_ATTRIB_HAS_MODRM) && !one_in(s, 24))
-			return false;
-		if (((s->k->pointers | s->k->smalls) >> reg & 1) && !one_in(s, 40))
-			return false;
-	}
-	return true;
-}
-
-static bool emit(struct seq *s, const uint8_t *p, unsigned int n, bool ours)
-{
-	struct diff_case *k = s->k;
-	ZydisDecodedInstruction zi;
-	ZydisDecodedOperand op[ZYDIS_MAX_OPERAND_COUNT];
-
-	if (!ZYAN_SUCCESS(ZydisDecoderDecodeFull(&gen_decoder[k->is32], p, n, &zi, op)) ||
-	    (ours && zi.length != n) || !acceptable(s, &zi, op, ours))
-		return false;
-	k->mnemonics[k->nr_insns] = (uint16_t)zi.mnemonic;
-	k->isa[k->nr_insns] = (uint16_t)zi.meta.isa_set;
-	put(s, p, zi.length);
-	if (ours && zi.raw.imm[0].size && !zi.raw.imm[0].is_relative && !zi.raw.imm[1].size &&
-	    !zi.raw.disp.size && k->nr_imms < DIFF_MAX_IMMS)
-		k->imm[k->nr_imms++] = (uint16_t)(k->len - zi.length + zi.raw.imm[0].offset);
-	k->nr_insns++;
-	s->budget--;
-	return true;
-}
-
-/* --- instructions of the common kinds ------------------------------------------------------------------- */
-
-/* Bytes of one instruction being put together. */
-struct ib {
-	uint8_t p[24];
-	unsigned int n;
-};
-
-static void ib8(struct ib *b, unsigned int v)
-{
-	b->p[b->n++] = (uint8_t)v;
-}
-
-static void ib_le(struct ib *b, uint64_t v, unsigned int size)
-{
-	for (unsigned int k = 0; k < size; k++)
-		ib8(b, (unsigned int)(v >> (8 * k)) & 0xff);
-}
-
-/* Registers without a home of their own in the host are the more interesting ones. */
-static unsigned int any_reg(struct seq *s)
-{
-	if (s->nr_regs == 16 && one_in(s, 3))
-		return CPU_R8 + below(s, 4);
-	return below(s, s->nr_regs);
-}
-
-enum { RM_REG = 1, RM_MEM = 2, RM_ANY = 3 };
-
-/* ModRM operand: filled by rm_pick(), placed by ib_modrm(). */
-struct rm {
-	bool mem, rip, abs, addr32;
-	unsigned int reg; /* when not mem */
-	unsigned int base, index, scale;
-	int32_t disp;
-	uint32_t target; /* rip */
-	uint8_t seg;	 /* prefix byte, or 0 */
-};
-
-enum { NO_REG = 16 };
-
-static int32_t displacement(struct seq *s)
-{
-	switch (below(s, 8)) {
-	case 0:
-		return 0;
-	case 1:
-		return (int32_t)below(s, 0x1000) - 0x800;
-	case 2:
-		return (int32_t)below(s, 256) - 128;
-	case 3:
-		return one_in(s, 4) ? (int32_t)below(s, 0x6000) - 0x3000 : 0;
-	default:
-		return (int32_t)(below(s, 32) * 8) - 128;
-	}
-}
-
-static uint32_t data_target(struct seq *s)
-{
-	if (s->o->io && one_in(s, 24))
-		return DIFF_MMIO + below(s, 64);
-	if (one_in(s, 16))
-		return (uint32_t)gen_pointer(s->r, 8);
-	return DIFF_DATA + below(s, DIFF_RW_SIZE - 64);
-}
-
-static void rm_pick(struct seq *s, unsigned int kinds, struct rm *m)
-{
-	memset(m, 0, sizeof(*m));
-	m->base = m->index = NO_REG;
-	m->mem = kinds == RM_MEM || (kinds == RM_ANY && one_in(s, 2));
-	m->reg = any_reg(s);
-	if (!m->mem)
-		return;
-	m->addr32 = !s->k->is32 && one_in(s, 24);
-	switch (one_in(s, 4) ? below(s, 8) : 1 + below(s, 15)) {
-	case 0: /* the code itself, readable only */
-		if (!one_in(s, 4))
-			goto pointer;
-		m->rip = true;
-		m->target = (uint32_t)s->k->rip + below(s, 256);
-		break;
-	case 1:
-	case 2:
-		m->rip = true;
-		m->target = data_target(s);
-		break;
-	case 3:
-		m->abs = true;
-		m->disp = (int32_t)data_target(s);
-		break;
-	case 4: /* [index * scale + disp32] */
-		m->index = s->small;
-		m->scale = below(s, 4);
-		m->disp = (int32_t)data_target(s);
-		break;
-	case 5:
-		m->base = CPU_RSP;
-		m->disp = (int32_t)(below(s, 16) * 8) - 32;
-		break;
-	case 6:					  /* FS, GS: their bases point into the data */
-		if (s->k->is32 && !one_in(s, 24)) /* null selectors: #GP */
-			goto pointer;
-		m->seg = one_in(s, 2) ? 0x64 : 0x65;
-		m->base = s->small;
-		m->disp = (int32_t)below(s, 256);
-		break;
-	case 7:
-		if (!one_in(s, 3))
-			goto pointer;
-		m->base = any_reg(s);
-		m->disp = displacement(s);
-		break;
-	case 8:
-	case 9:
-	case 10:
-		m->base = s->pointer[below(s, 3)];
-		m->index = one_in(s, 24) ? any_reg(s) : one_in(s, 2) ? s->small : s->counter[0];
-		m->scale = below(s, 4);
-		m->disp = displacement(s);
-		break;
-	default:
-pointer:
-		m->base = s->pointer[below(s, 3)];
-		m->disp = displacement(s);
-	}
-	if (m->index == CPU_RSP)
-		m->index = NO_REG;
-}
-
-/* ModRM, SIB, displacement; @after: bytes of immediate that follow. */
-static void ib_modrm(struct seq *s, struct ib *b, unsigned int reg, const struct rm *m,
-		     unsigned int after)
-{
-	bool is32 = s->k->is32;
-	unsigned int r3 = (reg & 7) << 3, mod;
-
-	if (!m->mem) {
-		ib8(b, 0xc0 | r3 | (m->reg & 7));
-		return;
-	}
-	if (m->rip && !is32) {
-		uint64_t next = s->k->rip + s->k->len + b->n + 5 + after;
-
-		ib8(b, r3 | 5);
-		ib_le(b, m->target - next, 4);
-		return;
-	}
-	if (m->abs || m->rip) {
-		uint32_t to = m->rip ? m->target : (uint32_t)m->disp;
-
-		if (is32) {
-			ib8(b, r3 | 5);
-		} else {
-			ib8(b, r3 | 4);
-			ib8(b, 0x25);
-		}
-		ib_le(b, to, 4);
-		return;
-	}
-	if (m->base == NO_REG) {
-		ib8(b, r3 | 4);
-		ib8(b, m->scale << 6 | (m->index & 7) << 3 | 5);
-		ib_le(b, (uint32_t)m->disp, 4);
-		return;
-	}
-	mod = m->disp == 0 && (m->base & 7) != 5 ? 0 : m->disp == (int8_t)m->disp ? 1 : 2;
-	if (m->index != NO_REG || (m->base & 7) == 4) {
-		ib8(b, mod << 6 | r3 | 4);
-		ib8(b,
-		    m->scale << 6 | (m->index == NO_REG ? 4 : m->index & 7) << 3 | (m->base & 7));
-	} else {
-		ib8(b, mod << 6 | r3 | (m->base & 7));
-	}
-	ib_le(b, (uint32_t)m->disp, mod == 0 ? 0 : mod == 1 ? 1 : 4);
-}
-
-/*
- * One instruction: prefixes, opcode, ModRM, immediate. @size: 1, 2, 4, 8 bytes (with its prefixes; the opcode is
- * already the right one). @reg: register or opcode extension.
- */
-struct form {
-	uint8_t prefix; /* F2, F3, F0 or 0 */
-	uint8_t op[3];	/* opcode with its escapes */
-	uint8_t nr_op;
-	unsigned int size, reg;
-	bool reg_is_byte, reg_is_ext; /* what ModRM.reg is; else a register of @size */
-	unsigned int imm_size;
-	uint64_t imm;
-};
-
-static bool emit_form(struct seq *s, const struct form *f, const struct rm *m)
-{
-	struct ib b = { .n = 0 };
-	unsigned int rex = 0;
-
-	if (m->seg)
-		ib8(&b, m->seg);
-	if (f->size == 2)
-		ib8(&b, 0x66);
-	if (m->addr32)
-		ib8(&b, 0x67);
-	if (f->prefix)
-		ib8(&b, f->prefix);
-	if (!s->k->is32) {
-		rex |= f->size == 8 ? 8 : 0;
-		rex |= !f->reg_is_ext && f->reg >= 8 ? 4 : 0;
-		if (m->mem) {
-			rex |= m->index != NO_REG && m->index >= 8 ? 2 : 0;
-			rex |= m->base != NO_REG && m->base >= 8 ? 1 : 0;
-		} else {
-			rex |= m->reg >= 8 ? 1 : 0;
-		}
-		if (rex || one_in(s, 12) || (f->size == 1 && one_in(s, 3)))
-			ib8(&b, 0x40 | rex);
-	}
-	for (unsigned int k = 0; k < f->nr_op; k++)
-		ib8(&b, f->op[k]);
-	ib_modrm(s, &b, f->reg, m, f->imm_size);
-	ib_le(&b, f->imm, f->imm_size);
-	return emit(s, b.p, b.n, true);
-}
-
-static unsigned int any_size(struct seq *s)
-{
-	static const uint8_t sizes[] = { 1, 2, 4, 4, 4, 8, 8, 8 };
-
-	return sizes[below(s, s->k->is32 ? 5 : 8)];
-}
-
-/* op r/m, r | op r, r/m: the low bit of the opcode says that it is no byte. */
-static bool rm_reg(struct seq *s, unsigned int op, unsigned int prefix, unsigned int kinds)
-{
-	struct form f = { .prefix = (uint8_t)prefix, .size = any_size(s), .reg = any_reg(s) };
-	struct rm m;
-
-	if (op & 0x0f00)
-		f.op[f.nr_op++] = 0x0f;
-	f.op[f.nr_op++] = (uint8_t)(op | (f.size > 1));
-	rm_pick(s, kinds, &m);
-	return emit_form(s, &f, &m);
-}
-
-/* The same with an operand of at least 16 bits; @imm_size bytes of immediate. */
-static bool rm_wide(struct seq *s, unsigned int op, unsigned int prefix, unsigned int kinds,
-		    int ext, unsigned int imm_size)
-{
-	struct form f = { .prefix = (uint8_t)prefix,
-			  .size = any_size(s),
-			  .reg = ext >= 0 ? (unsigned int)ext : any_reg(s),
-			  .reg_is_ext = ext >= 0,
-			  .imm_size = imm_size,
-			  .imm = gen_integer(s->r) };
-	struct rm m;
-
-	if (f.size == 1)
-		f.size = 4;
-	if (op & 0x0f00)
-		f.op[f.nr_op++] = 0x0f;
-	f.op[f.nr_op++] = (uint8_t)op;
-	if (imm_size == 4 && f.size == 2)
-		f.imm_size = 2;
-	rm_pick(s, kinds, &m);
-	return emit_form(s, &f, &m);
-}
-
-static bool group_imm(struct seq *s, unsigned int op8, unsigned int opw, unsigned int ext)
-{
-	struct form f = { .size = any_size(s), .reg = ext, .reg_is_ext = true, .nr_op = 1 };
-	struct rm m;
-	bool small = opw == 0x81 && one_in(s, 2);
-
-	f.op[0] = (uint8_t)(f.size == 1 ? op8 : small ? 0x83 : opw);
-	f.imm_size = f.size == 1 || small ? 1 : f.size == 2 ? 2 : 4;
-	f.imm = gen_integer(s->r);
-	rm_pick(s, RM_ANY, &m);
-	return emit_form(s, &f, &m);
-}
-
-static bool group(struct seq *s, unsigned int op, unsigned int ext, unsigned int imm_size,
-		  unsigned int prefix, unsigned int kinds)
-{
-	struct form f = { .size = any_size(s),
-			  .prefix = (uint8_t)prefix,
-			  .reg = ext,
-			  .reg_is_ext = true,
-			  .nr_op = 1,
-			  .imm_size = imm_size,
-			  .imm = one_in(s, 4) ? rng_next(s->r) : below(s, 34) };
-	struct rm m;
-
-	f.op[0] = (uint8_t)(op | (f.size > 1));
-	rm_pick(s, kinds, &m);
-	return emit_form(s, &f, &m);
-}
-
-static bool plain(struct seq *s, const uint8_t *list, unsigned int n)
-{
-	uint8_t b[3];
-	unsigned int k = 0;
-
-	if (one_in(s, 4))
-		b[k++] = 0x66;
-	else if (!s->k->is32 && one_in(s, 3))
-		b[k++] = 0x48;
-	b[k++] = list[below(s, n)];
-	return emit(s, b, k, true);
-}
-
-static bool mov_imm(struct seq *s)
-{
-	struct ib b = { .n = 0 };
-	unsigned int reg = any_reg(s), size = s->k->is32 ? 4 : one_in(s, 2) ? 8 : 4;
-
-	if (!s->k->is32 && (reg >= 8 || size == 8))
-		ib8(&b, 0x40 | (size == 8 ? 8 : 0) | reg >> 3);
-	ib8(&b, 0xb8 | (reg & 7));
-	ib_le(&b, gen_integer(s->r), size);
-	return emit(s, b.p, b.n, true);
-}
-
-static bool set_reg(struct seq *s, unsigned int reg, uint32_t value)
-{
-	uint8_t b[6];
-	unsigned int n = 0;
-
-	if (reg >= 8)
-		b[n++] = 0x41;
-	b[n++] = (uint8_t)(0xb8 | (reg & 7));
-	put_le32(b + n, value);
-	if (s->k->counters >> reg & 1)
-		return false;
-	put(s, b, n + 4);
-	return true;
-}
+#include "gen_seq.h"
 
 static void raw(struct seq *s, unsigned int a)
 {
 	uint8_t b = (uint8_t)a;
 
-	put(s, &b, 1);
-}
-
-/* String operations on the data, forward and backward. */
-static bool string_op(struct seq *s)
-{
-	static const uint8_t ops[] = { 0xa4, 0xa4, 0xaa, 0xaa, 0xac, 0xae, 0xa6 };
-	bool down = one_in(s, 3);
-	unsigned int op = ops[below(s, sizeof(ops))] | below(s, 2), n = 0;
-	uint8_t b[4];
-
-	if (!one_in(s, 6)) {
-		(void)set_reg(s, CPU_RSI, data_target(s));
-		(void)set_reg(s, CPU_RDI, data_target(s));
-	}
-	if (!one_in(s, 8))
-		(void)set_reg(s, CPU_RCX, one_in(s, 8) ? below(s, 2000) : below(s, 80));
-	if (down)
-		raw(s, 0xfd);
-	if (!one_in(s, 3))
-		b[n++] = one_in(s, 4) ? 0xf2 : 0xf3;
-	if ((op & 1) && one_in(s, 4))
-		b[n++] = 0x66;
-	else if ((op & 1) && !s->k->is32 && one_in(s, 2))
-		b[n++] = 0x48;
-	b[n++] = (uint8_t)op;
-	(void)emit(s, b, n, true);
-	if (down && !one_in(s, 16))
-		raw(s, 0xfc);
-	return true;
-}
-
-/* Rounding modes, masks, denormals: a word is stored and loaded. */
-static bool control_word(struct seq *s)
-{
-	uint32_t at = DIFF_DATA + below(s, DIFF_RW_SIZE - 4), v;
-	bool x87 = one_in(s, 3);
-	struct ib b = { .n = 0 };
-	static const uint8_t ldmxcsr[] = { 0x0f, 0xae, 0x14, 0x25 }, fldcw[] = { 0xd9, 0x2c, 0x25 };
-	const uint8_t *load = x87 ? fldcw : ldmxcsr;
-	unsigned int n = x87 ? sizeof(fldcw) : sizeof(ldmxcsr);
-
-	v = x87 ? 0x7f | (rng_next(s->r) & 0xf00) : 0x1f80 | (rng_next(s->r) & 0xe07f);
-	if (one_in(s, 12))
-		v ^= x87 ? 1u << below(s, 6) : 0x80u << below(s, 6);
-	ib8(&b, 0xc7); /* mov $v, at */
-	ib8(&b, s->k->is32 ? 0x05 : 0x04);
-	if (!s->k->is32)
-		ib8(&b, 0x25);
-	ib_le(&b, at, 4);
-	ib_le(&b, v, 4);
-	put(s, b.p, b.n);
-	b.n = 0;
-	for (unsigned int k = 0; k < n - s->k->is32; k++)
-		ib8(&b, load[k]);
-	if (s->k->is32) /* no SIB: [disp32] is mode 5 there */
-		b.p[b.n - 1] |= 1;
-	ib_le(&b, at, 4);
-	return emit(s, b.p, b.n, true);
-}
-
-static bool lock_op(struct seq *s)
-{
-	static const uint16_t rmw[] = { 0x00, 0x08, 0x10,  0x18,  0x20,	 0x28,
-					0x30, 0x86, 0xfc0, 0xfc0, 0xfb0, 0xfb0 };
-	unsigned int prefix = one_in(s, 3) ? 0 : 0xf0;
-
-	switch (below(s, 5)) {
-	case 0:
-		return rm_wide(s, 0xfab + 8 * below(s, 3), prefix, RM_MEM, -1, 0);
-	case 1:
-		return rm_wide(s, 0xfba, prefix, RM_MEM, 5 + (int)below(s, 3), 1);
-	case 2: /* CMPXCHG8B and 16B */
-		return rm_wide(s, 0xfc7, prefix, RM_MEM, 1, 0);
-	case 3:
-		return group(s, 0xfe, below(s, 2), 0, prefix, RM_MEM);
-	default:
-		return rm_reg(s, rmw[below(s, sizeof(rmw) / sizeof(rmw[0]))], prefix, RM_MEM);
-	}
-}
-
-static bool stack_op(struct seq *s)
-{
-	uint8_t b[6] = { 0x68 };
-	unsigned int reg = any_reg(s), n = 0;
-	struct form f = { .size = 4, .reg = 6, .reg_is_ext = true, .nr_op = 1, .op = { 0xff } };
-	struct rm m;
-
-	switch (below(s, 8)) {
-	case 0:
-		put_le32(b + 1, (uint32_t)gen_integer(s->r));
-		return emit(s, b, 5, true);
-	case 1:
-		return emit(s, (const uint8_t[]){ 0x6a, (uint8_t)rng_next(s->r) }, 2, true);
-	case 2:
-		rm_pick(s, RM_MEM, &m);
-		return emit_form(s, &f, &m);
-	case 3:
-		f.op[0] = 0x8f;
-		f.reg = 0;
-		rm_pick(s, RM_MEM, &m);
-		return emit_form(s, &f, &m);
-	case 4:
-		return one_in(s, 4) && emit(s, (const uint8_t[]){ 0x9c }, 1, true);
-	case 5:
-		if (one_in(s, 6))
-			return emit(s, (const uint8_t[]){ 0xc9 }, 1, true);
-		__attribute__((fallthrough));
-	default:
-		if (one_in(s, 12))
-			b[n++] = 0x66;
-		if (reg >= 8)
-			b[n++] = 0x41;
-		b[n++] = (uint8_t)((one_in(s, 2) ? 0x50 : 0x58) | (reg & 7));
-		return emit(s, b, n, true);
-	}
-}
-
-static bool flag_op(struct seq *s)
-{
-	static const uint8_t ops[] = { 0xf8, 0xf9, 0xf5, 0x9e, 0x9f };
-	uint8_t b = ops[below(s, sizeof(ops))];
-
-	return emit(s, &b, 1, true);
-}
-
-static bool bit_op(struct seq *s)
-{
-	switch (below(s, 6)) {
-	case 0:
-		return rm_wide(s, 0xfa3 + 8 * below(s, 4), 0, RM_REG, -1, 0);
-	case 1:
-		return rm_wide(s, 0xfba, 0, RM_ANY, 4 + (int)below(s, 4), 1);
-	case 2:
-		return rm_wide(s, 0xfbc + below(s, 2), one_in(s, 2) ? 0xf3 : 0, RM_ANY, -1, 0);
-	case 3:
-		return rm_wide(s, 0xfb8, 0xf3, RM_ANY, -1, 0);
-	case 4:
-		return rm_wide(s, 0xfa4 + 8 * below(s, 2), 0, RM_ANY, -1, 1);
-	default:
-		return rm_wide(s, 0xfa5 + 8 * below(s, 2), 0, RM_ANY, -1, 0);
-	}
-}
-
-static bool common(struct seq *s)
-{
-	static const uint8_t converts[] = { 0x98, 0x99 };
-
-	switch (below(s, 22)) {
-	case 0:
-	case 1:
-	case 2:
-		return rm_reg(s, 8 * below(s, 8) + 2 * below(s, 2), 0, RM_ANY);
-	case 3: /* chains of carries */
-		return rm_reg(s, (one_in(s, 2) ? 0x10 : 0x18) + 2 * below(s, 2), 0, RM_ANY);
-	case 4:
-	case 5:
-		return group_imm(s, 0x80, 0x81, below(s, 8));
-	case 6:
-	case 7:
-	case 8:
-		return rm_reg(s, 0x88 + 2 * below(s, 2), 0, RM_ANY);
-	case 9:
-		return group_imm(s, 0xc6, 0xc7, 0);
-	case 10:
-		return mov_imm(s);
-	case 11: /* MOVZX, MOVSX, MOVSXD */
-		return one_in(s, 4) && !s->k->is32
-			       ? rm_wide(s, 0x63, 0, RM_ANY, -1, 0)
-			       : rm_wide(s, 0xfb6 + below(s, 2) + 8 * below(s, 2), 0, RM_ANY, -1,
-					 0);
-	case 12:
-		return rm_wide(s, 0x8d, 0, RM_MEM, -1, 0);
-	case 13:
-		return rm_reg(s, one_in(s, 3) ? 0x86 : 0x84, 0, RM_ANY);
-	case 14: /* INC, DEC; NOT, NEG, MUL, IMUL; seldom DIV, IDIV */
-		return one_in(s, 2)
-			       ? group(s, 0xfe, below(s, 2), 0, 0, RM_ANY)
-			       : group(s, 0xf6, one_in(s, 8) ? 6 + below(s, 2) : 2 + below(s, 4), 0,
-				       0, RM_ANY);
-	case 15:
-		return one_in(s, 2) ? group(s, 0xc0, below(s, 8), 1, 0, RM_ANY)
-				    : group(s, 0xd0 + 2 * below(s, 2), below(s, 8), 0, 0, RM_ANY);
-	case 16:
-		return one_in(s, 2) ? rm_wide(s, 0xf40 + below(s, 16), 0, RM_ANY, -1, 0)
-				    : rm_wide(s, 0xf90 + below(s, 16), 0, RM_ANY, 0, 0);
-	case 17:
-		return bit_op(s);
-	case 18:
-		return one_in(s, 2) ? rm_wide(s, 0xfaf, 0, RM_ANY, -1, 0)
-				    : rm_wide(s, 0x6b, 0, RM_ANY, -1, 1);
-	case 19:
-		return one_in(s, 2) ? plain(s, converts, 2) : flag_op(s);
-	case 20:
-		return lock_op(s);
-	default:
-		return stack_op(s);
-	}
-}
-
-/*
- * The program changes itself: an immediate byte, one before or the one of the next instruction, by an absolute
- * address or by a register.
- */
-static bool patch_itself(struct seq *s)
-{
-	struct diff_case *k = s->k;
-	bool next = !k->nr_imms || one_in(s, 3);
-	uint8_t b[16], reg = (uint8_t)any_reg(s);
-	unsigned int n = 0, at;
-
-	if (reg == CPU_RSP || ((k->counters | k->pointers | k->smalls) >> reg & 1))
-		return false;
-	/* movb $imm8, (at): 7 bytes, or 8 with a SIB byte; then mov $imm32, reg */
-	n = k->is32 ? 7 : 8;
-	at = next ? k->len + n + (reg >= 8 ? 2 : 1) : k->imm[below(s, k->nr_imms)];
-	b[0] = 0xc6;
-	b[1] = k->is32 ? 5 : 4;
-	b[2] = 0x25;
-	put_le32(b + n - 5, (uint32_t)k->rip + at);
-	b[n - 1] = (uint8_t)rng_next(s->r);
-	if (!emit(s, b, n, true))
-		return false;
-	return !next || set_reg(s, reg, (uint32_t)rng_next(s->r));
-}
-
-/* Ports and a page of a device, from what the test says. */
-static bool port_io(struct seq *s)
-{
-	uint8_t b[3];
-	unsigned int n = 0;
-
-	if (one_in(s, 4))
-		b[n++] = 0x66;
-	b[n++] = (uint8_t)(0xe4 | below(s, 4));
-	b[n++] = (uint8_t)(0x10 + below(s, 8));
-	return emit(s, b, n, true);
-}
-
-static bool from_table(struct seq *s)
-{
-	uint8_t buf[48];
-	unsigned int n = gen_any(s->r, s->k->is32, buf);
-
-	return !gen_has_syscall(buf, n) && emit(s, buf, n, false);
+	seq_put(s, &b, 1);
 }
 
 /* --- flow of control ---------------------------------------------------------------------------------------- */
@@ -759,7 +41,7 @@ static struct jump jump_begin(struct seq *s, unsigned int short_op, bool wide)
 	} else {
 		raw(s, short_op);
 	}
-	put(s, (const uint8_t[4]){ 0 }, wide ? 4 : 1);
+	seq_put(s, (const uint8_t[4]){ 0 }, wide ? 4 : 1);
 	s->k->nr_insns++;
 	s->k->mnemonics[s->k->nr_insns - 1] = ZYDIS_MNEMONIC_JMP;
 	s->k->isa[s->k->nr_insns - 1] = ZYDIS_ISA_SET_I86;
@@ -786,25 +68,25 @@ static void jump_to(struct seq *s, struct jump j, unsigned int to)
 static void skip_over(struct seq *s)
 {
 	/* jcc, or jrcxz and the loops forward */
-	unsigned int op = one_in(s, 8) ? 0xe0 + below(s, 4) : 0x70 + below(s, 16);
+	unsigned int op = seq_one_in(s, 8) ? 0xe0 + seq_below(s, 4) : 0x70 + seq_below(s, 16);
 	struct jump j;
 
 	if (op >= 0xe0 && op != 0xe3 && (s->k->counters & 1 << CPU_RCX))
 		op = 0xe3;
-	j = jump_begin(s, op, op < 0xe0 && one_in(s, 2));
-	body(s, 1 + (int)below(s, 4));
+	j = jump_begin(s, op, op < 0xe0 && seq_one_in(s, 2));
+	body(s, 1 + (int)seq_below(s, 4));
 	jump_to(s, j, s->k->len);
 }
 
 /* if, else */
 static void branches(struct seq *s)
 {
-	struct jump j = jump_begin(s, 0x70 + below(s, 16), true), end;
+	struct jump j = jump_begin(s, 0x70 + seq_below(s, 16), true), end;
 
-	body(s, 1 + (int)below(s, 3));
+	body(s, 1 + (int)seq_below(s, 3));
 	end = jump_begin(s, 0xeb, true);
 	jump_to(s, j, s->k->len);
-	body(s, 1 + (int)below(s, 3));
+	body(s, 1 + (int)seq_below(s, 3));
 	jump_to(s, end, s->k->len);
 }
 
@@ -813,7 +95,7 @@ static void count_down(struct seq *s, unsigned int reg)
 	uint8_t b[4];
 	unsigned int n = 0;
 
-	switch (below(s, 3)) {
+	switch (seq_below(s, 3)) {
 	case 0: /* dec */
 		if (reg >= 8)
 			b[n++] = 0x41;
@@ -834,7 +116,7 @@ static void count_down(struct seq *s, unsigned int reg)
 		b[n++] = (uint8_t)(0xc0 | (reg & 7));
 		b[n++] = 0xff;
 	}
-	put(s, b, n);
+	seq_put(s, b, n);
 	s->k->nr_insns++;
 	s->k->mnemonics[s->k->nr_insns - 1] = ZYDIS_MNEMONIC_DEC;
 	s->k->isa[s->k->nr_insns - 1] = ZYDIS_ISA_SET_I86;
@@ -853,20 +135,20 @@ static void loop(struct seq *s, int n, bool outer)
 		if (reg >= 8)
 			b[m++] = 0x41;
 		b[m++] = (uint8_t)(0xb8 | (reg & 7));
-		put_le32(b + m, 1 + below(s, 5));
-		put(s, b, m + 4);
+		put_le32(b + m, 1 + seq_below(s, 5));
+		seq_put(s, b, m + 4);
 		s->k->nr_insns++;
 		s->k->mnemonics[s->k->nr_insns - 1] = ZYDIS_MNEMONIC_MOV;
 		s->k->isa[s->k->nr_insns - 1] = ZYDIS_ISA_SET_I86;
 	}
 	top = s->k->len;
 	body(s, n);
-	if (reg == CPU_RCX && s->k->len - top < 100 && one_in(s, 2)) {
+	if (reg == CPU_RCX && s->k->len - top < 100 && seq_one_in(s, 2)) {
 		jump_to(s, jump_begin(s, 0xe2, false), top);
 	} else {
 		count_down(s, reg);
 		/* nz; g and the like follow from it for small counts */
-		j = jump_begin(s, one_in(s, 2) ? 0x75 : 0x7f, true);
+		j = jump_begin(s, seq_one_in(s, 2) ? 0x75 : 0x7f, true);
 		jump_to(s, j, top);
 	}
 	s->counters_used--;
@@ -876,14 +158,14 @@ static void loop(struct seq *s, int n, bool outer)
 static void call(struct seq *s)
 {
 	struct jump j = jump_begin(s, 0xeb, true);
-	unsigned int f = s->k->len, times = 1 + below(s, 2);
+	unsigned int f = s->k->len, times = 1 + seq_below(s, 2);
 
-	body(s, (int)below(s, 4));
-	if (one_in(s, 6)) { /* ret n: unbalanced, like the callee-pops of others */
-		put(s, (const uint8_t[]){ 0xc2, 0, 0 }, 3);
-		s->k->code[s->k->len - 2] = one_in(s, 2) ? 0 : 8;
+	body(s, (int)seq_below(s, 4));
+	if (seq_one_in(s, 6)) { /* ret n: unbalanced, like the callee-pops of others */
+		seq_put(s, (const uint8_t[]){ 0xc2, 0, 0 }, 3);
+		s->k->code[s->k->len - 2] = seq_one_in(s, 2) ? 0 : 8;
 	} else {
-		if (one_in(s, 4))
+		if (seq_one_in(s, 4))
 			raw(s, 0xf3);
 		raw(s, 0xc3);
 	}
@@ -892,80 +174,80 @@ static void call(struct seq *s)
 	s->k->isa[s->k->nr_insns - 1] = ZYDIS_ISA_SET_I86;
 	jump_to(s, j, s->k->len);
 	while (times-- > 0) {
-		if (one_in(s, 3)) { /* by register */
-			unsigned int reg = any_reg(s);
+		if (seq_one_in(s, 3)) { /* by register */
+			unsigned int reg = seq_any_reg(s);
 			uint8_t b[3] = { 0x41, 0xff, (uint8_t)(0xd0 | (reg & 7)) };
 
-			if (reg == CPU_RSP || !set_reg(s, reg, (uint32_t)s->k->rip + f))
+			if (reg == CPU_RSP || !seq_set_reg(s, reg, (uint32_t)s->k->rip + f))
 				continue;
-			(void)emit(s, reg < 8 ? b + 1 : b, reg < 8 ? 2 : 3, true);
+			(void)seq_emit(s, reg < 8 ? b + 1 : b, reg < 8 ? 2 : 3, true);
 		} else {
-			put(s, (const uint8_t[]){ 0xe8, 0, 0, 0, 0 }, 5);
+			seq_put(s, (const uint8_t[]){ 0xe8, 0, 0, 0, 0 }, 5);
 			jump_to(s, (struct jump){ s->k->len - 4, true }, f);
 			s->k->nr_insns++;
 			s->k->mnemonics[s->k->nr_insns - 1] = ZYDIS_MNEMONIC_CALL;
 			s->k->isa[s->k->nr_insns - 1] = ZYDIS_ISA_SET_I86;
 		}
-		body(s, (int)below(s, 2));
+		body(s, (int)seq_below(s, 2));
 	}
 }
 
 /* To an address in a register, in memory by way of the stack, or by a RET without its CALL. */
 static void indirect(struct seq *s)
 {
-	unsigned int reg = any_reg(s);
+	unsigned int reg = seq_any_reg(s);
 	uint8_t b[6] = { 0x68 };
 	unsigned int n = 0, to, at = s->k->len;
 
-	if (one_in(s, 2)) { /* push imm32; ret */
+	if (seq_one_in(s, 2)) { /* push imm32; ret */
 		to = (unsigned int)s->k->rip + at + 6;
 		put_le32(b + 1, to);
-		(void)emit(s, b, 5, true);
-		(void)emit(s, (const uint8_t[]){ 0xc3 }, 1, true);
+		(void)seq_emit(s, b, 5, true);
+		(void)seq_emit(s, (const uint8_t[]){ 0xc3 }, 1, true);
 		return;
 	}
 	if (reg == CPU_RSP || (s->k->counters >> reg & 1))
 		return;
 	to = (unsigned int)s->k->rip + at + (reg >= 8 ? 6 : 5) + (reg >= 8 ? 3 : 2);
-	(void)set_reg(s, reg, to);
+	(void)seq_set_reg(s, reg, to);
 	if (reg >= 8)
 		b[n++] = 0x41;
 	b[n++] = 0xff;
 	b[n++] = (uint8_t)(0xe0 | (reg & 7));
-	(void)emit(s, b, n, true);
+	(void)seq_emit(s, b, n, true);
 }
 
 static void body(struct seq *s, int n)
 {
 	s->depth++;
 	for (unsigned int try = 0; n > 0 && try < 200 && !s->overflow && s->budget > 0; try++) {
-		unsigned int pick = below(s, 32);
+		unsigned int pick = seq_below(s, 32);
 		int before = s->budget;
 
 		if (s->depth > 4)
-			pick = 10 + below(s, 22);
+			pick = 10 + seq_below(s, 22);
 		if (pick < 3)
 			skip_over(s);
 		else if (pick == 3)
 			branches(s);
 		else if (pick == 4 && s->counters_used < s->nr_counters)
-			loop(s, 1 + (int)below(s, 5), false);
+			loop(s, 1 + (int)seq_below(s, 5), false);
 		else if (pick == 5 || pick == 6)
 			call(s);
 		else if (pick == 7)
 			indirect(s);
 		else if (pick == 8)
-			string_op(s);
-		else if (pick == 9 && one_in(s, 2))
-			(void)control_word(s);
+			seq_string_op(s);
+		else if (pick == 9 && seq_one_in(s, 2))
+			(void)seq_control_word(s);
 		else if (pick == 10 && s->o->smc)
-			(void)patch_itself(s);
-		else if (pick == 11 && s->o->io && one_in(s, 2))
-			(void)port_io(s);
+			(void)seq_patch_itself(s);
+		else if (pick == 11 && s->o->io && seq_one_in(s, 2))
+			(void)seq_port_io(s);
 		else if (pick < 22)
-			(void)common(s);
+			(void)seq_common(s);
 		else
-			(void)from_table(s);
+			(void)seq_from_table(s);
 		n -= before - s->budget;
 	}
 	s->depth--;
@@ -976,7 +258,7 @@ static void body(struct seq *s, int n)
 static unsigned int free_reg(struct seq *s)
 {
 	for (;;) {
-		unsigned int n = below(s, s->nr_regs);
+		unsigned int n = seq_below(s, s->nr_regs);
 		uint16_t taken = s->k->counters | s->k->pointers | s->k->smalls | 1 << CPU_RSP;
 
 		if (!(taken >> n & 1))

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * test_dbt_pair [--worlds N] [--seed S] [--first N] [--engine dbt|interp]
+ * dbt_pair [--worlds N] [--seed S] [--first N] [--engine dbt|interp]
  *               [--keep-going] [--verbose]
  *
  * Two machines, one on the interpreter and one on the translation engine, from the same state on copies of the same
@@ -18,7 +18,7 @@
 #include <time.h>
 
 #include "base/bytes.h"
-#include "dbt/vm.h"
+#include "vm.h"
 
 enum { NR_SNIPS = 10, EVENTS = 120 };
 
