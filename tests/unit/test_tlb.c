@@ -412,6 +412,24 @@ static void test_other_cpu(void **state)
 	assert_int_equal(f->code_gone, 2);
 	assert_int_equal(f->code_pieces, 0x10);
 
+	/* Who serializes sees what there is so far; what comes later is seen later. */
+	cover(a, DATA + 0x2000, 0x200);
+	assert_true(mem_fill(b, DATA + 0x4000, 8, MEM_RMW));
+	cover(a, DATA + 0x4000, 0x80);
+	code_serialize(a);
+	assert_int_equal(f->code_gone, 2);
+	f->g.ram[DATA + 0x4000] = 1;
+	f->code_pieces = 0;
+	code_serialize(a);
+	assert_int_equal(f->code_gone, 3);
+	assert_int_equal(f->code_pieces, 1);
+	f->g.ram[DATA + 0x4040] = 1;
+	code_sync(b);
+	assert_int_equal(f->code_gone, 4);
+	assert_int_equal(f->code_pieces, 3);
+	code_serialize(a);
+	assert_int_equal(f->code_gone, 4);
+
 	/* Who is not running is not waited for, and does it before it runs. */
 	assert_true(mem_fill(b, DATA + 0x3000, 8, MEM_RMW));
 	exclusive_leave(b);
@@ -419,7 +437,7 @@ static void test_other_cpu(void **state)
 	assert_true(asked(b));
 	f->g.ram[DATA + 0x3000] ^= 1;
 	code_sync(a);
-	assert_int_equal(f->code_gone, 2);
+	assert_int_equal(f->code_gone, 4);
 	exclusive_enter(b);
 	code_sync(b);
 	assert_true(tlb_is_none(entry(b, DATA + 0x3000)->w));

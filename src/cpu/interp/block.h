@@ -70,6 +70,10 @@ void code_written_group(struct cpu_group *grp, const struct physmem_region *r, u
 /* code_sync - answer CPU_PEND_WRITES. May call grp->code_gone(). Thread: the vCPU's own, between two blocks. */
 void code_sync(struct cpu *c);
 
+/* code_serialize - a serializing instruction, or an interrupt: from now on no decoding is older than what this vCPU can
+ * see in memory. Costs a load. May call grp->code_gone(). Thread: the vCPU's own. */
+void code_serialize(struct cpu *c);
+
 /*
  * code_flagged - flags of any pages were set by somebody who is no vCPU: writers must look at them from now on.
  *

@@ -19,10 +19,11 @@
  *    first and looks at the flags second, before it makes a tag) get the page onto a list and CPU_PEND_WRITES, and
  *    take the tags away at their next block boundary, or before they execute the translation.
  *  - Until then such a vCPU may store into the page unseen. The one that translates does not wait for it: to see
- *    the store of another processor late is what the architecture allows. But it must be seen in the end. So the
- *    bytes of pieces as they were before they were decoded are kept (struct unseen), and when all vCPUs that ran
- *    have passed a boundary they are compared with what is there. What differs counts as written then.
- *    (A byte that such stores change and change back, with the decoding right in between, would escape.)
+ *    the store of another processor late is what the architecture allows. But it must be seen in the end, and by
+ *    who serializes after he has learnt of it. So the bytes of pieces as they were before they were decoded are kept
+ *    (struct unseen) and compared with what is there: when all vCPUs that ran have passed a boundary, and meanwhile
+ *    whenever a vCPU serializes. What differs counts as written then. (A byte that such stores change and change
+ *    back, with the decoding right in between, would escape.)
  *
  * Records go from many pages to no store: PAGE_F_CODE stays when the last piece is hit, because the same bytes are
  * likely to be executed again; the next store that hits no piece takes it off. And when many stores to a page have
@@ -63,6 +64,7 @@ struct code_map {
 	pthread_mutex_t lock; /* guards changes of records and insertion of new ones */
 	pthread_cond_t passed; /* an element of `unseen` waits for fewer */
 	struct unseen *unseen;
+	_Atomic bool has_unseen; /* read without the lock */
 	_Atomic(struct code_page *) bucket[MAP_SIZE];
 };
 
@@ -198,6 +200,7 @@ static struct unseen *unseen_add(struct code_map *map, struct code_page *page, u
 		u->page = page;
 		u->next = map->unseen;
 		map->unseen = u;
+		atomic_store(&map->has_unseen, true);
 		if (page)
 			page->unseen = u;
 	}
@@ -271,6 +274,13 @@ static uint64_t unseen_hit(const struct unseen *u)
 	return hit;
 }
 
+static void unseen_remove(struct code_map *map, struct unseen **p)
+{
+	*p = (*p)->next;
+	if (!map->unseen)
+		atomic_store(&map->has_unseen, false);
+}
+
 /* An element that waits for nobody who runs; taken off the list. Locked. */
 static struct unseen *unseen_ready(struct cpu_group *grp)
 {
@@ -281,7 +291,7 @@ static struct unseen *unseen_ready(struct cpu_group *grp)
 
 		if (!u->page || (u->wait & inside))
 			continue;
-		*p = u->next;
+		unseen_remove(grp->code, p);
 		u->page->unseen = NULL;
 		return u;
 	}
@@ -310,6 +320,31 @@ void code_sync(struct cpu *c)
 		pthread_mutex_lock(&map->lock);
 	}
 	pthread_mutex_unlock(&map->lock);
+}
+
+void code_serialize(struct cpu *c)
+{
+	struct cpu_group *grp = c->grp;
+	struct code_map *map = grp->code;
+	const uint8_t *host = NULL;
+	uint64_t hit;
+
+	if (likely(!atomic_load_explicit(&map->has_unseen, memory_order_relaxed)))
+		return;
+	do {
+		hit = 0;
+		pthread_mutex_lock(&map->lock);
+		for (const struct unseen *u = map->unseen; u && !hit; u = u->next) {
+			hit = u->page ? unseen_hit(u) : 0;
+			host = hit ? u->page->host : NULL;
+		}
+		pthread_mutex_unlock(&map->lock);
+		if (!hit)
+			return;
+		if (grp->code_gone)
+			grp->code_gone(grp, host, hit);
+		interp_leave(c);
+	} while (hit);
 }
 
 void code_flagged(struct cpu_group *grp)
@@ -341,7 +376,7 @@ void code_flagged(struct cpu_group *grp)
 	}
 	for (p = &map->unseen; *p != u; p = &(*p)->next)
 		;
-	*p = u->next;
+	unseen_remove(map, p);
 	pthread_mutex_unlock(&map->lock);
 	free(u);
 }

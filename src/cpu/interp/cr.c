@@ -10,6 +10,7 @@
 #include <errno.h>
 
 #include "cpu/apic.h"
+#include "cpu/interp/block.h"
 #include "cpu/interp/sys_priv.h"
 
 #define CR0_KNOWN                                                                                  \
@@ -187,6 +188,7 @@ static void mov_to_cr(struct cpu *c, const struct insn *i)
 	uint64_t v = reg_get(c, i->dst, i->opsize);
 
 	need_cpl0(c);
+	code_serialize(c);
 	c->stats.cr_write++;
 	switch (i->imm) {
 	case 0:

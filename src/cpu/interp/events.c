@@ -293,6 +293,7 @@ static void deliver_exception(struct cpu *c)
 
 static void deliver_interrupt(struct cpu *c, unsigned int vector)
 {
+	code_serialize(c); /* it may tell of new code */
 	c->sys->delivering = true;
 	c->sys->deliver_class = EXC_BENIGN;
 	c->sys->ext = true;

@@ -4,6 +4,7 @@
  * to the same or an outer level, to a nested task, and in long mode, where it always pops SS:RSP.
  * Source: Intel SDM volume 2, pseudo-code of IRET.
  */
+#include "cpu/interp/block.h"
 #include "cpu/interp/sys_priv.h"
 
 #define FLAGS_16 (RFLAGS_STATUS | RFLAGS_TF | RFLAGS_IF | RFLAGS_DF | RFLAGS_IOPL | RFLAGS_NT)
@@ -128,6 +129,7 @@ static void iret_protected(struct cpu *c, const struct insn *i)
 
 static void iret(struct cpu *c, const struct insn *i)
 {
+	code_serialize(c);
 	/* NMIs are let in again even when this instruction faults. */
 	c->st.ev.nmi_masked = false;
 	if (!c->protected_mode) {

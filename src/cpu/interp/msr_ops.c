@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <sys/random.h>
 
+#include "cpu/interp/block.h"
 #include "cpu/interp/sys_priv.h"
 #include "cpu/msr.h"
 
@@ -100,6 +101,7 @@ static void cpuid(struct cpu *c, const struct insn *i)
 {
 	uint32_t r[4];
 
+	code_serialize(c);
 	cpuid_exec(c, (uint32_t)c->st.gpr[CPU_RAX], (uint32_t)c->st.gpr[CPU_RCX], r);
 	c->st.gpr[CPU_RAX] = r[0];
 	c->st.gpr[CPU_RBX] = r[1];
