@@ -74,7 +74,7 @@ struct cpu_hot {
 	struct cpu *self;
 };
 
-enum { CPU_SHARE = 5, CPU_STREAMS = 4, CPU_STREAM_SETS = 8 };
+enum { CPU_SHARE = 5, CPU_STREAMS = 8, CPU_STREAM_SETS = 8 };
 
 /* A page that a loop of translated code touches: linear address, and what to add for the host address (dbt/loops.c). */
 struct cpu_stream {
@@ -92,7 +92,7 @@ struct cpu {
 	/* --- hot fields of the interpreter --- */
 	const struct insn *cur; /* instruction being executed */
 	const struct insn *end; /* end of the block being executed; NULL = leave after this one */
-	uint8_t seg_ok[CPU_NR_SEGS]; /* SEG_OK_*: flat segments that need no limit check */
+	uint8_t seg_ok[CPU_NR_SEGS]; /* SEG_OK_*: flat segments that need no limit check; not in 64-bit mode */
 	uint8_t mode;		     /* enum cpu_mode of CS */
 	bool protected_mode;	     /* CR0.PE and not V86 */
 	bool long_mode;		     /* EFER.LMA */

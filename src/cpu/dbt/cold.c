@@ -67,7 +67,9 @@ void t_handler(struct tctx *t)
 	x->site = e->p;
 	e32(e, 0);
 	e_movi32(e, H_S1,
-		 t_word(t, DBT_EXIT_NEXT) | (t_cur(t)->ends || t->cur + 1 == t->nr ? 0 : DBT_MORE));
+		 t_word(t, DBT_EXIT_NEXT) | (t_cur(t)->ends	? DBT_ENDS
+					     : t->cur + 1 == t->nr ? 0
+								   : DBT_MORE));
 	e_call(e, t->d->tramp.handler);
 	map_enter(t);
 	t->fpu_ready = 0;

@@ -217,7 +217,7 @@ uint32_t dbt_handler(struct cpu *c, const struct insn *i, uint32_t word)
 		c->st.rip = (uint32_t)c->st.rip;
 	/* Interrupts wait for the poll of the next block; a repeated string instruction that was interrupted is
 	 * executed again. */
-	if (!c->end || c->hot.due || c->st.rip == start)
+	if (c->hot.due || !c->hot.key || (!c->end && !(word & DBT_ENDS)) || c->st.rip == start)
 		return DBT_EXIT_NEXT | DBT_AT_RIP;
 	dbt_flags_take(c);
 	cpu_at(c, CPU_AT_CODE);

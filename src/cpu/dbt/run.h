@@ -35,6 +35,7 @@ enum dbt_exit {
  *	bit 17     access: is a write (a read-modify-write too)
  *	           handler: the next instruction is executed right behind it, without a look at hot.pending in between
  *	bit 18     access: relative to the stack segment (#SS)
+ *	           handler: the block ends with it; it goes on wherever st.rip then is
  *	bit 19     exit: st.rip is already right (32-bit code: it is zero-extended); offset means nothing
  *	bit 20     access: may refill the stack entry
  *	bit 21     access: misaligned is #GP
@@ -43,6 +44,7 @@ enum dbt_exit {
 #define DBT_FLAGS_MEM (1u << 16)
 #define DBT_WRITE     (1u << 17)
 #define DBT_MORE      (1u << 17)
+#define DBT_ENDS      (1u << 18)
 #define DBT_SS	      (1u << 18)
 #define DBT_AT_RIP    (1u << 19)
 #define DBT_STACK     (1u << 20)
@@ -90,6 +92,9 @@ struct dbt_tramp {
 	/* call here when a bit of fpu_live is missing: loads vector state (DBT_FPU_VEC), or vector and x87 state
 	 * (both bits). Spoils r9, r10, host flags. */
 	const uint8_t *fpu_load, *fpu_load_x87;
+	/* call here with r10 = void (*)(struct cpu *), compiled for general registers only, that does not need or change
+	 * the guest's registers and does not raise. Spoils r9, r10, host flags. */
+	const uint8_t *call_c;
 };
 
 /* An empty stack points RET_STACK_TOP behind its lowest byte; the 64 bytes above match no return. */
@@ -216,6 +221,10 @@ static inline void dbt_flags_sync(struct cpu *c)
 	c->st.rflags = (c->st.rflags & ~(uint64_t)RFLAGS_STATUS) |
 		       ((f >> 8) & (RFLAGS_STATUS & 0xff)) | ((f & 1u) ? RFLAGS_OF : 0);
 }
+
+/* dbt_stac, dbt_clac - STAC and CLAC at CPL 0. By way of tramp.call_c. */
+void dbt_stac(struct cpu *c);
+void dbt_clac(struct cpu *c);
 
 /* dbt_place - st.rip and the status flags of st.rflags as an exit word says. */
 static inline void dbt_place(struct cpu *c, uint32_t word)

@@ -72,3 +72,30 @@ uint32_t dbt_slow_span(struct cpu *c, uint64_t lin, uint32_t info)
 	tag = info & DBT_STACK ? c->hot.stk_tag : word >> 30 & 1 ? e->w : e->r;
 	return (lin ^ tag) > GUEST_PAGE_SIZE - size;
 }
+
+/* Only the table for data is another one: code and return addresses stay. What may be written to the stack's page with
+ * SMAP may be written without. */
+static void set_ac(struct cpu *c, bool on)
+{
+	struct interp_sys *s = c->sys;
+
+	if (!(c->st.rflags & RFLAGS_AC) == !on)
+		return;
+	c->st.rflags ^= RFLAGS_AC;
+	if (!(c->st.cr4 & CR4_SMAP))
+		return;
+	s->priv = on ? MMU_SUPER : MMU_SUPER_SMAP;
+	s->tlb_fetch = c->hot.tlb = s->ctx->set[s->priv].e;
+	if (!on)
+		stk_forget(c);
+}
+
+void dbt_stac(struct cpu *c)
+{
+	set_ac(c, true);
+}
+
+void dbt_clac(struct cpu *c)
+{
+	set_ac(c, false);
+}

@@ -262,7 +262,8 @@ static void make_handler(struct emit *e, struct dbt_tramp *t, const uint8_t *lea
 	e_jmp(e, leave);
 }
 
-static const uint8_t *make_fpu_load(struct emit *e, void (*fn)(struct cpu *))
+/* fn(c), with what C spoils kept on C's stack. @fn NULL: in r10. */
+static const uint8_t *make_call(struct emit *e, void (*fn)(struct cpu *))
 {
 	const uint8_t *at = begin(e);
 
@@ -272,7 +273,11 @@ static const uint8_t *make_fpu_load(struct emit *e, void (*fn)(struct cpu *))
 	for (unsigned int k = 0; k < NR_SPOILED; k++)
 		push(e, kept[k].host);
 	push(e, H_CPU);
-	call_c(e, address_of(&fn));
+	if (fn)
+		call_c(e, address_of(&fn));
+	else
+		E(e, 0x49, 0x8d, 0x7b, 0x80, 0x41, 0xff,
+		  0xd2); /* lea -128(%r11),%rdi; call *%r10 */
 	pop(e, H_CPU);
 	for (unsigned int k = NR_SPOILED; k-- > 0;)
 		pop(e, kept[k].host);
@@ -336,8 +341,9 @@ void tramp_make(struct emit *e, struct dbt_tramp *ret)
 	make_span_slow(e, ret);
 	make_stk_slow(e, ret);
 	make_handler(e, ret, leave);
-	ret->fpu_load = make_fpu_load(e, dbt_fpu_load);
-	ret->fpu_load_x87 = make_fpu_load(e, dbt_fpu_load_x87);
+	ret->fpu_load = make_call(e, dbt_fpu_load);
+	ret->fpu_load_x87 = make_call(e, dbt_fpu_load_x87);
+	ret->call_c = make_call(e, NULL);
 	make_indirect(e, ret);
 	make_link(e, ret);
 }

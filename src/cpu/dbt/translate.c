@@ -239,6 +239,8 @@ static bool emit_insn(struct tctx *t, const struct dinsn *d)
 	case DCLS_LOOP:
 		emit_flow(t, d);
 		return true;
+	case DCLS_OTHER:
+		return emit_sys(t);
 	default:
 		return false;
 	}

@@ -61,7 +61,7 @@ struct tstream {
 	uint8_t base, index, scale;
 	bool write;
 	uint8_t host; /* register that holds the delta; DREG_NONE: it is in memory */
-	int32_t disp; /* without registers: the address */
+	int32_t disp; /* roughly; without registers: the address */
 };
 struct tmoved {
 	uint8_t guest, host; /* guest DREG_NONE: the host register is only taken */
@@ -296,7 +296,8 @@ bool emit_alu(struct tctx *t, const struct dinsn *d);
 bool emit_stack(struct tctx *t, const struct dinsn *d);
 void emit_flow(struct tctx *t, const struct dinsn *d);
 bool emit_vec(struct tctx *t, const struct dinsn *d);
-bool emit_string(struct tctx *t, const struct dinsn *d); /* REP MOVS, REP STOS */
+bool emit_string(struct tctx *t, const struct dinsn *d);
+bool emit_sys(struct tctx *t); /* REP MOVS, REP STOS */
 /* vec_block_begin - at the entry: one look at hot.fpu_live when the block has vector instructions. */
 void vec_block_begin(struct tctx *t);
 

@@ -190,7 +190,7 @@ void interp_mode_changed(struct cpu *c)
 		c->mode = CPU_MODE_64;
 	else
 		c->mode = cs->attr & SEG_DB ? CPU_MODE_32 : CPU_MODE_16;
-	for (unsigned int k = 0; k < CPU_NR_SEGS; k++)
+	for (unsigned int k = 0; k < CPU_NR_SEGS && c->mode != CPU_MODE_64; k++)
 		c->seg_ok[k] = seg_ok_of(c, &c->st.seg[k]);
 	tlb_select(c);
 	interp_leave(c);
