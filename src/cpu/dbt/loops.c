@@ -13,6 +13,8 @@
  */
 #include "cpu/dbt/translate.h"
 
+enum { FAR_SHIFT = 11 };
+
 /* How many instructions use each general register, and which the block uses at all. */
 static unsigned int count_uses(const struct tctx *t, unsigned int uses[16])
 {
@@ -130,9 +132,10 @@ static void plan_stream(struct tctx *t, struct tinsn *i)
 	    d->cls == DCLS_POP || d->seg != DSEG_FLAT || d->asize != (t->is_64 ? 8 : 4) ||
 	    d->base == DREG_RIP || (d->base == CPU_RSP && d->index == DREG_NONE))
 		return;
-	/* All accesses of a span must have the same stream: that of its beginning. */
-	if (d->base == DREG_NONE && d->index == DREG_NONE)
-		x.disp = s->slot < 0 ? d->disp : d->disp - s->at;
+	/* All accesses of a span must have the same stream: that of its beginning. Far from each other means other pages. */
+	x.disp = s->from;
+	if (d->base != DREG_NONE || d->index != DREG_NONE)
+		x.disp >>= FAR_SHIFT;
 	for (unsigned int k = 0; k < t->nr_streams; k++)
 		if (same_stream(&t->stream[k], &x))
 			s->stream = (int8_t)k;

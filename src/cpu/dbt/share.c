@@ -261,7 +261,7 @@ void share_plan(struct tctx *t)
 
 	for (unsigned int n = 0; n < t->nr; n++)
 		t->insn[n].share[0] = t->insn[n].share[1] =
-			(struct tshare){ .slot = -1, .stream = -1 };
+			(struct tshare){ .slot = -1, .stream = -1, .from = t->insn[n].d.disp };
 	if (t->b.key & DBT_KEY_ALONE)
 		return;
 	p.nr = p.handlers = 0;
@@ -283,6 +283,7 @@ void share_plan(struct tctx *t)
 				.first = g->first == n && (w == 0 || p.of[n][0] != p.of[n][1]),
 				.write = g->write,
 				.at = p.at[n][w] - g->lo,
+				.from = g->lo,
 				.span = (uint16_t)(g->hi - g->lo),
 			};
 		}

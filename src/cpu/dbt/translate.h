@@ -53,6 +53,7 @@ struct tshare {
 	bool write;  /* of the whole span */
 	uint16_t span;
 	int32_t at;    /* offset in the span */
+	int32_t from;  /* where the span (or the access alone) begins: the same for all its accesses */
 	int8_t stream; /* index in tctx.stream; -1: none (loops.c) */
 };
 
