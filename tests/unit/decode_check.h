@@ -30,7 +30,7 @@ struct decode_check {
 	char text[200];
 };
 
-static void decode_check_init(struct decode_check *k, const struct cpu_cpuid *cpuid)
+static inline void decode_check_init(struct decode_check *k, const struct cpu_cpuid *cpuid)
 {
 	unsigned int a, b = 0, c = 0, d0 = 0;
 
@@ -56,7 +56,7 @@ static void decode_check_init(struct decode_check *k, const struct cpu_cpuid *cp
 	}
 }
 
-static void decode_check_done(struct decode_check *k)
+static inline void decode_check_done(struct decode_check *k)
 {
 	dtable_free(k->table);
 }
