@@ -382,12 +382,6 @@ static void test_indirect(void **state)
 	assert_int_equal(t.c->hot.pbase, 0xffff800012345000);
 	jumps_remove(t.c, t.c->st.gpr[CPU_RDI]);
 	assert_int_equal(t.dbt.tramp.enter(t.c, code), DBT_EXIT_MISS | DBT_AT_RIP | DBT_FLAGS_MEM);
-	/* What the interpreter executes. */
-	jumps_add(t.c, t.c->st.gpr[CPU_RDI], t.dbt.tramp.interp);
-	t.c->st.rip = 0;
-	assert_int_equal(t.dbt.tramp.enter(t.c, code),
-			 DBT_EXIT_INTERP | DBT_AT_RIP | DBT_FLAGS_MEM);
-	assert_int_equal(t.c->st.rip, t.c->st.gpr[CPU_RDI]);
 }
 
 static void test_ret_stacks(void **state)

@@ -64,6 +64,9 @@ static void insert(struct blocks *x, struct tblock *b)
 	struct part *p = &x->part[x->current];
 
 	b->next_page = *page;
+	b->at_page = page;
+	if (*page)
+		(*page)->at_page = &b->next_page;
 	*page = b;
 	atomic_store_explicit(&b->next_age, NULL, memory_order_relaxed);
 	atomic_store_explicit(p->last ? &p->last->next_age : &p->first, b, memory_order_release);
@@ -183,15 +186,15 @@ static void entry_close(struct blocks *x, const struct tblock *b)
 static void unhash(struct blocks *x, struct tblock *b)
 {
 	_Atomic(struct tblock *) *at = hash_slot(x, b->page, b->off, b->key);
-	struct tblock **page = page_slot(x, b->page), *n;
+	struct tblock *n;
 
 	while ((n = atomic_load_explicit(at, memory_order_relaxed)) != b)
 		at = &n->next_hash;
 	atomic_store_explicit(at, atomic_load_explicit(&b->next_hash, memory_order_relaxed),
 			      memory_order_release);
-	while (*page != b)
-		page = &(*page)->next_page;
-	*page = b->next_page;
+	*b->at_page = b->next_page;
+	if (b->next_page)
+		b->next_page->at_page = b->at_page;
 }
 
 void block_kill(struct dbt *d, struct tblock *b)

@@ -89,7 +89,7 @@ struct tblock {
 	struct tally *tally;   /* executions and more (inspect.h), when counting is on; else NULL */
 	uint32_t in;	       /* links that lead here: offset of the first one in the code memory; 0: none */
 	_Atomic(struct tblock *) next_hash, next_age; /* next_age: of the same part of the memory */
-	struct tblock *next_page;
+	struct tblock *next_page, **at_page; /* at_page: what points to this one in that list */
 };
 
 /* The bytes being emitted; see emit.h. */

@@ -111,8 +111,14 @@ static const uint8_t *find_link(struct cpu *c)
 {
 	struct dbt *d = c->grp->dbt;
 	struct tlink *l = (struct tlink *)(void *)code_rw(d->blocks, c->hot.link);
-	struct tblock *b = find_block(c, c->hot.key | l->variant);
+	struct tblock *b;
+	uint8_t variant;
 
+	/* Constant; but nothing has ordered its making before this thread's reading. */
+	dbt_lock(d);
+	variant = l->variant;
+	dbt_unlock(d);
+	b = find_block(c, c->hot.key | variant);
 	if (!b)
 		return NULL;
 	dbt_lock(d);
