@@ -46,6 +46,7 @@ static int setup(void **state)
 	t.c->sys = &t.sys;
 	t.c->engine_data = &t.dc;
 	t.c->mode = CPU_MODE_64;
+	t.c->hot.key = KEY;
 	t.c->long_mode = true;
 	t.dc.c = t.c;
 	t.dc.dbt = &t.dbt;
