@@ -163,13 +163,7 @@ static struct tcold *cross_jump(struct tctx *t, unsigned int op, int32_t target)
 	struct emit *e = &t->e;
 
 	load_lin(t, target & ~(int32_t)GUEST_PAGE_MASK);
-	e_mov64(e, H_S2, H_S1);
-	E(e, 0x49, 0xc1, 0xea, 7); /* shr $7,%r10 */
-	E(e, 0x41, 0x81, 0xe2);	   /* and $mask,%r10d */
-	e32(e, (TLB_SIZE - 1) << 5);
-	e_rex(e, 1, H_S2, 0, H_CPU); /* add hot.tlb,%r10 */
-	e8(e, 0x03);
-	e_mem(e, H_S2, H_CPU, CPU_DISP(hot.tlb));
+	t_tlb_slot(t);
 	e_rex(e, 1, H_S1, 0, H_S2); /* cmp X(%r10),%r9 */
 	e8(e, 0x3b);
 	e_mem(e, H_S1, H_S2, offsetof(struct tlb_entry, x));

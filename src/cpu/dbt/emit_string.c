@@ -45,11 +45,14 @@ static void host_range(struct tctx *t, unsigned int reg, unsigned int log, uint8
 	else
 		e_mov32(e, H_S1, reg);
 	t_tlb_lookup(t, tag);
+	op_imm(e, 7, true, H_S1, GUEST_PAGE_SIZE - 1);
+	fail[1] = t_cold(t, cold_handler);
+	t_jcc_cold(t, 7, fail[1]);
 	e_rex(e, 1, H_S1, H_RCX, H_S1); /* lea (%r9,%rcx,size),%r9 */
 	E(e, 0x8d, (H_S1 & 7) << 3 | 4, log << 6 | H_RCX << 3 | (H_S1 & 7));
 	op_imm(e, 7, true, H_S1, GUEST_PAGE_SIZE);
-	*fail = t_cold(t, cold_handler);
-	t_jcc_cold(t, 7, *fail);
+	fail[0] = t_cold(t, cold_handler);
+	t_jcc_cold(t, 7, fail[0]);
 	e_mov32(e, H_S1, reg);
 	op_imm(e, 4, false, H_S1, GUEST_PAGE_MASK);
 	e_rex(e, 1, H_S1, 0, H_S2); /* add PAGE(%r10),%r9 */
@@ -70,7 +73,7 @@ bool emit_string(struct tctx *t, const struct dinsn *d)
 {
 	bool is_movs = (d->op & ~1u) == 0xa4, is_stos = (d->op & ~1u) == 0xaa;
 	unsigned int log = (unsigned int)__builtin_ctz(d->opsize);
-	struct tcold *fail[4] = { NULL };
+	struct tcold *fail[6] = { NULL };
 	struct emit *e = &t->e;
 
 	if (!(is_movs || is_stos) || !(d->pfx & DPFX_F3) || d->seg != DSEG_FLAT ||
@@ -91,7 +94,7 @@ bool emit_string(struct tctx *t, const struct dinsn *d)
 	host_range(t, H_RDI, log, offsetof(struct tlb_entry, w), &fail[2]);
 	if (is_movs) {
 		e_store64(e, H_CPU, CPU_DISP(hot.spill[0]), H_S1);
-		host_range(t, H_RSI, log, offsetof(struct tlb_entry, r), &fail[3]);
+		host_range(t, H_RSI, log, offsetof(struct tlb_entry, r), &fail[4]);
 		e_store64(e, H_CPU, CPU_DISP(hot.spill[1]), H_RDI);
 		e_load64(e, H_RDI, H_CPU, CPU_DISP(hot.spill[0]));
 		e_mov64(e, H_S2, H_RSI);

@@ -210,6 +210,8 @@ static void make_stk_slow(struct emit *e, struct dbt_tramp *t)
 	e_store64(e, H_CPU, KEPT_RAX, H_RAX);
 	e_store64(e, H_CPU, KEPT_LIN, H_S1);
 	e_mov64(e, H_RAX, H_S1);
+	E(e, 0x48, 0xc1, 0xe8, TLB_BITS);			/* shr $12,%rax */
+	E(e, 0x4c, 0x31, 0xc8);					/* xor %r9,%rax */
 	E(e, 0x48, 0xc1, 0xe8, GUEST_PAGE_SHIFT - ENTRY_SHIFT); /* shr $7,%rax */
 	e8(e, 0x25);						/* and $mask,%eax */
 	e32(e, (TLB_SIZE - 1) << ENTRY_SHIFT);

@@ -224,6 +224,8 @@ void t_mov_mem(struct tctx *t, unsigned int op, unsigned int reg, const struct h
 /* t_movi_mem - store a sign-extended constant. */
 void t_movi_mem(struct tctx *t, uint32_t v, const struct hostmem *m);
 
+/* t_tlb_slot - r9 = linear address: r10 = the entry (tlb_index()); r9 stays, flags are spoiled. */
+void t_tlb_slot(struct tctx *t);
 /* t_tlb_lookup - r9 = linear address: r10 = the entry, r9 ^= its tag (@tag: where in the entry); a result below
  * 4096 is a hit. */
 void t_tlb_lookup(struct tctx *t, uint8_t tag);

@@ -176,9 +176,10 @@ static inline void stk_forget(struct cpu *c)
 		c->stream_owner[k] = 0;
 }
 
+/* tlb_index - slot of an address. Hashed: arrays as far from each other as the TLB reaches are common. */
 static inline unsigned int tlb_index(uint64_t lin)
 {
-	return (lin >> GUEST_PAGE_SHIFT) & (TLB_SIZE - 1);
+	return (lin >> GUEST_PAGE_SHIFT ^ lin >> (GUEST_PAGE_SHIFT + TLB_BITS)) & (TLB_SIZE - 1);
 }
 
 static inline struct tlb_entry *tlb_slot(struct tlb_entry *tlb, uint64_t lin)
