@@ -21,6 +21,15 @@ static bool writes(const ZydisDecodedInstruction *zi, const ZydisDecodedOperand 
 {
 	const ZydisAccessedFlags *f = zi->cpu_flags;
 
+	switch (zi->mnemonic) { /* these clear what they do not set, which Zydis does not say */
+	case ZYDIS_MNEMONIC_VTESTPS:
+	case ZYDIS_MNEMONIC_VTESTPD:
+	case ZYDIS_MNEMONIC_VPTEST:
+	case ZYDIS_MNEMONIC_PTEST:
+		return true;
+	default:
+		break;
+	}
 	if (!f || !((f->modified | f->set_0 | f->set_1 | f->undefined) & flag))
 		return false;
 	if (zi->attributes & (ZYDIS_ATTRIB_HAS_REP | ZYDIS_ATTRIB_HAS_REPNE))
