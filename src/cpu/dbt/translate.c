@@ -119,12 +119,11 @@ static unsigned int next_target(const struct tctx *t, unsigned int off)
 	return best == end ? 0 : (unsigned int)best;
 }
 
-/* Straight code that has been translated already, as part of what follows, is not translated again. Blocks begin only
- * where bytes had been covered before. */
+/* Straight code that has been translated already, as part of what follows, is not translated again. */
 static void cut_at_block(struct tctx *t)
 {
 	for (unsigned int k = MIN_INSNS; k < t->nr; k++) {
-		if (!(t->had_pieces >> (t->insn[k].off >> PIECE_SHIFT) & 1) || t->insn[k - 1].ends ||
+		if (t->insn[k - 1].ends ||
 		    !tblock_find(t->d, t->b.page, t->insn[k].off, t->b.key & (uint8_t)~DBT_KEY_ALONE))
 			continue;
 		t->nr = k;
@@ -370,7 +369,6 @@ static bool begin(struct tctx *t, const uint8_t *host, _Atomic uint8_t *flags, u
 	t->is_64 = t->b.key & DBT_KEY_64;
 	t->page_flags = flags;
 	t->page_record = code_page_get(t->c->grp->code, host);
-	t->had_pieces = atomic_load(&t->page_record->pieces);
 	t->have = 0;
 	t->end = GUEST_PAGE_SIZE;
 	t->crosses = false;
