@@ -198,15 +198,11 @@ void t_goto_alone(struct tctx *t, int32_t target)
 	t->mapped = mapped;
 }
 
-void t_goto(struct tctx *t, int32_t target)
+/* By a link that an invalidation can take away. */
+static void goto_outside(struct tctx *t, int32_t target)
 {
-	int to = t_jump_inside(t, t->cur, target);
 	bool mapped = t->mapped;
 
-	if (to >= 0) {
-		inside_jump(t, 0xe9, (unsigned int)to);
-		return;
-	}
 	map_leave(t);
 	t->mapped = false;
 	if (is_near(target))
@@ -214,6 +210,16 @@ void t_goto(struct tctx *t, int32_t target)
 	else
 		cross_jump(t, 0xe9, target);
 	t->mapped = mapped;
+}
+
+void t_goto(struct tctx *t, int32_t target)
+{
+	int to = t_jump_inside(t, t->cur, target);
+
+	if (to >= 0)
+		inside_jump(t, 0xe9, (unsigned int)to);
+	else
+		goto_outside(t, target);
 }
 
 /* --- conditional ------------------------------------------------------------------------------------ */
@@ -298,7 +304,8 @@ static void return_site(struct tctx *t)
 	e8(e, 0x8d);
 	e_mem(e, H_S1, H_S1, -next);
 	e_store64(e, H_CPU, CPU_DISP(hot.pbase), H_S1);
-	t_goto(t, next);
+	/* Never inside: the block may have died meanwhile. */
+	goto_outside(t, next);
 }
 
 /* The cold ways of a call out of the page call their code too, so that there is something to return to. */

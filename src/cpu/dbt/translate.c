@@ -156,10 +156,6 @@ static void find_labels(struct tctx *t)
 	}
 	else if (!t->insn[0].loop)
 		cut_at_block(t);
-	t->has_handlers = false;
-	for (unsigned int k = 0; k < t->nr; k++)
-		t->has_handlers |= t->insn[k].d.cls == DCLS_OTHER ||
-				   t->insn[k].d.cls == DCLS_STRING;
 }
 
 static void decode_block(struct tctx *t)
@@ -311,6 +307,8 @@ static void fix_jumps(struct tctx *t)
 	}
 }
 
+/* An instruction that turns out to be the interpreter's after all changes what others could rely on (shared checks, what
+ * is prepared for a loop): then the block is planned and emitted again. */
 static void emit_body(struct tctx *t)
 {
 	for (t->cur = 0; t->cur < t->nr; t->cur++) {
@@ -319,11 +317,14 @@ static void emit_body(struct tctx *t)
 		if (i->label)
 			emit_label(t, i);
 		t_tally_insn(t);
-		if (!emit_insn(t, &i->d)) {
-			if (i->d.cls != DCLS_OTHER && !bind_handler(t, i))
-				t->e.overflow = true;
-			t_handler(t);
+		if (emit_insn(t, &i->d))
+			continue;
+		if (i->d.cls != DCLS_OTHER) {
+			t->again = bind_handler(t, i);
+			t->e.overflow = !t->again;
+			return;
 		}
+		t_handler(t);
 	}
 	t->cur = t->nr - 1;
 	if (!t->insn[t->cur].ends) {
@@ -357,11 +358,8 @@ static void emit_cold(struct tctx *t)
 	}
 }
 
-static bool begin(struct tctx *t, const uint8_t *host, _Atomic uint8_t *flags, uint8_t key,
-		  struct tspace *s)
+static bool begin(struct tctx *t, const uint8_t *host, _Atomic uint8_t *flags, uint8_t key)
 {
-	size_t records;
-
 	t->b = (struct tblock){ .page = host - ((uintptr_t)host & GUEST_PAGE_MASK),
 				.off = (uint16_t)((uintptr_t)host & GUEST_PAGE_MASK),
 				.key = key,
@@ -378,8 +376,23 @@ static bool begin(struct tctx *t, const uint8_t *host, _Atomic uint8_t *flags, u
 		if (t->nr)
 			t->insn[0].label = t->insn[0].loop = false;
 	}
-	if (!t->nr)
-		return false;
+	return t->nr > 0;
+}
+
+static void find_handlers(struct tctx *t)
+{
+	t->has_handlers = false;
+	for (unsigned int k = 0; k < t->nr; k++)
+		t->has_handlers |= t->insn[k].d.cls == DCLS_OTHER ||
+				   t->insn[k].d.cls == DCLS_STRING;
+}
+
+/* Decide how the decoded instructions are emitted, and begin. */
+static void plan(struct tctx *t, const struct tspace *s)
+{
+	size_t records;
+
+	find_handlers(t);
 	flags_find_live(t);
 	share_plan(t);
 	loop_plan(t);
@@ -399,7 +412,9 @@ static bool begin(struct tctx *t, const uint8_t *host, _Atomic uint8_t *flags, u
 	t->s2_busy = false;
 	t->fpu_ready = 0;
 	t->cur = 0;
-	return true;
+	t->again = false;
+	t->b.nr_pcs = 0;
+	t->b.loops = false;
 }
 
 static void count(struct tctx *t, uint32_t used)
@@ -433,13 +448,16 @@ struct tblock *translate(struct cpu *c, const uint8_t *host, _Atomic uint8_t *fl
 	t->d = d;
 	if (tspace_get(d, &s) < 0)
 		return NULL;
-	if (!begin(t, host, flags, key, &s))
+	if (!begin(t, host, flags, key))
 		return NULL;
-	emit_entry(t);
-	cross_check(t);
-	vec_block_begin(t);
-	loop_enter(t);
-	emit_body(t);
+	do {
+		plan(t, &s);
+		emit_entry(t);
+		cross_check(t);
+		vec_block_begin(t);
+		loop_enter(t);
+		emit_body(t);
+	} while (t->again);
 	emit_cold(t);
 	t->b.stale = (uint8_t *)(uintptr_t)e_rx(&t->e);
 	t->cur = 0;

@@ -111,6 +111,7 @@ struct tctx {
 	struct tmoved moved[TB_MAX_MOVED];
 	struct tstream stream[CPU_STREAMS];
 	unsigned int nr_moved, nr_streams, stream_set;
+	bool again;   /* an instruction has become the interpreter's: plan anew */
 	bool crosses; /* the only instruction goes on into the next page (cross.c) */
 	bool has_handlers; /* some instructions are the interpreter's */
 	uint8_t flags;	   /* enum tflags, before what is emitted next */
