@@ -40,9 +40,9 @@ struct plan {
 
 static void kill_regs(struct plan *p, unsigned int set)
 {
-	for (unsigned int r = 0; r < 16; r++) {
-		if (!(set >> r & 1))
-			continue;
+	for (; set; set &= set - 1) {
+		unsigned int r = (unsigned int)__builtin_ctz(set);
+
 		p->version[r]++;
 		p->moved[r] = 0;
 	}

@@ -119,11 +119,12 @@ static unsigned int next_target(const struct tctx *t, unsigned int off)
 	return best == end ? 0 : (unsigned int)best;
 }
 
-/* Straight code that has been translated already, as part of what follows, is not translated again. */
+/* Straight code that has been translated already, as part of what follows, is not translated again. Blocks begin only
+ * where bytes had been covered before. */
 static void cut_at_block(struct tctx *t)
 {
 	for (unsigned int k = MIN_INSNS; k < t->nr; k++) {
-		if (t->insn[k - 1].ends ||
+		if (!(t->had_pieces >> (t->insn[k].off >> PIECE_SHIFT) & 1) || t->insn[k - 1].ends ||
 		    !tblock_find(t->d, t->b.page, t->insn[k].off, t->b.key & (uint8_t)~DBT_KEY_ALONE))
 			continue;
 		t->nr = k;
@@ -153,9 +154,12 @@ static void find_labels(struct tctx *t)
 	if (t->insn[0].loop && last + 1 < t->nr) {
 		t->nr = last + 1;
 		t->insn[t->nr].off = (uint16_t)(t->insn[last].off + t->insn[last].len);
-	}
-	else if (!t->insn[0].loop)
+	} else if (!t->insn[0].loop) {
 		cut_at_block(t);
+	}
+	t->has_calls = false;
+	for (unsigned int k = 0; k < t->nr; k++)
+		t->has_calls |= t->insn[k].d.cls == DCLS_CALL || t->insn[k].d.cls == DCLS_CALL_IND;
 }
 
 static void decode_block(struct tctx *t)
@@ -269,22 +273,13 @@ static void emit_entry(struct tctx *t)
 	t_tally_entry(t);
 }
 
-/* Does the block come back from other code, which may have put the vector state away? */
-static bool has_calls(const struct tctx *t)
-{
-	for (unsigned int k = 0; k < t->nr; k++)
-		if (t->insn[k].d.cls == DCLS_CALL || t->insn[k].d.cls == DCLS_CALL_IND)
-			return true;
-	return false;
-}
-
 /* Control comes from elsewhere too: flags are in memory, and what the code before made sure of is unknown. */
 static void emit_label(struct tctx *t, struct tinsn *i)
 {
 	if (t->cur && !t->insn[t->cur - 1].ends)
 		t_flags_spill(t);
 	t->flags = TF_MEM;
-	if (t->has_handlers || has_calls(t))
+	if (t->has_handlers || t->has_calls)
 		t->fpu_ready = 0;
 	if (!t->cur && !t->prepared) {
 		i->at = t->b.code;
@@ -367,6 +362,7 @@ static bool begin(struct tctx *t, const uint8_t *host, _Atomic uint8_t *flags, u
 	t->is_64 = t->b.key & DBT_KEY_64;
 	t->page_flags = flags;
 	t->page_record = code_page_get(t->c->grp->code, host);
+	t->had_pieces = atomic_load(&t->page_record->pieces);
 	t->have = 0;
 	t->end = GUEST_PAGE_SIZE;
 	t->crosses = false;

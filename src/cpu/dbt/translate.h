@@ -114,6 +114,7 @@ struct tctx {
 	bool again;   /* an instruction has become the interpreter's: plan anew */
 	bool crosses; /* the only instruction goes on into the next page (cross.c) */
 	bool has_handlers; /* some instructions are the interpreter's */
+	bool has_calls;	   /* comes back from other code, which may have put the vector state away */
 	uint8_t flags;	   /* enum tflags, before what is emitted next */
 	bool s2_busy;	   /* r10 holds something: moving flags must not use it */
 	uint8_t fpu_ready; /* enum dbt_fpu: what this block has made sure of */
@@ -127,6 +128,7 @@ struct tctx {
 	/* The guest's page: pieces that have been announced and copied. */
 	_Atomic uint8_t *page_flags;
 	struct code_page *page_record;
+	uint64_t had_pieces; /* of it, before this block's */
 	uint64_t have;
 	uint8_t bytes[GUEST_PAGE_SIZE + 16];
 	unsigned int end; /* bytes that may be decoded: a page, or a little of the next one too */
