@@ -118,7 +118,22 @@ static bool same_stream(const struct tstream *a, const struct tstream *b)
 	       a->write == b->write && a->disp == b->disp;
 }
 
-static void plan_stream(struct tctx *t, struct tinsn *i)
+/* General registers that a load in the loop makes: whatever they point to is in another page each time. */
+static unsigned int loaded_regs(const struct tctx *t)
+{
+	unsigned int set = 0;
+
+	for (unsigned int n = 0; n < t->nr; n++) {
+		const struct dinsn *d = &t->insn[n].d;
+
+		if (d->cls == DCLS_ALU && d->has_mem && !d->vex && d->map == 0 && d->op == 0x8b &&
+		    d->opsize == (t->is_64 ? 8 : 4))
+			set |= 1u << d->reg;
+	}
+	return set;
+}
+
+static void plan_stream(struct tctx *t, struct tinsn *i, unsigned int loaded)
 {
 	const struct dinsn *d = &i->d;
 	struct tshare *s = &i->share[0];
@@ -130,7 +145,8 @@ static void plan_stream(struct tctx *t, struct tinsn *i)
 
 	if (!d->has_mem || !d->mem_size || d->cls == DCLS_LEA || d->cls == DCLS_NOP ||
 	    d->cls == DCLS_POP || d->seg != DSEG_FLAT || d->asize != (t->is_64 ? 8 : 4) ||
-	    d->base == DREG_RIP || (d->base == CPU_RSP && d->index == DREG_NONE))
+	    d->base == DREG_RIP || (d->base == CPU_RSP && d->index == DREG_NONE) ||
+	    (d->base < DREG_NONE && (loaded >> d->base & 1)))
 		return;
 	/* All accesses of a span must have the same stream: that of its beginning. Far from each other means other pages. */
 	x.disp = s->from;
@@ -147,6 +163,8 @@ static void plan_stream(struct tctx *t, struct tinsn *i)
 
 void loop_plan(struct tctx *t)
 {
+	unsigned int loaded;
+
 	t->nr_moved = t->nr_streams = 0;
 	t->mapped = t->prepared = false;
 	for (unsigned int g = 0; g < 16; g++)
@@ -155,8 +173,9 @@ void loop_plan(struct tctx *t)
 							  : (uint8_t)g;
 	if (!t->insn[0].loop || t->has_handlers)
 		return;
+	loaded = loaded_regs(t);
 	for (unsigned int n = 0; n < t->nr; n++)
-		plan_stream(t, &t->insn[n]);
+		plan_stream(t, &t->insn[n], loaded);
 	if (can_move(t))
 		plan_registers(t);
 	t->prepared = t->nr_streams || t->nr_moved;

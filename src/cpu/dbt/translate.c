@@ -381,6 +381,8 @@ static void find_handlers(struct tctx *t)
 	for (unsigned int k = 0; k < t->nr; k++)
 		t->has_handlers |= t->insn[k].d.cls == DCLS_OTHER ||
 				   t->insn[k].d.cls == DCLS_STRING;
+	for (unsigned int k = 0; k < t->nr; k++)
+		t->insn[k].at = NULL;
 }
 
 /* Decide how the decoded instructions are emitted, and begin. */
