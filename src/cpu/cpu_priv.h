@@ -24,12 +24,14 @@ enum cpu_pending {
 	CPU_PEND_FLUSH = 1 << 3, /* forget translations and decodings */
 	CPU_PEND_STOP = 1 << 4,	 /* another vCPU needs everybody to stand still (exclusive.c) */
 	CPU_PEND_EPOCH = 1 << 5, /* dbt: forget where code is, its memory will be used again */
-	CPU_PEND_WRITES = 1 << 6, /* take write tags out of the TLB (code_sync() of interp/block.h) */
+	CPU_PEND_WRITES =
+		1 << 6, /* take write tags out of the TLB (code_sync() of interp/block.h) */
 };
 
 struct cpu_engine {
 	const char *name;
-	int (*init)(struct cpu *c, struct err *err); /* what it leaves behind when it fails is done()'s */
+	int (*init)(struct cpu *c,
+		    struct err *err); /* what it leaves behind when it fails is done()'s */
 	void (*done)(struct cpu *c);
 	enum cpu_exit (*run)(struct cpu *c, struct err *err);
 	void (*flush)(struct cpu *c);	     /* on the vCPU's thread */
@@ -64,8 +66,8 @@ struct cpu_hot {
 	uint64_t stk_page;     /* its host address */
 	void *jump;	       /* jump table of the present address space and privilege */
 	uint64_t spill[5];
-	void *c_rsp;   /* C's stack pointer while translated code runs */
-	void *ret_rsp; /* return stack's pointer while C runs */
+	void *c_rsp;	/* C's stack pointer while translated code runs */
+	void *ret_rsp;	/* return stack's pointer while C runs */
 	uint16_t flags; /* status flags: seto in the low byte, lahf in the high one */
 	uint8_t fpu_live; /* enum dbt_fpu of dbt/run.h: which of the host's registers hold the guest's */
 	uint8_t key;	  /* enum dbt_key; 0: this mode is the interpreter's */
@@ -86,28 +88,30 @@ struct cpu {
 	struct cpu_state st;
 
 	uint64_t share[CPU_SHARE]; /* translated code: host addresses of spans that have been checked */
-	uint64_t stream_owner[CPU_STREAM_SETS]; /* number of the block that a set is used by; 0: nobody */
+	uint64_t stream_owner
+		[CPU_STREAM_SETS]; /* number of the block that a set is used by; 0: nobody */
 	struct cpu_stream stream[CPU_STREAM_SETS][CPU_STREAMS];
 
 	/* --- hot fields of the interpreter --- */
 	const struct insn *cur; /* instruction being executed */
 	const struct insn *end; /* end of the block being executed; NULL = leave after this one */
-	uint8_t seg_ok[CPU_NR_SEGS]; /* SEG_OK_*: flat segments that need no limit check; not in 64-bit mode */
-	uint8_t mode;		     /* enum cpu_mode of CS */
-	bool protected_mode;	     /* CR0.PE and not V86 */
-	bool long_mode;		     /* EFER.LMA */
-	uint32_t nr_pauses; /* PAUSEs executed */
+	uint8_t seg_ok
+		[CPU_NR_SEGS]; /* SEG_OK_*: flat segments that need no limit check; not in 64-bit mode */
+	uint8_t mode;	       /* enum cpu_mode of CS */
+	bool protected_mode; /* CR0.PE and not V86 */
+	bool long_mode;	     /* EFER.LMA */
+	uint32_t nr_pauses;  /* PAUSEs executed */
 
 	struct cpu_group *grp;
 	unsigned int index;
 	const struct cpu_engine *engine;
-	void *engine_data; /* the translation engine's */
+	void *engine_data;	    /* the translation engine's */
 	struct block_cache *blocks; /* the interpreter's */
-	struct interp_sys *sys; /* interpreter: TLB, event delivery (interp/sys_priv.h) */
+	struct interp_sys *sys;	    /* interpreter: TLB, event delivery (interp/vcpu_sys.h) */
 	struct cpu_stats stats;
 	struct cpu_debug debug;
 
-	uint64_t tramp[2]; /* dbt: registers kept by the trampolines */
+	uint64_t tramp[2];     /* dbt: registers kept by the trampolines */
 	_Atomic uint8_t place; /* enum cpu_place; any may read */
 
 	jmp_buf fault_jmp; /* target of cpu_raise() while the engine runs */
@@ -132,13 +136,13 @@ struct cpu_group {
 	uint64_t start_ns;  /* host clock when guest time was 0 */
 	uint64_t start_tsc; /* host TSC at that moment */
 	bool trace;
-	uint64_t code_cache_bytes; /* dbt: 4 MiB to 2 GiB */
-	bool count_blocks, perf_map; /* dbt, as in cpu_group_config */
+	uint64_t code_cache_bytes;		   /* dbt: 4 MiB to 2 GiB */
+	bool count_blocks, perf_map;		   /* dbt, as in cpu_group_config */
 	_Atomic(const struct cpu_engine *) engine; /* of all vCPUs */
 	struct cpu_stats stats; /* of events that are no single vCPU's: written under the dbt lock */
 	struct exclusive *exclusive; /* stop-the-world for page-crossing locked accesses */
-	struct code_map *code; /* which guest pages have been decoded (interp/block.h) */
-	struct dbt *dbt; /* translation engine: its code cache (dbt/run.h) */
+	struct code_map *code;	     /* which guest pages have been decoded (interp/block.h) */
+	struct dbt *dbt;	     /* translation engine: its code cache (dbt/run.h) */
 	/* pieces of a page of which something was decoded were written (interp/code.c); NULL: nobody asks */
 	void (*code_gone)(struct cpu_group *grp, const uint8_t *page, uint64_t pieces);
 };

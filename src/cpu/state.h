@@ -172,8 +172,8 @@ struct cpu_state {
 	uint64_t mtrr_def_type, mtrr_fixed[11], mtrr_var[CPU_MTRR_VAR][2];
 	uint64_t mcg_status, debugctl, hwcr;
 	uint64_t pv_wall_clock, pv_system_time;
-	uint64_t pv_eoi;      /* where ends of interrupts are told by memory, and bit 0: enabled */
-	bool pv_eoi_offered;  /* the interrupt in service may end so; the APIC does not know yet whether it has */
+	uint64_t pv_eoi; /* where ends of interrupts are told by memory, and bit 0: enabled */
+	bool pv_eoi_offered; /* the interrupt in service may end so; the APIC does not know yet whether it has */
 	uint64_t smbase;
 
 	struct cpu_fpu fpu;

@@ -23,7 +23,7 @@
 #include "base/clock.h"
 #include "cpu/cpu.h"
 #include "cpu/dbt/signals.h"
-#include "cpu/interp/interp_priv.h"
+#include "cpu/interp/vcpu.h"
 #include "sys/timerq.h"
 
 #include "engine.h"

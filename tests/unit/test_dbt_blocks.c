@@ -12,7 +12,7 @@
 #include "base/mem.h"
 #include "cpu/dbt/cache.h"
 #include "cpu/dbt/emit.h"
-#include "cpu/interp/sys_priv.h"
+#include "cpu/interp/vcpu_sys.h"
 
 static struct {
 	struct cpu_group grp;
@@ -391,8 +391,10 @@ static void test_ret_stacks(void **state)
 		uint8_t *top = t.dc.ret_stack[k] + RET_STACK_TOP;
 
 		assert_int_equal((uintptr_t)t.dc.ret_stack[k] & (RET_STACK_SIZE - 1), 0);
-		for (unsigned int n = 0; n < 64; n += 8)
-			assert_true(get_le64(top + n) == NO_LIN);
+		for (unsigned int n = 0; n < 64; n += 16) {
+			assert_ptr_equal((void *)get_le64(top + n), t.dbt.tramp.ret_miss);
+			assert_true(get_le64(top + n + 8) == RET_LIN_EMPTY);
+		}
 		t.dc.ret_stack[k][0] = 1;
 	}
 	t.c->hot.ret_rsp = NULL;

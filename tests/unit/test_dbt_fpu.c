@@ -18,7 +18,7 @@
 #include "cpu/dbt/emit.h"
 #include "cpu/dbt/signals.h"
 #include "cpu/interp/fpu.h"
-#include "cpu/interp/sys_priv.h"
+#include "cpu/interp/vcpu_sys.h"
 
 static struct {
 	struct cpu *c;

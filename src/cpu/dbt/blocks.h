@@ -27,19 +27,20 @@
 
 /* What decides how bytes translate, besides the bytes. */
 enum dbt_key {
-	DBT_KEY_64 = 1,	  /* 64-bit code; else flat 32-bit code */
-	DBT_KEY_SSE = 2,  /* CR0.EM, TS clear, CR4.OSFXSR set: SSE instructions run without a look */
-	DBT_KEY_AVX = 4,  /* the same and CR4.OSXSAVE, XCR0 has SSE and AVX */
-	DBT_KEY_X87 = 8,  /* CR0.EM, TS clear, CR0.NE set */
-	DBT_KEY_FS = 16,   /* 32-bit: FS is readable, writable, without a limit (always so in 64) */
-	DBT_KEY_GS = 128,  /* the same of GS */
+	DBT_KEY_64 = 1,	 /* 64-bit code; else flat 32-bit code */
+	DBT_KEY_SSE = 2, /* CR0.EM, TS clear, CR4.OSFXSR set: SSE instructions run without a look */
+	DBT_KEY_AVX = 4, /* the same and CR4.OSXSAVE, XCR0 has SSE and AVX */
+	DBT_KEY_X87 = 8, /* CR0.EM, TS clear, CR0.NE set */
+	DBT_KEY_FS = 16, /* 32-bit: FS is readable, writable, without a limit (always so in 64) */
+	DBT_KEY_GS = 128,   /* the same of GS */
 	DBT_KEY_ALONE = 64, /* no shared checks: for where those fail (share.c) */
-	DBT_KEY_SS32 = 32, /* 32-bit: flat stack of 32 bits (always set when 32-bit code is translated) */
+	DBT_KEY_SS32 =
+		32, /* 32-bit: flat stack of 32 bits (always set when 32-bit code is translated) */
 };
 
 enum tlink_kind {
-	TLINK_NEAR,  /* to an offset of the same page, rel32 of a jmp or jcc: enters at fcode */
-	TLINK_BACK,  /* the same, backward: enters at code, which polls */
+	TLINK_NEAR, /* to an offset of the same page, rel32 of a jmp or jcc: enters at fcode */
+	TLINK_BACK, /* the same, backward: enters at code, which polls */
 	TLINK_CROSS, /* to another page: rel32 of a jmp behind a check of the mapping, plus the cell it checks */
 };
 
@@ -49,8 +50,8 @@ struct tlink {
 	 * set it never changes to another page. The first member: code names it by the record's address. */
 	_Atomic uint64_t cell;
 	/* Distances from this record, which lies in the same memory. */
-	int32_t site; /* of the rel32 field; 4-aligned */
-	int32_t stub; /* where it leads while not linked: cold code that exits with this link */
+	int32_t site;  /* of the rel32 field; 4-aligned */
+	int32_t stub;  /* where it leads while not linked: cold code that exits with this link */
 	uint32_t word; /* the exit word then */
 	/* Offsets in the code memory; 0: none. */
 	uint32_t from, to; /* blocks; to: 0 while not linked */
@@ -87,7 +88,7 @@ struct tblock {
 	struct tpc *pcs;       /* nr_pcs, sorted by code */
 	struct insn *handlers; /* nr_handlers: for inline calls of the interpreter's handlers */
 	struct tally *tally;   /* executions and more (inspect.h), when counting is on; else NULL */
-	uint32_t in;	       /* links that lead here: offset of the first one in the code memory; 0: none */
+	uint32_t in; /* links that lead here: offset of the first one in the code memory; 0: none */
 	_Atomic(struct tblock *) next_hash, next_age; /* next_age: of the same part of the memory */
 	struct tblock *next_page, **at_page; /* at_page: what points to this one in that list */
 };
@@ -97,8 +98,9 @@ struct dbt;
 
 /* Space for one translation: hot and cold code, and records. Filled under the lock. */
 struct tspace {
-	uint8_t *rw, *rx; /* where code goes: the same memory, writable and executable; 16-aligned */
-	uint32_t room;	  /* bytes */
+	uint8_t *rw,
+		*rx;   /* where code goes: the same memory, writable and executable; 16-aligned */
+	uint32_t room; /* bytes */
 };
 enum { TSPACE_ROOM = 64 << 10 }; /* a translation never needs more */
 

@@ -49,11 +49,13 @@ void blocks_free(struct dbt *d);
 void block_kill(struct dbt *d, struct tblock *b);
 void block_unlink_out(struct dbt *d, struct tblock *b);
 
+/* code_rw - where what runs at @rx is written: the cache is mapped twice. */
 static inline uint8_t *code_rw(const struct blocks *x, const uint8_t *rx)
 {
 	return x->rw + (rx - x->rx);
 }
 
+/* part_of - the part of the cache that an executable address is in. */
 static inline struct part *part_of(struct blocks *x, const uint8_t *rx)
 {
 	return &x->part[(size_t)(rx - x->rx - TRAMP_SIZE) / x->part_size];

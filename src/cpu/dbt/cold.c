@@ -67,7 +67,7 @@ void t_handler(struct tctx *t)
 	x->site = e->p;
 	e32(e, 0);
 	e_movi32(e, H_S1,
-		 t_word(t, DBT_EXIT_NEXT) | (t_cur(t)->ends	? DBT_ENDS
+		 t_word(t, DBT_EXIT_NEXT) | (t_cur(t)->ends	   ? DBT_ENDS
 					     : t->cur + 1 == t->nr ? 0
 								   : DBT_MORE));
 	e_call(e, t->d->tramp.handler);

@@ -5,7 +5,7 @@
  * been written there since (the generation of its record). Otherwise the interpreter executes the instruction.
  */
 #include "cpu/dbt/translate.h"
-#include "cpu/interp/sys_priv.h"
+#include "cpu/interp/vcpu_sys.h"
 
 enum { PIECE = 64 };
 

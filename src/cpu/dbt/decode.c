@@ -421,6 +421,7 @@ static _inline_ bool decode_row(const struct dtable *t, struct scan *s, const ui
 	d->vvvv_role = o->vvvv;
 	d->fl_r = o->fl_r;
 	d->fl_w = o->fl_w;
+	d->fl_u = o->fl_u;
 	d->impl_r = o->impl_r;
 	d->impl_w = o->impl_w;
 	d->reads_mxcsr = bits & DB_MXCSR;

@@ -118,6 +118,7 @@ struct opdesc {
 	uint8_t access;	       /* enum drole of the memory operand */
 	uint8_t rm, reg, vvvv; /* enum drole */
 	uint8_t fl_r, fl_w;
+	uint8_t fl_u; /* of fl_w: manuals say undefined, AMD's processors leave them as they were */
 	union {
 		uint16_t impl_r; /* rax to rdi */
 		uint16_t sub;	 /* of a split: first row in dsub[] */

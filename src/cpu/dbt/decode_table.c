@@ -28,6 +28,9 @@
 #define OF     DF_OF
 #define ALL    DF_ALL
 #define NOT_CF (DF_ALL & ~DF_CF)
+#define NOT_ZF (DF_ALL & ~DF_ZF)
+#define NOT_CO (DF_ALL & ~(DF_CF | DF_OF))
+#define NOT_CZ (DF_ALL & ~(DF_CF | DF_ZF))
 
 /* op Eb,Gb; Ev,Gv; Gb,Eb; Gv,Ev; AL,Ib; rAX,Iz */
 #define ALU(op, to, lock, r)                                                                       \
@@ -174,10 +177,10 @@ const struct opdesc dmap0[256] = {
 		   .bits = DB_MODRM | DB_ONLY64 },
 	[0x68] = { DCLS_PUSH, .osz = DOSZ_D64, .imm = DIMM_Z },
 	[0x69] = { DCLS_ALU, .imm = DIMM_Z, .mem = DMEM_OP, .access = R, .rm = R, .reg = W,
-		   .fl_w = ALL, .bits = DB_MODRM },
+		   .fl_w = ALL, .fl_u = NOT_CO, .bits = DB_MODRM },
 	[0x6a] = { DCLS_PUSH, .osz = DOSZ_D64, .imm = DIMM_B },
 	[0x6b] = { DCLS_ALU, .imm = DIMM_B, .mem = DMEM_OP, .access = R, .rm = R, .reg = W,
-		   .fl_w = ALL, .bits = DB_MODRM },
+		   .fl_w = ALL, .fl_u = NOT_CO, .bits = DB_MODRM },
 	SIXTEEN(JCC_SHORT, 0x70),
 	[0x80] = SPLIT(REG, 80),
 	[0x81] = SPLIT(REG, 81),
@@ -258,12 +261,14 @@ const struct opdesc dmap0[256] = {
 				  .bits = DB_REP_OK })
 #define BSWAP(op) [0][DPP_NONE][op] = { DCLS_ALU, .rm = RW, .bits = DB_OPREG }
 #define NOP_RM(op, set) ANY(op, { DCLS_NOP, .isa = DISA_##set, .bits = DB_MODRM | DB_REP_OK })
-#define BIT_REG(op, to) BOTH(op, { DCLS_ALU, .rm = to, .reg = R, .fl_w = ALL & ~ZF, \
+#define BIT_REG(op, to) BOTH(op, { DCLS_ALU, .rm = to, .reg = R, .fl_w = NOT_ZF, \
+				   .fl_u = NOT_CZ, \
 				   .bits = DB_MODRM | DB_NO_MEM })
 #define MOVX(op, from, b) BOTH(op, { DCLS_ALU, .mem = from, .access = R, .rm = R, .reg = W, \
 				     .bits = DB_MODRM | (b) })
-#define SCAN(pp, op, set, b) [0][pp][op] = { DCLS_ALU, .isa = DISA_##set, .mem = DMEM_OP, .access = R, \
-					   .rm = R, .reg = W, .fl_w = ALL, .bits = DB_MODRM | (b) }
+#define SCAN(pp, op, set, kept, b) [0][pp][op] = { DCLS_ALU, .isa = DISA_##set, .mem = DMEM_OP, .access = R, \
+					   .rm = R, .reg = W, .fl_w = ALL, .fl_u = kept, \
+					   .bits = DB_MODRM | (b) }
 #define SHIFT2(op, i, r, b) BOTH(op, { DCLS_ALU, .imm = i, .mem = DMEM_OP, .access = RW, .rm = RW, \
 				       .reg = R, .impl_r = r, .fl_w = ALL, .bits = DB_MODRM | (b) })
 #define MOVBE(pp, op, how, to, from) [1][pp][op] = { DCLS_ALU, .isa = DISA_MOVBE, .mem = DMEM_OP, \
@@ -298,7 +303,7 @@ const struct opdesc dmap0[256] = {
 	LEGACY(DCLS_MMX, m, pp, op, set, a, b, i, size, how, (traits) | DB_TRAP | DB_EIGHT, )
 
 const struct opdesc dmaps[3][NR_DPP][256] = {
-	NOP_RM(0x0d, PREFETCHW),
+	ANY(0x0d, { DCLS_NOP, .isa = DISA_PREFETCHW, .bits = DB_MODRM | DB_REP_OK | DB_NO_REG }),
 	NOP_RM(0x18, SSE_PREFETCH),
 	NOP_RM(0x19, BASE), NOP_RM(0x1a, BASE), NOP_RM(0x1b, BASE), NOP_RM(0x1c, BASE),
 	NOP_RM(0x1d, BASE), NOP_RM(0x1e, BASE), NOP_RM(0x1f, BASE),
@@ -312,22 +317,22 @@ const struct opdesc dmaps[3][NR_DPP][256] = {
 	SHIFT2(0xac, DIMM_B, 0, DB_COUNT_IMM),
 	SHIFT2(0xad, DIMM_NONE, RCX, DB_COUNT_CL),
 	[0][DPP_NONE][0xae] = SPLIT(MOD_REG, 0FAE),
-	BOTH(0xaf, { DCLS_ALU, .mem = DMEM_OP, .access = R, .rm = R, .reg = RW, .fl_w = ALL,
+	BOTH(0xaf, { DCLS_ALU, .mem = DMEM_OP, .access = R, .rm = R, .reg = RW, .fl_w = ALL, .fl_u = NOT_CO,
 		     .bits = DB_MODRM }),
 	BOTH(0xb0, RM_LOCK(B, RW, 0, ALL, .reg = R, .impl_r = RAX, .impl_w = RAX)),
 	BOTH(0xb1, RM_LOCK(V, RW, 0, ALL, .reg = R, .impl_r = RAX, .impl_w = RAX)),
 	BIT_REG(0xb3, RW),
 	MOVX(0xb6, 1, DB_RM8),
 	MOVX(0xb7, 2, 0),
-	SCAN(DPP_F3, 0xb8, POPCNT, DB_MANDATORY),
+	SCAN(DPP_F3, 0xb8, POPCNT, 0, DB_MANDATORY),
 	BOTH(0xba, SPLIT(REG, 0FBA)),
 	BIT_REG(0xbb, RW),
-	SCAN(DPP_NONE, 0xbc, BASE, DB_KEEP_OLD),
-	SCAN(DPP_66, 0xbc, BASE, DB_KEEP_OLD),
-	SCAN(DPP_F3, 0xbc, BMI1, DB_MANDATORY),
-	SCAN(DPP_NONE, 0xbd, BASE, DB_KEEP_OLD),
-	SCAN(DPP_66, 0xbd, BASE, DB_KEEP_OLD),
-	SCAN(DPP_F3, 0xbd, LZCNT, DB_MANDATORY),
+	SCAN(DPP_NONE, 0xbc, BASE, NOT_ZF, DB_KEEP_OLD),
+	SCAN(DPP_66, 0xbc, BASE, NOT_ZF, DB_KEEP_OLD),
+	SCAN(DPP_F3, 0xbc, BMI1, NOT_CZ, DB_MANDATORY),
+	SCAN(DPP_NONE, 0xbd, BASE, NOT_ZF, DB_KEEP_OLD),
+	SCAN(DPP_66, 0xbd, BASE, NOT_ZF, DB_KEEP_OLD),
+	SCAN(DPP_F3, 0xbd, LZCNT, NOT_CZ, DB_MANDATORY),
 	MOVX(0xbe, 1, DB_RM8),
 	MOVX(0xbf, 2, 0),
 	BOTH(0xc0, RM_LOCK(B, RW, 0, ALL, .reg = RW)),
@@ -395,10 +400,10 @@ const struct opdesc dvex[3][NR_DPP][256] = {
 
 /* --- groups ----------------------------------------------------------------------------------------- */
 
-#define BIT_IMM(to, b) RM(V, to, 0, ALL & ~ZF, .imm = DIMM_B, .bits = DB_MODRM | (b))
-#define MUL(size, w) RM_ONLY(size, R, 0, ALL, .impl_r = RAX, .impl_w = w)
+#define BIT_IMM(to, b) RM(V, to, 0, NOT_ZF, .fl_u = NOT_CZ, .imm = DIMM_B, .bits = DB_MODRM | (b))
+#define MUL(size, w) RM_ONLY(size, R, 0, ALL, .fl_u = NOT_CO, .impl_r = RAX, .impl_w = w)
 #define DIV(size, io) { DCLS_DIV, .osz = DOSZ_##size, .mem = DMEM_OP, .access = R, .rm = R, .fl_w = ALL, \
-			.impl_r = io, .impl_w = io, .bits = DB_MODRM | DB_TRAP }
+			.fl_u = ALL & ~AF, .impl_r = io, .impl_w = io, .bits = DB_MODRM | DB_TRAP }
 
 /* ldmxcsr, stmxcsr */
 #define CONTROL(set, how) VROW(DCLS_VEC, set, 0, 0, 0, NONE, 4, how, DB_NO_REG | DB_L0, )

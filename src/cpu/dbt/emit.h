@@ -44,11 +44,13 @@ enum host_reg {
 	H_CPU = H_R11, /* &cpu->st: see hot_disp() */
 };
 
+/* e_rx - the address at which the next byte will run. */
 static inline uint8_t *e_rx(const struct emit *e)
 {
 	return e->p + e->to_rx;
 }
 
+/* e_bytes, e8, e32, e64 - append bytes, or numbers in little-endian order; e->overflow when there is no room. */
 static inline void e_bytes(struct emit *e, const void *b, unsigned int n)
 {
 	if ((size_t)(e->end - e->p) < n) {
@@ -59,6 +61,7 @@ static inline void e_bytes(struct emit *e, const void *b, unsigned int n)
 	e->p += n;
 }
 
+/* as above */
 static inline void e8(struct emit *e, unsigned int v)
 {
 	uint8_t b = (uint8_t)v;
@@ -66,11 +69,13 @@ static inline void e8(struct emit *e, unsigned int v)
 	e_bytes(e, &b, 1);
 }
 
+/* as above */
 static inline void e32(struct emit *e, uint32_t v)
 {
 	e_bytes(e, &v, 4);
 }
 
+/* as above */
 static inline void e64(struct emit *e, uint64_t v)
 {
 	e_bytes(e, &v, 8);
@@ -143,6 +148,7 @@ static inline void e_load64(struct emit *e, unsigned int reg, unsigned int base,
 	e_mem(e, reg, base, disp);
 }
 
+/* mov %reg,disp(%base) */
 static inline void e_store64(struct emit *e, unsigned int base, int32_t disp, unsigned int reg)
 {
 	e_rex(e, 1, reg, 0, base);
@@ -150,6 +156,7 @@ static inline void e_store64(struct emit *e, unsigned int base, int32_t disp, un
 	e_mem(e, reg, base, disp);
 }
 
+/* mov, 64 and 32 bits */
 static inline void e_mov64(struct emit *e, unsigned int to, unsigned int from)
 {
 	e_rex(e, 1, from, 0, to);
@@ -157,6 +164,7 @@ static inline void e_mov64(struct emit *e, unsigned int to, unsigned int from)
 	e8(e, 0xc0 | (from & 7) << 3 | (to & 7));
 }
 
+/* as above */
 static inline void e_mov32(struct emit *e, unsigned int to, unsigned int from)
 {
 	e_rex(e, 0, from, 0, to);
@@ -179,18 +187,21 @@ static inline void e_rel32(struct emit *e, const uint8_t *to)
 	e32(e, (uint32_t)(to - (e_rx(e) + 4)));
 }
 
+/* to an executable address within 2 GiB */
 static inline void e_jmp(struct emit *e, const uint8_t *to)
 {
 	e8(e, 0xe9);
 	e_rel32(e, to);
 }
 
+/* as above */
 static inline void e_call(struct emit *e, const uint8_t *to)
 {
 	e8(e, 0xe8);
 	e_rel32(e, to);
 }
 
+/* as above; @cc: the low 4 bits of the opcode */
 static inline void e_jcc(struct emit *e, unsigned int cc, const uint8_t *to)
 {
 	E(e, 0x0f, (uint8_t)(0x80 | cc));

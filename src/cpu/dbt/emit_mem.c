@@ -216,8 +216,8 @@ static void cold_span(struct tctx *t, struct tcold *x)
 }
 
 /* r9 = linear address of the span's beginning; afterwards its host address, kept in the slot. */
-static void check_span(struct tctx *t, const struct tshare *s, unsigned int size, bool write, bool ss,
-		       bool stack)
+static void check_span(struct tctx *t, const struct tshare *s, unsigned int size, bool write,
+		       bool ss, bool stack)
 {
 	struct tcold *x = t_cold(t, cold_span);
 	struct emit *e = &t->e;

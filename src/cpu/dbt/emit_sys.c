@@ -9,7 +9,7 @@
  * instruction that the guest is offered.
  */
 #include "cpu/dbt/translate.h"
-#include "cpu/interp/sys_priv.h"
+#include "cpu/interp/vcpu_sys.h"
 
 /* rflags and attr by byte */
 #define RFLAGS_BYTE(n) (CPU_DISP(st.rflags) + (n))

@@ -165,6 +165,7 @@ static void ldmxcsr(struct tctx *t, const struct dinsn *d)
 	struct hostmem m;
 	struct tcold *x;
 
+	t_flags_spill(t); /* an operand that needs no check leaves them in the host's flags */
 	t_mem(t, d, 4, DROLE_R, &m);
 	t_mem_merge(t, &m);
 	e_rex(e, 0, H_S1, 0, m.base); /* mov (%r9),%r9d */

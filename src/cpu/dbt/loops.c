@@ -74,7 +74,7 @@ static unsigned int take_host(unsigned int *used)
 	static const uint8_t order[] = { H_R15, H_R14, H_R13, H_R12, H_RBX, H_RBP,
 					 H_RSI, H_RDI, H_RDX, H_RCX, H_RAX };
 
-	for (unsigned int k = 0; k < sizeof(order); k++) {
+	for (unsigned int k = 0; k < ARRAY_SIZE(order); k++) {
 		if (*used >> order[k] & 1)
 			continue;
 		*used |= 1u << order[k];

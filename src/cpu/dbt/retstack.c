@@ -14,7 +14,7 @@
 
 #include "base/mem.h"
 #include "cpu/dbt/run.h"
-#include "cpu/interp/sys_priv.h"
+#include "cpu/interp/vcpu_sys.h"
 
 #define LOW_HALF(lin) (!((lin) >> 63))
 
@@ -25,14 +25,15 @@ static uint8_t *empty(const struct dbt_cpu *dc, unsigned int which)
 	return dc->ret_stack[which] + RET_STACK_TOP;
 }
 
-/* Aligned to its size, a guard page below. */
-static uint8_t *stack_map(void)
+/* Aligned to its size, a guard page below. A guest may return to whatever address the entries of an empty stack have:
+ * to @miss. */
+static uint8_t *stack_map(const uint8_t *miss)
 {
 	size_t size = 2 * RET_STACK_SIZE;
 	uint8_t *all =
 		mmap(NULL, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	uint8_t *at;
-	uint64_t none = NO_LIN;
+	const struct ret_entry none = { miss, RET_LIN_EMPTY };
 
 	if (all == MAP_FAILED)
 		return NULL;
@@ -54,7 +55,7 @@ static uint8_t *stack_map(void)
 int ret_stack_init(struct dbt_cpu *dc, struct err *err)
 {
 	for (unsigned int k = 0; k < 2; k++) {
-		dc->ret_stack[k] = stack_map();
+		dc->ret_stack[k] = stack_map(dc->dbt->tramp.ret_miss);
 		if (!dc->ret_stack[k])
 			return err_set(err, -ENOMEM, "memory for return stacks");
 		dc->ret_saved[k] = empty(dc, k);
@@ -133,11 +134,12 @@ static void drop_page(struct jumps *j, uint64_t lin)
 
 static struct jumps *jumps_new(void)
 {
-	struct jumps *j = aligned_alloc(64, (sizeof(*j) + 63) & ~(size_t)63);
+	/* Not malloc(): what points at it, the TLB, is a mapping, in which LeakSanitizer does not look. */
+	struct jumps *j =
+		mmap(NULL, sizeof(*j), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
-	if (!j)
+	if (j == MAP_FAILED)
 		abort();
-	memset(j, 0, sizeof(*j));
 	for (unsigned int k = 0; k < NR_JUMPS; k++)
 		j->slot[k].lin = NO_LIN;
 	return j;
@@ -145,7 +147,8 @@ static struct jumps *jumps_new(void)
 
 void dbt_set_freed(struct tlb_set *set)
 {
-	free(set->jump);
+	if (set->jump)
+		munmap(set->jump, sizeof(struct jumps));
 	set->jump = NULL;
 }
 

@@ -22,7 +22,7 @@
 #include "cpu/dbt/signals.h"
 #include "cpu/exclusive.h"
 #include "cpu/interp/block.h"
-#include "cpu/interp/sys_priv.h"
+#include "cpu/interp/vcpu_sys.h"
 #include "cpu/mmu.h"
 
 static bool is_wanted(const struct cpu *c)

@@ -19,12 +19,12 @@ enum dbt_fpu {
 
 /* Why translated code came back; low 4 bits of the exit word, which comes in r10d to tramp.exit. */
 enum dbt_exit {
-	DBT_EXIT_NEXT,	 /* go on at the instruction named (or at st.rip with DBT_AT_RIP): look it up */
+	DBT_EXIT_NEXT, /* go on at the instruction named (or at st.rip with DBT_AT_RIP): look it up */
 	DBT_EXIT_LINK,	 /* the same, and hot.link (struct tlink *) wants to lead there */
 	DBT_EXIT_INTERP, /* the interpreter executes the instruction named; then go on */
 	DBT_EXIT_POLL,	 /* hot.pending or hot.due is set; the instruction named has not begun */
-	DBT_EXIT_STALE,	 /* the block was dead; hot.pbase is right, the offset comes in the exit word */
-	DBT_EXIT_MISS,	 /* an indirect branch, st.rip is its target, not found; hot.exit names the branch, or is 0 */
+	DBT_EXIT_STALE, /* the block was dead; hot.pbase is right, the offset comes in the exit word */
+	DBT_EXIT_MISS, /* an indirect branch, st.rip is its target, not found; hot.exit names the branch, or is 0 */
 };
 
 /*
@@ -49,7 +49,8 @@ enum dbt_exit {
 #define DBT_AT_RIP    (1u << 19)
 #define DBT_STACK     (1u << 20)
 #define DBT_ALIGNED   (1u << 21)
-#define SPAN_WORD(at, span, write) ((uint32_t)(at) | (uint32_t)(span) << 16 | ((write) ? 1u << 30 : 0))
+#define SPAN_WORD(at, span, write)                                                                 \
+	((uint32_t)(at) | (uint32_t)(span) << 16 | ((write) ? 1u << 30 : 0))
 enum { SPAN_SKIP = 5 };
 #define DBT_WORD(kind, off) ((uint32_t)(kind) | (uint32_t)(off) << 4)
 
@@ -66,7 +67,7 @@ enum { JUMPS_BITS = 11, NR_JUMPS = 1 << JUMPS_BITS };
 struct dbt_tramp {
 	/* enter(c, code): C calls it; returns the exit word. Loads registers from c->st, rsp from hot.ret_rsp. */
 	uint32_t (*enter)(struct cpu *c, const uint8_t *code);
-	const uint8_t *exit;	   /* jmp here with r10d = exit word: back to C */
+	const uint8_t *exit; /* jmp here with r10d = exit word: back to C */
 	/* jmp here with r10 = executable address of a struct tlink: back to C with its exit word; link_r9: with r9 =
 	 * linear address of the target, which becomes st.rip */
 	const uint8_t *link, *link_r9;
@@ -97,7 +98,15 @@ struct dbt_tramp {
 	const uint8_t *call_c;
 };
 
-/* An empty stack points RET_STACK_TOP behind its lowest byte; the 64 bytes above match no return. */
+/* What a call pushes. */
+struct ret_entry {
+	const uint8_t *code;
+	uint64_t lin; /* what the guest's return address must be */
+};
+
+/* An empty stack points RET_STACK_TOP behind its lowest byte, at entries for an address at which no instruction ends.
+ * It is canonical, so that a return there can be looked up like any other. */
+#define RET_LIN_EMPTY UINT64_MAX
 enum { RET_STACK_SIZE = 256 << 10, RET_STACK_TOP = RET_STACK_SIZE - 64 };
 enum { RET_USER, RET_SUPER, RET_BOTH };
 
@@ -118,11 +127,12 @@ struct dbt_cpu {
 	void *ret_saved[2];    /* hot.ret_rsp of the one that is not current */
 	uint8_t ret_key[2];    /* hot.key of what is on them */
 	unsigned int ret_current;
-	const void *ctx;	/* struct tlb_ctx of which the return stacks are */
-	bool super_low;		/* supervisor code has run in the lower half of the address space */
-	struct jumps *jumps;	/* where hot.jump points */
-	_Atomic uint64_t epoch; /* last one passed; UINT64_MAX while outside of cpu_run(), or in events.c */
-	uint64_t clean;		/* the epoch in which the tables were last emptied */
+	const void *ctx;     /* struct tlb_ctx of which the return stacks are */
+	bool super_low;	     /* supervisor code has run in the lower half of the address space */
+	struct jumps *jumps; /* where hot.jump points */
+	_Atomic uint64_t
+		epoch;	/* last one passed; UINT64_MAX while outside of cpu_run(), or in events.c */
+	uint64_t clean; /* the epoch in which the tables were last emptied */
 };
 
 /* The group's: hangs on cpu_group.dbt. */
@@ -131,14 +141,15 @@ struct dbt {
 	unsigned int users; /* vCPUs that have been set up */
 	struct dtable *table;
 	struct dbt_tramp tramp;
-	struct blocks *blocks;	/* blocks.c's own */
-	_Atomic uint64_t epoch;	/* raised whenever code memory is going to be used again */
-	struct tctx *tctx;	/* the translator's working memory; used under the lock */
-	uint32_t stream_ids; /* blocks that use streams are numbered */
-	_Atomic bool count; /* new blocks count their executions: for `atoll trace` */
+	struct blocks *blocks;	 /* blocks.c's own */
+	_Atomic uint64_t epoch;	 /* raised whenever code memory is going to be used again */
+	struct tctx *tctx;	 /* the translator's working memory; used under the lock */
+	uint32_t stream_ids;	 /* blocks that use streams are numbered */
+	_Atomic bool count;	 /* new blocks count their executions: for `atoll trace` */
 	struct tally_sum buried; /* what dead blocks had counted; under the lock */
 };
 
+/* dbt_cpu - what the engine keeps of a vCPU. */
 static inline struct dbt_cpu *dbt_cpu(const struct cpu *c)
 {
 	return c->engine_data;
@@ -174,6 +185,7 @@ void jumps_add(struct cpu *c, uint64_t lin, const uint8_t *code);
 void jumps_remove(struct cpu *c, uint64_t lin);
 void jumps_drop_all(struct cpu *c);
 
+/* jumps_slot - where the entry of an address is, if there is one. */
 static inline const struct jump_slot *jumps_slot(const struct jumps *j, uint64_t lin)
 {
 	return &j->slot[lin >> 3 & (NR_JUMPS - 1)];
@@ -195,7 +207,6 @@ uint32_t dbt_slow_span(struct cpu *c, uint64_t lin, uint32_t info);
 /* dbt_handler - execute an instruction by the interpreter's handler. @word: exit word that names the instruction. Returns
  * 0 to go on behind it, or an exit word; or raises. */
 uint32_t dbt_handler(struct cpu *c, const struct insn *i, uint32_t word);
-
 
 /*
  * dbt_fpu_save - put what is live of vector and x87 state into st.fpu and clear fpu_live; gives MXCSR and x87 the
@@ -239,6 +250,7 @@ static inline void dbt_place(struct cpu *c, uint32_t word)
 		dbt_flags_sync(c);
 }
 
+/* dbt_flags_take - status flags go from rflags to where translated code has them (SETO, LAHF). */
 static inline void dbt_flags_take(struct cpu *c)
 {
 	c->hot.flags = (uint16_t)((c->st.rflags & 0xff) << 8 | (c->st.rflags & RFLAGS_OF ? 1 : 0));

@@ -5,7 +5,7 @@
  * dbt_fpu_save(), and then the registers are loaded again at the end.
  */
 #include "cpu/dbt/run.h"
-#include "cpu/interp/sys_priv.h"
+#include "cpu/interp/vcpu_sys.h"
 
 static void fpu_again(struct cpu *c, unsigned int was)
 {

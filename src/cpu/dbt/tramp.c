@@ -11,7 +11,7 @@
 
 #include "cpu/dbt/emit.h"
 #include "cpu/dbt/run.h"
-#include "cpu/interp/interp_priv.h"
+#include "cpu/interp/vcpu.h"
 
 enum { ENTRY_SHIFT = 5 };
 

@@ -14,7 +14,7 @@
 
 enum { PIECE_SHIFT = 6, PIECE = 1 << PIECE_SHIFT };
 enum { MIN_INSNS = 8 }; /* of a block that ends where another one begins */
-enum { MAX_GAP = 32 }; /* bytes between parts of a block: padding */
+enum { MAX_GAP = 32 };	/* bytes between parts of a block: padding */
 
 void translate_free(struct dbt *d)
 {
@@ -124,8 +124,10 @@ static unsigned int next_target(const struct tctx *t, unsigned int off)
 static void cut_at_block(struct tctx *t)
 {
 	for (unsigned int k = MIN_INSNS; k < t->nr; k++) {
-		if (!(t->had_pieces >> (t->insn[k].off >> PIECE_SHIFT) & 1) || t->insn[k - 1].ends ||
-		    !tblock_find(t->d, t->b.page, t->insn[k].off, t->b.key & (uint8_t)~DBT_KEY_ALONE))
+		if (!(t->had_pieces >> (t->insn[k].off >> PIECE_SHIFT) & 1) ||
+		    t->insn[k - 1].ends ||
+		    !tblock_find(t->d, t->b.page, t->insn[k].off,
+				 t->b.key & (uint8_t)~DBT_KEY_ALONE))
 			continue;
 		t->nr = k;
 		return;

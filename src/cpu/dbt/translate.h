@@ -34,8 +34,8 @@ struct tcold {
 	uint16_t size;
 	bool is_span;
 	uint32_t span; /* SPAN_WORD */
-	bool mapped;  /* tctx.mapped there */
-	uint16_t cur; /* the instruction it belongs to */
+	bool mapped;   /* tctx.mapped there */
+	uint16_t cur;  /* the instruction it belongs to */
 	int32_t target; /* branches: offset of the target from the page's start, perhaps outside of it */
 	struct tlink *link;
 };
@@ -52,8 +52,8 @@ struct tshare {
 	bool first;  /* this one does the check */
 	bool write;  /* of the whole span */
 	uint16_t span;
-	int32_t at;    /* offset in the span */
-	int32_t from;  /* where the span (or the access alone) begins: the same for all its accesses */
+	int32_t at;   /* offset in the span */
+	int32_t from; /* where the span (or the access alone) begins: the same for all its accesses */
 	int8_t stream; /* index in tctx.stream; -1: none (loops.c) */
 };
 
@@ -111,12 +111,12 @@ struct tctx {
 	struct tmoved moved[TB_MAX_MOVED];
 	struct tstream stream[CPU_STREAMS];
 	unsigned int nr_moved, nr_streams, stream_set;
-	bool again;   /* an instruction has become the interpreter's: plan anew */
-	bool crosses; /* the only instruction goes on into the next page (cross.c) */
+	bool again;	   /* an instruction has become the interpreter's: plan anew */
+	bool crosses;	   /* the only instruction goes on into the next page (cross.c) */
 	bool has_handlers; /* some instructions are the interpreter's */
-	bool has_calls;	   /* comes back from other code, which may have put the vector state away */
-	uint8_t flags;	   /* enum tflags, before what is emitted next */
-	bool s2_busy;	   /* r10 holds something: moving flags must not use it */
+	bool has_calls; /* comes back from other code, which may have put the vector state away */
+	uint8_t flags;	/* enum tflags, before what is emitted next */
+	bool s2_busy;	/* r10 holds something: moving flags must not use it */
 	uint8_t fpu_ready; /* enum dbt_fpu: what this block has made sure of */
 
 	struct tcold cold[TB_MAX_COLD];
@@ -254,6 +254,7 @@ static inline unsigned int t_guest_reg(const struct tctx *t, unsigned int n)
 /* t_reg_in - a host register that holds guest register @n: its own, or @scratch, loaded. */
 unsigned int t_reg_in(struct tctx *t, unsigned int n, unsigned int scratch);
 
+/* t_cur - the instruction that is being emitted. */
 static inline const struct tinsn *t_cur(const struct tctx *t)
 {
 	return &t->insn[t->cur];

@@ -8,7 +8,7 @@
  */
 #include "cpu/dbt/run.h"
 #include "cpu/dbt/x87_pointers.h"
-#include "cpu/interp/sys_priv.h"
+#include "cpu/interp/vcpu_sys.h"
 
 #define NOT_FOUND UINT64_C(1)
 

@@ -2,7 +2,7 @@
 #ifndef CPU_INTERP_ATOMIC_H
 #define CPU_INTERP_ATOMIC_H
 
-#include "cpu/interp/interp_priv.h"
+#include "cpu/interp/vcpu.h"
 
 /* Binders of instructions with a LOCK prefix, for the files that bind the plain forms. -EINVAL for #UD. */
 _nodiscard_ int atomic_bind_alu(const struct dec *d, struct insn *i);

@@ -2,7 +2,7 @@
 #ifndef CPU_INTERP_BLOCK_H
 #define CPU_INTERP_BLOCK_H
 
-#include "cpu/interp/interp_priv.h"
+#include "cpu/interp/vcpu.h"
 
 /*
  * Decoded blocks, and the guest pages their bytes came from.
@@ -22,7 +22,8 @@ struct code_page {
 	const uint8_t *host; /* first byte of the page */
 	_Atomic uint64_t pieces;
 	_Atomic uint32_t generation;
-	_Atomic uint32_t beside; /* stores to the page that hit no piece; and how many are too many */
+	_Atomic uint32_t
+		beside; /* stores to the page that hit no piece; and how many are too many */
 	uint32_t beside_max;
 	struct unseen *unseen; /* stores that may not have been seen (code.c); under the map's lock */
 	struct code_page *next;

@@ -39,7 +39,7 @@
 #include "base/mem.h"
 #include "cpu/exclusive.h"
 #include "cpu/interp/block.h"
-#include "cpu/interp/sys_priv.h"
+#include "cpu/interp/vcpu_sys.h"
 
 enum {
 	MAP_BITS = 14,
@@ -61,7 +61,7 @@ struct unseen {
 };
 
 struct code_map {
-	pthread_mutex_t lock; /* guards changes of records and insertion of new ones */
+	pthread_mutex_t lock;  /* guards changes of records and insertion of new ones */
 	pthread_cond_t passed; /* an element of `unseen` waits for fewer */
 	struct unseen *unseen;
 	_Atomic bool has_unseen; /* read without the lock */

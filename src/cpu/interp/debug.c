@@ -6,7 +6,7 @@
  * Source: Intel SDM volume 3, 18.2 (debug registers).
  */
 #include "base/checked.h"
-#include "cpu/interp/sys_priv.h"
+#include "cpu/interp/vcpu_sys.h"
 
 enum { DR7_TYPE_EXEC, DR7_TYPE_WRITE, DR7_TYPE_IO, DR7_TYPE_RW };
 

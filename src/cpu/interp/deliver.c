@@ -7,7 +7,7 @@
  *
  * Error codes of faults met here get their EXT bit from sys->ext (exc.c).
  */
-#include "cpu/interp/sys_priv.h"
+#include "cpu/interp/vcpu_sys.h"
 
 enum { ERR_IDT = 2 };
 

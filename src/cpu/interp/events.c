@@ -16,7 +16,7 @@
 #include "cpu/exclusive.h"
 #include "cpu/interp/block.h"
 #include "cpu/interp/fpu.h"
-#include "cpu/interp/sys_priv.h"
+#include "cpu/interp/vcpu_sys.h"
 
 #define DR6_B  UINT64_C(0xf)
 #define DR6_BS (UINT64_C(1) << 14)

@@ -2,7 +2,7 @@
 #ifndef CPU_INTERP_EVENTS_H
 #define CPU_INTERP_EVENTS_H
 
-#include "cpu/interp/interp_priv.h"
+#include "cpu/interp/vcpu.h"
 
 /*
  * Exceptions, interrupts and debug traps as the run loop sees them. The loop is

@@ -6,7 +6,7 @@
  * Source: Intel SDM volume 3, 6.13 (error code), 6.15 and tables 6-4, 6-5 (double fault).
  */
 #include "cpu/dbt/run.h"
-#include "cpu/interp/sys_priv.h"
+#include "cpu/interp/vcpu_sys.h"
 
 enum exc_class exc_class_of(unsigned int vector)
 {
@@ -71,7 +71,8 @@ static _Noreturn void raise_fault(struct cpu *c, unsigned int vector, bool has_e
 	s->delivering = false;
 	s->ext = false;
 	s->stepping = false;
-	dbt_fpu_save(c); /* longjmp() may use vector registers; a fault in translated code comes with the guest's in them */
+	dbt_fpu_save(
+		c); /* longjmp() may use vector registers; a fault in translated code comes with the guest's in them */
 	longjmp(c->fault_jmp, 1);
 }
 

@@ -6,7 +6,7 @@
  */
 #include <errno.h>
 
-#include "cpu/interp/sys_priv.h"
+#include "cpu/interp/vcpu_sys.h"
 
 enum { SEL_RPL = 3 };
 

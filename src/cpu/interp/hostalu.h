@@ -2,7 +2,7 @@
 #ifndef CPU_INTERP_HOSTALU_H
 #define CPU_INTERP_HOSTALU_H
 
-#include "cpu/interp/interp_priv.h"
+#include "cpu/interp/vcpu.h"
 
 /*
  * Integer instructions done by the host's ALU, flags included: a handler executes the guest's instruction

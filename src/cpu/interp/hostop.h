@@ -2,7 +2,7 @@
 #ifndef CPU_INTERP_HOSTOP_H
 #define CPU_INTERP_HOSTOP_H
 
-#include "cpu/interp/interp_priv.h"
+#include "cpu/interp/vcpu.h"
 
 /*
  * Running a guest's vector, floating-point and bit-manipulation instructions on the host's own unit.

@@ -11,7 +11,7 @@
 #include <errno.h>
 #include <string.h>
 
-#include "cpu/interp/sys_priv.h"
+#include "cpu/interp/vcpu_sys.h"
 
 enum { TSS_IO_MAP = 102, TSS_MIN_LIMIT = 103 };
 

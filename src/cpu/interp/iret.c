@@ -5,7 +5,7 @@
  * Source: Intel SDM volume 2, pseudo-code of IRET.
  */
 #include "cpu/interp/block.h"
-#include "cpu/interp/sys_priv.h"
+#include "cpu/interp/vcpu_sys.h"
 
 #define FLAGS_16 (RFLAGS_STATUS | RFLAGS_TF | RFLAGS_IF | RFLAGS_DF | RFLAGS_IOPL | RFLAGS_NT)
 #define FLAGS_32 (FLAGS_16 | RFLAGS_RF | RFLAGS_AC | RFLAGS_ID)

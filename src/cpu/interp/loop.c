@@ -80,8 +80,7 @@ static inline struct block *next_anywhere(struct cpu *c, uint64_t lin)
 	const struct tlb_entry *e = tlb_slot(c->hot.tlb, lin);
 
 	if (likely(j->lin == lin && j->block && e->x == (lin & ~GUEST_PAGE_MASK) &&
-		   j->block->mode == block_mode(c) &&
-		   is_usable(c, j->block, tlb_host(e, lin))))
+		   j->block->mode == block_mode(c) && is_usable(c, j->block, tlb_host(e, lin))))
 		return j->block;
 	return block_find(c);
 }
@@ -101,7 +100,8 @@ _noinline_ void interp_run_blocks(struct cpu *c)
 		stayed = execute(c, b);
 		x->running = NULL;
 		c->cur = NULL;
-		if (unlikely(atomic_load_explicit(&c->hot.pending, memory_order_relaxed) | c->hot.due))
+		if (unlikely(atomic_load_explicit(&c->hot.pending, memory_order_relaxed) |
+			     c->hot.due))
 			return;
 		if (c->mode != CPU_MODE_64)
 			c->st.rip = (uint32_t)c->st.rip;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Guest memory by linear address: what the inline fast paths of interp_priv.h do not do. Every access
+ * Guest memory by linear address: what the inline fast paths of vcpu.h do not do. Every access
  * first finds all the pages it touches (so that nothing is stored when the second one faults), then
  * moves bytes. RAM is one host access where the guest's access is one; MMIO is cut into pieces that stay
  * within aligned 8-byte words.
@@ -14,7 +14,7 @@
 #include "cpu/apic.h"
 #include "cpu/exclusive.h"
 #include "cpu/interp/block.h"
-#include "cpu/interp/sys_priv.h"
+#include "cpu/interp/vcpu_sys.h"
 
 /* Where the bytes of one page are. */
 struct mem_ref {
@@ -87,13 +87,11 @@ static struct mem_ref find(struct cpu *c, uint64_t lin, enum mmu_access access, 
 	const struct tlb_back *back = &t->back[tlb_index(lin)];
 	uint64_t tag = access == MMU_READ ? e->r : access == MMU_WRITE ? e->w : e->x;
 
-	if (tag == (lin & ~GUEST_PAGE_MASK) ||
-	    (access == MMU_WRITE && tlb_held_write(c, t, lin)))
-		return (struct mem_ref){
-			.host = tlb_host(e, lin),
-			.gpa = (back->gpa_shift & ~GUEST_PAGE_MASK) | (lin & GUEST_PAGE_MASK),
-			.flags = back->flags
-		};
+	if (tag == (lin & ~GUEST_PAGE_MASK) || (access == MMU_WRITE && tlb_held_write(c, t, lin)))
+		return (struct mem_ref){ .host = tlb_host(e, lin),
+					 .gpa = (back->gpa_shift & ~GUEST_PAGE_MASK) |
+						(lin & GUEST_PAGE_MASK),
+					 .flags = back->flags };
 	if (access == MMU_READ)
 		c->stats.tlb_misses_read++;
 	else if (access == MMU_WRITE)

@@ -8,7 +8,7 @@
 #include <sys/random.h>
 
 #include "cpu/interp/block.h"
-#include "cpu/interp/sys_priv.h"
+#include "cpu/interp/vcpu_sys.h"
 #include "cpu/msr.h"
 
 static _Noreturn void raise_gp(struct cpu *c)

@@ -5,7 +5,7 @@
  * APM volume 2, chapter 4 (a null selector clears base and limit, as CPUID 0x80000021 says).
  */
 #include "cpu/mmu.h"
-#include "cpu/interp/sys_priv.h"
+#include "cpu/interp/vcpu_sys.h"
 
 enum { SEL_TI = 4, SEL_RPL = 3 };
 

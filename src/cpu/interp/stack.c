@@ -4,7 +4,7 @@
  * privilege levels. A frame is checked as a whole before its first value is written, because a fault in
  * the middle must leave nothing behind.
  */
-#include "cpu/interp/sys_priv.h"
+#include "cpu/interp/vcpu_sys.h"
 
 struct stk stk_cur(struct cpu *c)
 {

@@ -53,8 +53,8 @@ static inline uint64_t dst_lin(struct cpu *c, const struct insn *i, unsigned int
  */
 static inline bool may_go_on(struct cpu *c, const struct insn *i)
 {
-	if (likely(!atomic_load_explicit(&c->hot.pending, memory_order_relaxed) && !c->hot.due && c->end &&
-		   !event_trap_pending(c)))
+	if (likely(!atomic_load_explicit(&c->hot.pending, memory_order_relaxed) && !c->hot.due &&
+		   c->end && !event_trap_pending(c)))
 		return true;
 	c->st.rip -= i->len;
 	event_rep_interrupted(c);

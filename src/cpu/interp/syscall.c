@@ -7,7 +7,7 @@
  *
  * Single-step after SYSCALL and SYSRET goes by the TF that they leave, not by the one they found.
  */
-#include "cpu/interp/sys_priv.h"
+#include "cpu/interp/vcpu_sys.h"
 
 enum { SEL_RPL = 3 };
 

@@ -10,7 +10,7 @@
 #include <errno.h>
 
 #include "cpu/apic.h"
-#include "cpu/interp/sys_priv.h"
+#include "cpu/interp/vcpu_sys.h"
 
 static _Noreturn void raise_gp(struct cpu *c)
 {

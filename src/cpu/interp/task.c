@@ -10,7 +10,7 @@
  *
  * Source: Intel SDM volume 3, chapter 7 (task management; table 7-1 has the exceptions).
  */
-#include "cpu/interp/sys_priv.h"
+#include "cpu/interp/vcpu_sys.h"
 
 enum { NR_GPRS = 8 };
 #define DR6_BT	      (UINT64_C(1) << 15)

@@ -20,7 +20,7 @@
 
 #include "base/mem.h"
 #include "cpu/interp/block.h"
-#include "cpu/interp/sys_priv.h"
+#include "cpu/interp/vcpu_sys.h"
 
 static _Atomic uint8_t no_flags;
 uint8_t stk_nobody[GUEST_PAGE_SIZE];
@@ -50,8 +50,8 @@ static void empty_make(void)
 
 static struct tlb_ctx *ctx_new(unsigned int pcid)
 {
-	struct tlb_ctx *x = mmap(NULL, sizeof(*x), PROT_READ | PROT_WRITE,
-				 MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	struct tlb_ctx *x =
+		mmap(NULL, sizeof(*x), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
 	if (x == MAP_FAILED)
 		abort();
@@ -167,7 +167,7 @@ static bool wrote_note(struct cpu *c, unsigned int k, uintptr_t host, const _Ato
 	if ((old & (WROTE_SLOT | (TLB_SIZE - 1))) == slot ||
 	    (old >> WROTE_BITS & (WROTE_SLOT | (TLB_SIZE - 1))) == slot || (old & WROTE_MANY))
 		return true;
-	new = !(old & WROTE_SLOT)		   ? old | slot
+	new = !(old & WROTE_SLOT)		  ? old | slot
 	      : !(old >> WROTE_BITS & WROTE_SLOT) ? old | slot << WROTE_BITS
 						  : old | WROTE_MANY;
 	atomic_exchange(p, new);

@@ -429,7 +429,7 @@ int main(int argc, char **argv)
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	printf("1..1\n# seed %#llx\n", (unsigned long long)seed);
 	gen_start();
-	vm_watchdog();
+	vm_watchdog(100);
 	w.v[0] = vm_new(CPU_ENGINE_INTERP, NULL, 0);
 	w.v[1] = vm_new(engine, NULL, 0);
 	if (!w.v[0] || !w.v[1])

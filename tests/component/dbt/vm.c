@@ -124,11 +124,11 @@ static void on_alarm(int sig)
 			cpu_kick(vms[k]->cpu);
 }
 
-void vm_watchdog(void)
+void vm_watchdog(unsigned int ms)
 {
 	struct sigaction sa = { .sa_handler = on_alarm, .sa_flags = SA_RESTART | SA_ONSTACK };
-	static const struct itimerval t = { .it_value = { .tv_usec = 100000 },
-					    .it_interval = { .tv_usec = 100000 } };
+	const struct itimerval t = { .it_value = { .tv_usec = ms * 1000 },
+				     .it_interval = { .tv_usec = ms * 1000 } };
 
 	sigaction(SIGALRM, &sa, NULL);
 	setitimer(ITIMER_REAL, &t, NULL);

@@ -117,8 +117,8 @@ void vm_cmd(struct vm *v, unsigned int n, enum vm_op op, uint64_t a, uint64_t b,
 /* vm_live - status flags that matter at an address, by the code that is there now. */
 uint64_t vm_live(struct vm *v, uint64_t rip, bool is32);
 
-/* vm_watchdog - an alarm that ends runs of all machines; once. */
-void vm_watchdog(void);
+/* vm_watchdog - an alarm every @ms ms; vm_run() ends at the second one. Once. */
+void vm_watchdog(unsigned int ms);
 
 /* vm_compare - two machines that stand at the same event. false: they differ; @text says how. */
 bool vm_compare(struct vm *a, struct vm *b, char *text, size_t size);

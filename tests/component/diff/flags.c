@@ -67,7 +67,8 @@ static bool reaches_reader(struct walk *w, unsigned int off)
 		if (w->visited[off])
 			return false;
 		w->visited[off] = true;
-		if (zi.cpu_flags && (zi.cpu_flags->tested & w->flag))
+		if (zi.cpu_flags && (zi.cpu_flags->tested & w->flag) &&
+		    zi.meta.category != ZYDIS_CATEGORY_STRINGOP) /* they test their own results */
 			return true;
 		if (zi.meta.category == ZYDIS_CATEGORY_INTERRUPT ||
 		    zi.meta.category == ZYDIS_CATEGORY_SYSCALL)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-#ifndef CPU_INTERP_PRIV_H
-#define CPU_INTERP_PRIV_H
+#ifndef CPU_INTERP_VCPU_H
+#define CPU_INTERP_VCPU_H
 
 #include <Zydis/Zydis.h>
 
@@ -134,7 +134,7 @@ _Static_assert(sizeof(struct tlb_entry) == 32, "translated code scales by a shif
 /* What only slow paths need to know of a slot. */
 struct tlb_back {
 	_Atomic uint8_t *flags; /* the page's physmem flags byte; never NULL */
-	uint64_t gpa_shift;	/* address of the page; in the low 12 bits log2 of the size of its mapping */
+	uint64_t gpa_shift; /* address of the page; in the low 12 bits log2 of the size of its mapping */
 };
 
 /* 64 slots, a bit each. held: a write is allowed, but without a w tag because of the page's flags. */
@@ -152,7 +152,8 @@ struct tlb_set {
 	/* Conservative filters: what may have been here since all went, by hashed number. */
 	uint64_t exec[TLB_WORDS];     /* pages that were executed */
 	uint64_t exec_big[TLB_WORDS]; /* units of 2 MiB with executed parts of large pages */
-	uint64_t big[2][TLB_WORDS];   /* units of 2 MiB of large pages; lower and upper half of the addresses */
+	uint64_t big[2]
+		    [TLB_WORDS]; /* units of 2 MiB of large pages; lower and upper half of the addresses */
 	uint64_t giant[4];	      /* units of 1 GiB of larger pages */
 	bool exec_local, exec_global; /* executed pages that are not global; that are */
 	bool exec_giant;	      /* executed parts of pages of 1 GiB */
@@ -182,6 +183,7 @@ static inline unsigned int tlb_index(uint64_t lin)
 	return (lin >> GUEST_PAGE_SHIFT ^ lin >> (GUEST_PAGE_SHIFT + TLB_BITS)) & (TLB_SIZE - 1);
 }
 
+/* tlb_slot - the entry that an address has in a table, of whatever page it is now. */
 static inline struct tlb_entry *tlb_slot(struct tlb_entry *tlb, uint64_t lin)
 {
 	return &tlb[tlb_index(lin)];

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-#ifndef CPU_INTERP_SYS_PRIV_H
-#define CPU_INTERP_SYS_PRIV_H
+#ifndef CPU_INTERP_VCPU_SYS_H
+#define CPU_INTERP_VCPU_SYS_H
 
 #include "cpu/interp/events.h"
-#include "cpu/interp/interp_priv.h"
+#include "cpu/interp/vcpu.h"
 #include "cpu/mmu.h"
 
 /*
@@ -36,7 +36,7 @@ struct interp_sys {
 	struct tlb_ctx *ctx;		 /* current */
 	struct tlb_ctx *all[TLB_NR_CTX]; /* NULL: not yet needed */
 	uint64_t ctx_clock;
-	struct tlb_entry *tlb_fetch; /* table for instruction fetches */
+	struct tlb_entry *tlb_fetch;	     /* table for instruction fetches */
 	const struct physmem_region *region; /* where the last miss was; NULL: none yet */
 
 	/*
@@ -58,9 +58,9 @@ struct interp_sys {
 	/* the set goes away: free set->jump */
 	void (*set_freed)(struct tlb_set *set);
 
-	uint8_t priv, priv_sys;	     /* enum mmu_priv: of data accesses; of implicit ones */
-	bool align_check;	     /* CR0.AM, AC and CPL 3: hot.tlb is the empty table */
-	bool watch;		     /* data breakpoints (guest's or debugger's) exist */
+	uint8_t priv, priv_sys; /* enum mmu_priv: of data accesses; of implicit ones */
+	bool align_check;	/* CR0.AM, AC and CPL 3: hot.tlb is the empty table */
+	bool watch;		/* data breakpoints (guest's or debugger's) exist */
 	bool in_exclusive;
 	uint32_t code_breaks; /* guest's enabled instruction breakpoints, bit n for DRn */
 	uint32_t data_breaks; /* data breakpoints, bit n for DRn */
@@ -165,18 +165,22 @@ struct desc {
 	uint16_t attr;	 /* enum cpu_seg_attr */
 };
 
+/* desc_* - what a descriptor's attributes say. */
 static inline unsigned int desc_dpl(const struct desc *d)
 {
 	return (d->attr & SEG_DPL) >> SEG_DPL_SHIFT;
 }
+/* as above */
 static inline bool desc_is_code(const struct desc *d)
 {
 	return (d->attr & (SEG_S | SEG_TYPE_CODE)) == (SEG_S | SEG_TYPE_CODE);
 }
+/* as above */
 static inline bool desc_is_conforming(const struct desc *d)
 {
 	return d->attr & SEG_TYPE_DOWN;
 }
+/* as above */
 static inline bool desc_is_writable_data(const struct desc *d)
 {
 	return (d->attr & (SEG_S | SEG_TYPE_CODE | SEG_TYPE_WR)) == (SEG_S | SEG_TYPE_WR);
