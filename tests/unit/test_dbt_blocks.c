@@ -54,7 +54,7 @@ static int setup(void **state)
 	t.dbt.grp = &t.grp;
 	atomic_store(&t.dbt.epoch, 1);
 	for (unsigned int k = 0; k < NR_JUMPS; k++)
-		t.jumps.slot[k].lin = NO_LIN;
+		t.jumps.slot[k].lin = jumps_none(k);
 	t.dc.jumps = &t.jumps;
 	t.c->hot.jump = t.jumps.slot;
 	t.pages = aligned_alloc(GUEST_PAGE_SIZE, NR_PAGES * GUEST_PAGE_SIZE);

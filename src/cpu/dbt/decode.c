@@ -415,6 +415,9 @@ static _inline_ bool decode_row(const struct dtable *t, struct scan *s, const ui
 		return false;
 	if (unlikely(!s->is_64 && ((bits & DB_ONLY64) || (s->pfx & DPFX_67))))
 		return false;
+	/* The code segment is not one that can be written, and perhaps not read. */
+	if (unlikely(s->seg_prefix == 0x2e) && !s->is_64 && (d->has_mem || (bits & DB_STRING)))
+		return false;
 	d->cls = o->cls;
 	d->opsize = (uint8_t)find_opsize(s);
 	d->reg_role = o->reg;

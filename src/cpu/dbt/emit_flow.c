@@ -357,33 +357,6 @@ static void load_target(struct tctx *t, const struct dinsn *d)
 	}
 }
 
-/* Not canonical: the branch itself faults. Spoils r10. */
-static void check_canonical(struct tctx *t, struct tcold *x)
-{
-	struct emit *e = &t->e;
-
-	if (!t->is_64)
-		return;
-	e_mov64(e, H_S2, H_S1);
-	E(e, 0x49, 0xc1, 0xfa, 47); /* sar $47,%r10 */
-	E(e, 0x49, 0xff, 0xc2);	    /* inc %r10 */
-	E(e, 0x49, 0x83, 0xfa, 1);  /* cmp $1,%r10 */
-	t_jcc_cold(t, 7, x);
-}
-
-static void cold_exit(struct tctx *t, struct tcold *x)
-{
-	t_exit(t, x->word);
-}
-
-static struct tcold *interp_exit(struct tctx *t)
-{
-	struct tcold *x = t_cold(t, cold_exit);
-
-	x->word = t_word(t, DBT_EXIT_INTERP);
-	return x;
-}
-
 /* Look r9 up; when it is there r10 points to the slot, else @miss is taken. */
 static void jump_lookup(struct tctx *t, struct tcold *miss)
 {
@@ -454,7 +427,8 @@ static void call_indirect(struct tctx *t, const struct dinsn *d)
 
 	t_flags_spill(t);
 	load_target(t, d);
-	check_canonical(t, interp_exit(t));
+	if (t->is_64) /* else the branch itself faults */
+		t_canonical(t);
 	e_store64(e, H_CPU, CPU_DISP(hot.spill[0]), H_S1);
 	push_return(t);
 	e_load64(e, H_S1, H_CPU, CPU_DISP(hot.spill[0]));

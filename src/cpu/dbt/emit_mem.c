@@ -78,6 +78,33 @@ void t_ea(struct tctx *t, const struct dinsn *d, unsigned int to)
 	e_lea(e, wide, to, base, index, d->scale, d->disp);
 }
 
+static void cold_exit(struct tctx *t, struct tcold *x)
+{
+	t_exit(t, x->word);
+}
+
+void t_canonical(struct tctx *t)
+{
+	struct tcold *x = t_cold(t, cold_exit);
+	struct emit *e = &t->e;
+
+	x->word = t_word(t, DBT_EXIT_INTERP);
+	e_mov64(e, H_S2, H_S1);
+	E(e, 0x49, 0xc1, 0xfa, 47); /* sar $47,%r10 */
+	E(e, 0x49, 0xff, 0xc2);	    /* inc %r10 */
+	E(e, 0x49, 0x83, 0xfa, 1);  /* cmp $1,%r10 */
+	t_jcc_cold(t, 7, x);
+}
+
+/* Segments FS and GS: the offset must be canonical, too; a constant is. */
+static void add_segment(struct tctx *t, const struct dinsn *d)
+{
+	if (t->is_64 && d->asize == 8 && (d->base < DREG_NONE || d->index < DREG_NONE))
+		t_canonical(t);
+	e_add_field(&t->e, t->is_64, H_S1,
+		    CPU_DISP(st.seg[0].base) + (int32_t)sizeof(struct cpu_seg) * d->seg);
+}
+
 static void cmp_ja(struct tctx *t, unsigned int reg, unsigned int size, struct tcold *x)
 {
 	struct emit *e = &t->e;
@@ -447,8 +474,7 @@ void t_mem(struct tctx *t, const struct dinsn *d, unsigned int size, unsigned in
 		return;
 	}
 	if (d->seg != DSEG_FLAT)
-		e_add_field(e, t->is_64, H_S1,
-			    CPU_DISP(st.seg[0].base) + (int32_t)sizeof(struct cpu_seg) * d->seg);
+		add_segment(t, d);
 	x = t_cold(t, cold_miss);
 	x->again = e_rx(e);
 	x->a = tag;

@@ -87,7 +87,8 @@ bool emit_string(struct tctx *t, const struct dinsn *d)
 	e8(e, RFLAGS_DF >> 8);
 	fail[0] = t_cold(t, cold_handler);
 	t_jcc_cold(t, 5, fail[0]);
-	op_imm(e, 7, t->is_64, H_RCX, (uint32_t)GUEST_PAGE_SIZE >> log);
+	/* All 64 bits, which the host's instruction counts with: 32-bit code may have come with any upper half. */
+	op_imm(e, 7, true, H_RCX, (uint32_t)GUEST_PAGE_SIZE >> log);
 	fail[1] = t_cold(t, cold_handler);
 	t_jcc_cold(t, 7, fail[1]);
 

@@ -109,7 +109,7 @@ static uint64_t page_bit(uint64_t lin, unsigned int *ret_word)
 static void drop(struct jumps *j)
 {
 	for (unsigned int k = 0; k < j->nr_used; k++)
-		j->slot[j->used[k]].lin = NO_LIN;
+		j->slot[j->used[k]].lin = jumps_none(j->used[k]);
 	j->nr_used = 0;
 	memset(j->pages, 0, sizeof(j->pages));
 }
@@ -125,7 +125,7 @@ static void drop_page(struct jumps *j, uint64_t lin)
 		struct jump_slot *s = &j->slot[j->used[k]];
 
 		if ((s->lin ^ lin) >> GUEST_PAGE_SHIFT == 0)
-			s->lin = NO_LIN;
+			s->lin = jumps_none(j->used[k]);
 		else
 			j->used[kept++] = j->used[k];
 	}
@@ -141,7 +141,7 @@ static struct jumps *jumps_new(void)
 	if (j == MAP_FAILED)
 		abort();
 	for (unsigned int k = 0; k < NR_JUMPS; k++)
-		j->slot[k].lin = NO_LIN;
+		j->slot[k].lin = jumps_none(k);
 	return j;
 }
 
@@ -159,7 +159,7 @@ void jumps_add(struct cpu *c, uint64_t lin, const uint8_t *code)
 	unsigned int k = lin >> 3 & (NR_JUMPS - 1), word;
 	uint64_t bit = page_bit(lin, &word);
 
-	if (j->slot[k].lin == NO_LIN)
+	if (j->slot[k].lin == jumps_none(k))
 		j->used[j->nr_used++] = (uint16_t)k;
 	j->slot[k] = (struct jump_slot){ lin, code };
 	j->pages[word] |= bit;
@@ -174,7 +174,7 @@ void jumps_remove(struct cpu *c, uint64_t lin)
 
 	if (j->slot[k].lin != lin)
 		return;
-	j->slot[k].lin = NO_LIN;
+	j->slot[k].lin = jumps_none(k);
 	for (unsigned int n = 0; n < j->nr_used; n++)
 		if (j->used[n] == k) {
 			j->used[n] = j->used[--j->nr_used];

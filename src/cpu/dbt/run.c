@@ -191,6 +191,10 @@ static _noinline_ void run_translated(struct cpu *c)
 		c->hot.pbase = c->st.rip & ~GUEST_PAGE_MASK;
 		cpu_at(c, CPU_AT_CODE);
 		word = d->tramp.enter(c, code);
+#if DBT_SANITIZED
+		/* The sanitizers' own code knows nothing of our registers. */
+		dbt_fpu_save(c);
+#endif
 		cpu_at(c, CPU_AT_MONITOR);
 		word = come_out(c, word);
 		if (unlikely(is_wanted(c) || !c->hot.key)) {

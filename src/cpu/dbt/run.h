@@ -54,13 +54,17 @@ enum dbt_exit {
 enum { SPAN_SKIP = 5 };
 #define DBT_WORD(kind, off) ((uint32_t)(kind) | (uint32_t)(off) << 4)
 
-/* One entry of a jump table. lin: linear address; NO_LIN: empty. */
+/* One entry of a jump table. lin: linear address; jumps_none(): empty. */
 struct jump_slot {
 	uint64_t lin;
 	const uint8_t *code; /* M-entry */
 };
 enum { JUMPS_BITS = 11, NR_JUMPS = 1 << JUMPS_BITS };
-#define NO_LIN (UINT64_C(1) << 63) /* not canonical */
+/* The lin of an empty slot @k: another slot's, so whatever address a guest jumps to, it does not match. */
+static inline uint64_t jumps_none(unsigned int k)
+{
+	return ~(uint64_t)k << 3;
+}
 /* index = lin >> 3 & (NR_JUMPS - 1); in code the byte offset: lea (r9,r9), and $0x7ff0 */
 
 /* Addresses of the trampolines in the code memory; made with it. Registers at entry as in translated code. */

@@ -61,6 +61,8 @@ static void note(struct plan *p, unsigned int insn, unsigned int which, struct k
 	int32_t max = k.base == DREG_RIP ? MAX_SPAN_RIP : MAX_SPAN;
 	struct group *g = NULL;
 
+	/* An access that belongs to no group may move the stream of its registers (loops.c) to another page, so no
+	 * group goes on behind it. */
 	k.handlers = (uint16_t)p->handlers;
 	for (unsigned int n = p->nr; n-- > 0;) {
 		if (!same_key(&p->group[n].key, &k))
@@ -71,8 +73,10 @@ static void note(struct plan *p, unsigned int insn, unsigned int which, struct k
 		break;
 	}
 	if (!g) {
-		if (p->nr == NR_GROUPS)
+		if (p->nr == NR_GROUPS) {
+			p->handlers++;
 			return;
+		}
 		g = &p->group[p->nr++];
 		*g = (struct group){ .key = k, .lo = at, .hi = at, .first = (uint8_t)insn };
 	}
@@ -92,9 +96,12 @@ static void mem_operand(struct tctx *t, struct plan *p, unsigned int n)
 	struct key k = { .base = d->base, .index = d->index, .scale = d->scale };
 	int64_t at = d->disp;
 
-	if (d->seg != DSEG_FLAT || d->asize != (t->is_64 ? 8 : 4) || !d->mem_size ||
-	    d->mem_size > 64 || d->disp != (int32_t)((uint32_t)d->disp << 1) >> 1)
+	if (d->seg != DSEG_FLAT || d->asize != (t->is_64 ? 8 : 4) || !d->mem_size)
 		return;
+	if (d->mem_size > 64 || d->disp != (int32_t)((uint32_t)d->disp << 1) >> 1) {
+		p->handlers++;
+		return;
+	}
 	if (d->base == DREG_RIP)
 		at += i->off + i->len;
 	if (d->base < DREG_NONE) {
@@ -105,8 +112,10 @@ static void mem_operand(struct tctx *t, struct plan *p, unsigned int n)
 		k.index_version = p->version[d->index];
 		at += p->moved[d->index] * (INT64_C(1) << d->scale);
 	}
-	if (at != (int32_t)at)
+	if (at != (int32_t)at) {
+		p->handlers++;
 		return;
+	}
 	note(p, n, 0, k, (int32_t)at, d->mem_size, d->mem_access & DROLE_W);
 }
 
@@ -211,7 +220,8 @@ static void walk(struct tctx *t, struct plan *p)
 			kill_regs(p, 1u << d->rm);
 			break;
 		case DCLS_LEAVE:
-			if (d->opsize == word)
+			/* In a loop the others may have a stream, and keep nothing in the slot. */
+			if (d->opsize == word && !t->insn[0].loop)
 				stack_operand(p, n, CPU_RBP, 0, (unsigned int)word, false);
 			kill_regs(p, 1u << CPU_RSP | 1u << CPU_RBP);
 			break;

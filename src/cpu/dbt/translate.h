@@ -218,6 +218,8 @@ static inline bool t_uses_s2(const struct hostmem *m)
 void t_mem_merge(struct tctx *t, struct hostmem *m);
 /* t_ea - only the address, into host register @to (may be any but r10 when the index lives in memory). */
 void t_ea(struct tctx *t, const struct dinsn *d, unsigned int to);
+/* t_canonical - unless r9 is canonical (of 48 bits), leave for the interpreter. Spoils r10 and flags. */
+void t_canonical(struct tctx *t);
 /* t_stack - the current instruction's implicit access [base + disp, + size) to the stack, @base a host register.
  * Spills flags, when there is something to check. Result as t_mem(). */
 void t_stack(struct tctx *t, unsigned int base, int32_t disp, unsigned int size, bool write,

@@ -6,8 +6,11 @@
  * was executed at, so the TLB is searched for it. The same for the operand. That is slow (some microseconds) and
  * happens only when an unmasked exception is pending while the state is saved. What cannot be found reads as 0.
  */
+#include <string.h>
+
 #include "cpu/dbt/run.h"
 #include "cpu/dbt/x87_pointers.h"
+#include "cpu/interp/block.h"
 #include "cpu/interp/vcpu_sys.h"
 
 #define NOT_FOUND UINT64_C(1)
@@ -63,14 +66,31 @@ static uint64_t data_address(const struct cpu *c, uint64_t host, const struct tb
 	return ((ea + seg_base) ^ host) & GUEST_PAGE_MASK ? 0 : ea;
 }
 
+/* The instruction's bytes; it may go on in the next page. Returns how many there are. */
+static unsigned int fetch(const struct cpu *c, const struct tblock *b, unsigned int off,
+			  uint64_t lin, uint8_t bytes[INSN_MAX_LEN])
+{
+	unsigned int n = MIN(GUEST_PAGE_SIZE - off, (unsigned int)INSN_MAX_LEN);
+	uint64_t next = (b->key & DBT_KEY_64 ? lin : (uint32_t)lin) + n;
+	const struct tlb_entry *e = tlb_slot(c->sys->tlb_fetch, next);
+
+	memcpy(bytes, b->page + off, n);
+	if (n == INSN_MAX_LEN || e->x != next)
+		return n;
+	memcpy(bytes + n, (const uint8_t *)e->page, INSN_MAX_LEN - n);
+	return INSN_MAX_LEN;
+}
+
 void x87_pointers_fix(struct cpu *c, const struct x87_pointers *old)
 {
 	struct dbt *dbt = dbt_cpu(c)->dbt;
 	struct cpu_fpu *f = &c->st.fpu;
 	const struct tblock *b;
 	const struct tpc *pc;
+	uint8_t bytes[INSN_MAX_LEN];
 	struct dinsn d;
 	unsigned int off;
+	uint64_t lin;
 
 	/* No x87 instruction since the state was loaded. */
 	if (f->fip == old->fip) {
@@ -82,10 +102,11 @@ void x87_pointers_fix(struct cpu *c, const struct x87_pointers *old)
 	}
 	b = dbt_pc_find(dbt, (const uint8_t *)(uintptr_t)f->fip, &pc);
 	off = b ? pc->off & TPC_OFF : 0;
-	if (b && !decode(dbt->table, b->page + off, GUEST_PAGE_SIZE - off, b->key & DBT_KEY_64, &d))
+	lin = b ? code_page(c, b) + off : 0;
+	if (b && !decode(dbt->table, bytes, fetch(c, b, off, lin, bytes), b->key & DBT_KEY_64, &d))
 		b = NULL;
-	f->fip = b ? code_page(c, b) + off : 0;
-	f->fop = b ? (uint16_t)((d.op & 7) << 8 | b->page[off + d.modrm_at]) : 0;
+	f->fip = b ? lin : 0;
+	f->fop = b ? (uint16_t)((d.op & 7) << 8 | bytes[d.modrm_at]) : 0;
 	f->fcs = c->st.seg[CPU_CS].sel;
 	if (f->fdp == old->fdp) {
 		f->fds = old->fds;
