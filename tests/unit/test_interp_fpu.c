@@ -48,6 +48,11 @@ static void test_available(void **state)
 	assert_int_equal(FAULT_OF(t, 0, 0, CR4_OSFXSR, "addps xmm1, xmm2"), VECTOR_UD);
 	assert_int_equal(FAULT_OF(t, CR0_TS, 0, 0, "movntps [rbx], xmm2"), VECTOR_NM);
 	assert_int_equal(FAULT_OF(t, CR0_EM, 0, 0, "ldmxcsr [rbx]"), VECTOR_UD);
+	/* These name no vector register. */
+	assert_int_equal(FAULT_OF(t, 0, 0, 0, "cvttsd2si rax, qword ptr [rbx]"), -1);
+	assert_int_equal(FAULT_OF(t, CR0_TS, 0, 0, "cvttsd2si rax, qword ptr [rbx]"), VECTOR_NM);
+	assert_int_equal(FAULT_OF(t, CR0_EM, 0, 0, "cvtss2si eax, dword ptr [rbx]"), VECTOR_UD);
+	assert_int_equal(FAULT_OF(t, 0, 0, CR4_OSFXSR, "cvtsd2si eax, qword ptr [rbx]"), VECTOR_UD);
 
 	assert_int_equal(FAULT_OF(t, 0, 0, 0, "paddb mm1, mm2"), -1);
 	assert_int_equal(FAULT_OF(t, CR0_EM, 0, 0, "paddb mm1, mm2"), VECTOR_UD);
@@ -76,6 +81,9 @@ static void test_available_avx(void **state)
 	assert_int_equal(FAULT_OF(t, CR0_EM, 0, 0, "vaddps ymm1, ymm2, ymm3"), -1);
 	assert_int_equal(FAULT_OF(t, CR0_TS, 0, 0, "vaddps ymm1, ymm2, ymm3"), VECTOR_NM);
 	assert_int_equal(FAULT_OF(t, 0, 0, CR4_OSXSAVE, "vzeroupper"), VECTOR_UD);
+	assert_int_equal(FAULT_OF(t, CR0_TS, 0, 0, "vcvttss2si eax, dword ptr [rbx]"), VECTOR_NM);
+	assert_int_equal(FAULT_OF(t, 0, 0, CR4_OSXSAVE, "vcvtsd2si rax, qword ptr [rbx]"),
+			 VECTOR_UD);
 	assert_int_equal(FAULT_OF(t, 0, 0, CR4_OSXSAVE, "xsave [rbx]"), VECTOR_UD);
 	begin(t);
 	t->s.xcr0 = 3;

@@ -454,6 +454,9 @@ int hostop_encode(const struct dec *d, struct hostop_plan *p, uint16_t slots[HOS
 			return r;
 	}
 	p->uses_mxcsr = uses_mxcsr(&n.zi);
+	/* A conversion from memory to a general register names no vector register. */
+	if (p->uses_mxcsr && (p->unit == HOSTOP_GPR || p->unit == HOSTOP_VEX_GPR))
+		p->unit = p->vex ? HOSTOP_AVX : HOSTOP_SSE;
 	p->uses_xmm |= is_mmx_conversion(n.zi.mnemonic);
 	if (n.zi.cpu_flags) {
 		p->flags_in = n.zi.cpu_flags->tested & RFLAGS_STATUS;
