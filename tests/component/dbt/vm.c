@@ -456,20 +456,16 @@ size_t vm_state_differs(const struct cpu_state *a, const struct cpu_state *b, ui
 	return t.n;
 }
 
+/* A branch may go back to any place of the page. */
 uint64_t vm_live(struct vm *v, uint64_t rip, bool is32)
 {
-	static uint8_t code[DIFF_MAX_CODE];
-	uint32_t n = 0, want = 0x1000 - (rip & 0xfff);
+	static uint8_t code[DIFF_MAX_LOOK];
+	uint64_t start = rip & ~UINT64_C(0xfff);
+	uint32_t n = 0;
 
-	while (n < sizeof(code)) {
-		if (want > sizeof(code) - n)
-			want = (uint32_t)sizeof(code) - n;
-		if (cpu_debug_read(v->cpu, rip + n, code + n, want) < 0)
-			break;
-		n += want;
-		want = 0x1000;
-	}
-	return n ? flags_live(is32, code, n, 0) : RFLAGS_STATUS;
+	while (n < sizeof(code) && cpu_debug_read(v->cpu, start + n, code + n, 0x1000) == 0)
+		n += 0x1000;
+	return n ? flags_live(is32, code, n, rip & 0xfff) : RFLAGS_STATUS;
 }
 
 /* The flags in a frame on an interrupt stack: what nothing will read is made equal. */

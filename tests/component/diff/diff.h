@@ -39,6 +39,7 @@ enum {
 	DIFF_CS32 = 0x23,
 	DIFF_DS = 0x2b,
 	DIFF_MAX_CODE = 640,
+	DIFF_MAX_LOOK = 2 * 4096, /* what flags_live() can be asked about */
 	DIFF_MAX_INSNS = 96,
 	DIFF_MAX_PATCHES = 4,
 	DIFF_MAX_IMMS = 32,

@@ -13,7 +13,7 @@ struct walk {
 	unsigned int len;
 	const ZydisDecoder *decoder;
 	uint64_t flag;
-	bool visited[DIFF_MAX_CODE];
+	bool visited[DIFF_MAX_LOOK];
 };
 
 /* Written whatever the operands are? A count may be zero. */
@@ -93,9 +93,12 @@ static bool reaches_reader(struct walk *w, unsigned int off)
 
 uint64_t flags_live(bool is32, const uint8_t *code, unsigned int len, unsigned int off)
 {
-	struct walk w = { .code = code, .len = len, .decoder = &gen_decoder[is32] };
+	static _Thread_local struct walk w;
 	uint64_t live = 0;
 
+	w.code = code;
+	w.len = len;
+	w.decoder = &gen_decoder[is32];
 	for (w.flag = 1; w.flag <= RFLAGS_OF; w.flag <<= 1) {
 		memset(w.visited, 0, sizeof(w.visited));
 		if ((w.flag & RFLAGS_STATUS) && reaches_reader(&w, off))
