@@ -2,7 +2,7 @@
 /*
  * Memory operands: the address, and the check that turns a linear address into a host one.
  *
- *	lea ADDRESS,%r9; rorx $12,%r9,%r10; xor %r9,%r10; shr $7,%r10; and $0x1ffe0,%r10d; add hot.tlb,%r10
+ *	lea ADDRESS,%r9; rorx $7,%r9,%r10; xor %r9,%r10; shr $7,%r10; and $0x1ffe0,%r10d; add hot.tlb,%r10
  *	xor TAG(%r10),%r9; cmp $4096-size,%r9; ja cold; mov PAGE(%r10),%r10	-> operand (%r10,%r9)
  *
  * One comparison covers the tag and an access that leaves its page. Accesses relative to the stack pointer compare
@@ -176,10 +176,10 @@ void t_tlb_slot(struct tctx *t)
 	struct emit *e = &t->e;
 
 	if (__builtin_cpu_supports("bmi2")) {
-		E(e, 0xc4, 0x43, 0xfb, 0xf0, 0xd1, TLB_BITS); /* rorx $12,%r9,%r10 */
+		E(e, 0xc4, 0x43, 0xfb, 0xf0, 0xd1, TLB_HASH); /* rorx $7,%r9,%r10 */
 	} else {
 		e_mov64(e, H_S2, H_S1);
-		E(e, 0x49, 0xc1, 0xea, TLB_BITS); /* shr $12,%r10 */
+		E(e, 0x49, 0xc1, 0xea, TLB_HASH); /* shr $7,%r10 */
 	}
 	e_rex(e, 1, H_S2, 0, H_S1); /* xor %r9,%r10: bits 12 and up are the slot now */
 	E(e, 0x33, 0xc0 | (H_S2 & 7) << 3 | (H_S1 & 7));
@@ -215,7 +215,7 @@ static void span_slow(struct tctx *t, const struct tcold *x)
 	map_leave(t);
 	e_movi32(e, H_S2, x->word);
 	e_call(e, t->d->tramp.span_slow);
-	e8(e, 0xe9); /* jmp retry: SPAN_SKIP bytes */
+	E(e, 0x0f, 0x84); /* je retry */
 	retry = e->p;
 	e32(e, 0);
 	t->mapped = false;

@@ -118,7 +118,8 @@ static bool same_stream(const struct tstream *a, const struct tstream *b)
 	       a->write == b->write && a->disp == b->disp;
 }
 
-/* General registers that a load in the loop makes: whatever they point to is in another page each time. */
+/* General registers that a load in the loop makes: whatever they point to is in another page each time. Bytes and words
+ * as well are numbers of elements of small tables. */
 static unsigned int loaded_regs(const struct tctx *t)
 {
 	unsigned int set = 0;
@@ -126,8 +127,8 @@ static unsigned int loaded_regs(const struct tctx *t)
 	for (unsigned int n = 0; n < t->nr; n++) {
 		const struct dinsn *d = &t->insn[n].d;
 
-		if (d->cls == DCLS_ALU && d->has_mem && !d->vex && d->map == 0 && d->op == 0x8b &&
-		    d->opsize == (t->is_64 ? 8 : 4))
+		if (d->cls == DCLS_ALU && d->has_mem && !d->vex && d->map == 0 &&
+		    (d->op == 0x8b || d->op == 0x63) && d->opsize >= 4)
 			set |= 1u << d->reg;
 	}
 	return set;
@@ -146,7 +147,8 @@ static void plan_stream(struct tctx *t, struct tinsn *i, unsigned int loaded)
 	if (!d->has_mem || !d->mem_size || d->cls == DCLS_LEA || d->cls == DCLS_NOP ||
 	    d->cls == DCLS_POP || d->seg != DSEG_FLAT || d->asize != (t->is_64 ? 8 : 4) ||
 	    d->base == DREG_RIP || (d->base == CPU_RSP && d->index == DREG_NONE) ||
-	    (d->base < DREG_NONE && (loaded >> d->base & 1)))
+	    (d->base < DREG_NONE && (loaded >> d->base & 1)) ||
+	    (d->index < DREG_NONE && (loaded >> d->index & 1)))
 		return;
 	/* All accesses of a span must have the same stream: that of its beginning. Far from each other means other pages. */
 	x.disp = s->from;

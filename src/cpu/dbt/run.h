@@ -51,7 +51,6 @@ enum dbt_exit {
 #define DBT_ALIGNED   (1u << 21)
 #define SPAN_WORD(at, span, write)                                                                 \
 	((uint32_t)(at) | (uint32_t)(span) << 16 | ((write) ? 1u << 30 : 0))
-enum { SPAN_SKIP = 5 };
 #define DBT_WORD(kind, off) ((uint32_t)(kind) | (uint32_t)(off) << 4)
 
 /* One entry of a jump table. lin: linear address; jumps_none(): empty. */
@@ -91,8 +90,8 @@ struct dbt_tramp {
 	 * TLB's w entry, refills hot.stk_*; else as mem_slow. Contract as mem_slow. */
 	const uint8_t *stk_slow;
 	/* call here with r9 = linear address of a span that several accesses share, r10d = info word of the first of them,
-	 * hot.spill[1] = SPAN_WORD. Returns as mem_slow does, to try again; or SPAN_SKIP bytes further: each access must be
-	 * checked by itself. */
+	 * hot.spill[1] = SPAN_WORD. Returns as mem_slow does, with ZF to try again; without: each access must be checked
+	 * by itself. */
 	const uint8_t *span_slow;
 	/* call here when a bit of fpu_live is missing: loads vector state (DBT_FPU_VEC), or vector and x87 state
 	 * (both bits). Spoils r9, r10, host flags. */

@@ -177,12 +177,81 @@ static void make_mem_slow(struct emit *e, struct dbt_tramp *t, const uint8_t *le
 	e_jmp(e, leave);
 }
 
+/* rax = the TLB's entry of r9; flags are spoiled. */
+static void slot_in_rax(struct emit *e)
+{
+	e_mov64(e, H_RAX, H_S1);
+	E(e, 0x48, 0xc1, 0xe8, TLB_HASH);			/* shr $7,%rax */
+	E(e, 0x4c, 0x31, 0xc8);					/* xor %r9,%rax */
+	E(e, 0x48, 0xc1, 0xe8, GUEST_PAGE_SHIFT - ENTRY_SHIFT); /* shr $7,%rax */
+	e8(e, 0x25);						/* and $mask,%eax */
+	e32(e, (TLB_SIZE - 1) << ENTRY_SHIFT);
+	e_rex(e, 1, H_RAX, 0, H_CPU); /* add hot.tlb,%rax */
+	e8(e, 0x03);
+	e_mem(e, H_RAX, H_CPU, CPU_DISP(hot.tlb));
+}
+
+static void load_kept(struct emit *e)
+{
+	e_load64(e, H_S1, H_CPU, KEPT_LIN);
+	e_load64(e, H_RAX, H_CPU, KEPT_RAX);
+}
+
+/* rax = the entry of the page r9: take it for the stack's. Returns the jump for when it may not be written without a look. */
+static uint8_t *refill_stack(struct emit *e)
+{
+	uint8_t *miss;
+
+	e_rex(e, 1, H_S1, 0, H_RAX); /* cmp w(%rax),%r9 */
+	e8(e, 0x3b);
+	e_mem(e, H_S1, H_RAX, offsetof(struct tlb_entry, w));
+	miss = jcc8(e, 5);
+	e_store64(e, H_CPU, CPU_DISP(hot.stk_tag), H_S1);
+	e_load64(e, H_S1, H_RAX, offsetof(struct tlb_entry, page));
+	e_store64(e, H_CPU, CPU_DISP(hot.stk_page), H_S1);
+	return miss;
+}
+
+static void page_of_r9(struct emit *e)
+{
+	E(e, 0x49, 0x81, 0xe1); /* and $~0xfff,%r9 */
+	e32(e, (uint32_t)~GUEST_PAGE_MASK);
+}
+
+/* A span in two pages cannot be had; the stack's page may be in the TLB; else C. */
 static void make_span_slow(struct emit *e, struct dbt_tramp *t)
 {
 	uint32_t (*fn)(struct cpu *, uint64_t, uint32_t) = dbt_slow_span;
-	uint8_t *served;
+	uint8_t *leaves, *other, *miss;
 
 	t->span_slow = begin(e);
+	e_store64(e, H_CPU, KEPT_RAX, H_RAX);
+	e_store64(e, H_CPU, KEPT_LIN, H_S1);
+	E(e, 0x41, 0x0f, 0xb7); /* movzwl spill[1]+2,%eax: the size, and a bit */
+	e_mem(e, H_RAX, H_CPU, CPU_DISP(hot.spill[1]) + 2);
+	e8(e, 0x25); /* and $0x3fff,%eax */
+	e32(e, 0x3fff);
+	E(e, 0x41, 0x81, 0xe1); /* and $0xfff,%r9d */
+	e32(e, GUEST_PAGE_MASK);
+	E(e, 0x44, 0x01, 0xc8); /* add %r9d,%eax */
+	e8(e, 0x3d);		/* cmp $4096,%eax */
+	e32(e, GUEST_PAGE_SIZE);
+	e_load64(e, H_S1, H_CPU, KEPT_LIN);
+	leaves = jcc8(e, 7);
+	E(e, 0x41, 0xf7, 0xc2); /* test $DBT_STACK,%r10d */
+	e32(e, DBT_STACK);
+	other = jcc8(e, 4);
+	slot_in_rax(e);
+	page_of_r9(e);
+	miss = refill_stack(e); /* the last comparison has set ZF */
+	load_kept(e);
+	e8(e, 0xc3);
+	here(e, leaves); /* ZF is clear */
+	load_kept(e);
+	e8(e, 0xc3);
+	here(e, other);
+	here(e, miss);
+	load_kept(e);
 	to_c(e);
 	push(e, H_RAX);
 	push(e, H_S1);
@@ -196,9 +265,6 @@ static void make_span_slow(struct emit *e, struct dbt_tramp *t)
 	pop(e, H_S1);
 	pop(e, H_S2);
 	E(e, 0x85, 0xc0); /* test %eax,%eax */
-	served = jcc8(e, 4);
-	E(e, 0x4d, 0x8d, 0x52, SPAN_SKIP); /* lea 5(%r10),%r10 */
-	here(e, served);
 	from_c(e, NR_SPOILED);
 }
 
@@ -209,36 +275,19 @@ static void make_stk_slow(struct emit *e, struct dbt_tramp *t)
 	t->stk_slow = begin(e);
 	e_store64(e, H_CPU, KEPT_RAX, H_RAX);
 	e_store64(e, H_CPU, KEPT_LIN, H_S1);
-	e_mov64(e, H_RAX, H_S1);
-	E(e, 0x48, 0xc1, 0xe8, TLB_BITS);			/* shr $12,%rax */
-	E(e, 0x4c, 0x31, 0xc8);					/* xor %r9,%rax */
-	E(e, 0x48, 0xc1, 0xe8, GUEST_PAGE_SHIFT - ENTRY_SHIFT); /* shr $7,%rax */
-	e8(e, 0x25);						/* and $mask,%eax */
-	e32(e, (TLB_SIZE - 1) << ENTRY_SHIFT);
-	e_rex(e, 1, H_RAX, 0, H_CPU); /* add hot.tlb,%rax */
-	e8(e, 0x03);
-	e_mem(e, H_RAX, H_CPU, CPU_DISP(hot.tlb));
-	E(e, 0x49, 0x81, 0xe1); /* and $~0xfff,%r9 */
-	e32(e, (uint32_t)~GUEST_PAGE_MASK);
+	slot_in_rax(e);
+	page_of_r9(e);
 	e_rex(e, 1, H_S1, 0,
 	      H_CPU); /* cmp hot.stk_tag,%r9: it is that page, but the access leaves it */
 	e8(e, 0x3b);
 	e_mem(e, H_S1, H_CPU, CPU_DISP(hot.stk_tag));
 	same = jcc8(e, 4);
-	e_rex(e, 1, H_S1, 0, H_RAX); /* cmp w(%rax),%r9 */
-	e8(e, 0x3b);
-	e_mem(e, H_S1, H_RAX, offsetof(struct tlb_entry, w));
-	miss = jcc8(e, 5);
-	e_store64(e, H_CPU, CPU_DISP(hot.stk_tag), H_S1);
-	e_load64(e, H_S1, H_RAX, offsetof(struct tlb_entry, page));
-	e_store64(e, H_CPU, CPU_DISP(hot.stk_page), H_S1);
-	e_load64(e, H_S1, H_CPU, KEPT_LIN);
-	e_load64(e, H_RAX, H_CPU, KEPT_RAX);
+	miss = refill_stack(e);
+	load_kept(e);
 	e8(e, 0xc3);
 	here(e, same);
 	here(e, miss);
-	e_load64(e, H_S1, H_CPU, KEPT_LIN);
-	e_load64(e, H_RAX, H_CPU, KEPT_RAX);
+	load_kept(e);
 	e_jmp(e, t->mem_slow);
 }
 

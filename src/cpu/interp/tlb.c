@@ -276,8 +276,7 @@ bool tlb_held_write(struct cpu *c, struct tlb_set *t, uint64_t lin)
 
 static unsigned int page_hash(uint64_t lin)
 {
-	return (unsigned int)(lin >> GUEST_PAGE_SHIFT ^ lin >> (GUEST_PAGE_SHIFT + TLB_BITS)) &
-	       (TLB_SIZE - 1);
+	return tlb_index(lin);
 }
 
 static bool bit_get(const uint64_t *bits, unsigned int n)

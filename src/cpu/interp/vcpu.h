@@ -115,10 +115,10 @@ static inline void interp_leave(struct cpu *c)
  * when no bit above the low 12 differs from the address, so an empty tag differs from all addresses of its slot there.
  * Only empty tags are odd.
  */
-enum { TLB_BITS = 12, TLB_SIZE = 1 << TLB_BITS, TLB_WORDS = TLB_SIZE / 64 };
+enum { TLB_BITS = 12, TLB_HASH = 7, TLB_SIZE = 1 << TLB_BITS, TLB_WORDS = TLB_SIZE / 64 };
 static inline uint64_t tlb_none(unsigned int slot)
 {
-	return (uint64_t)(slot ^ 1) << GUEST_PAGE_SHIFT | 1;
+	return (uint64_t)(slot == 0) << GUEST_PAGE_SHIFT | 1;
 }
 static inline bool tlb_is_none(uint64_t tag)
 {
@@ -177,10 +177,13 @@ static inline void stk_forget(struct cpu *c)
 		c->stream_owner[k] = 0;
 }
 
-/* tlb_index - slot of an address. Hashed: arrays as far from each other as the TLB reaches are common. */
+/*
+ * tlb_index - slot of an address. Hashed: arrays as far from each other as the TLB reaches are common, and arrays that
+ * are a page more apart. So a step as large as the TLB's reach changes no low bit of the slot.
+ */
 static inline unsigned int tlb_index(uint64_t lin)
 {
-	return (lin >> GUEST_PAGE_SHIFT ^ lin >> (GUEST_PAGE_SHIFT + TLB_BITS)) & (TLB_SIZE - 1);
+	return (lin >> GUEST_PAGE_SHIFT ^ lin >> (GUEST_PAGE_SHIFT + TLB_HASH)) & (TLB_SIZE - 1);
 }
 
 /* tlb_slot - the entry that an address has in a table, of whatever page it is now. */
