@@ -170,14 +170,18 @@ int fd_nonblock(int fd, int on)
 int file_read(const char *path, size_t limit, void **ret, size_t *ret_bytes, struct err *err)
 {
 	_cleanup_(fd_closep) int fd = -EBADF;
+	int r = fd_open(path, O_RDONLY, &fd, err);
+
+	return r < 0 ? r : file_read_fd(fd, path, limit, ret, ret_bytes, err);
+}
+
+int file_read_fd(int fd, const char *path, size_t limit, void **ret, size_t *ret_bytes,
+		 struct err *err)
+{
 	_cleanup_(mem_freep) char *buf = NULL;
 	size_t cap = 0, n = 0;
 	struct stat st;
-	int r;
 
-	r = fd_open(path, O_RDONLY, &fd, err);
-	if (r < 0)
-		return r;
 	if (fstat(fd, &st) < 0)
 		return err_set_errno(err, "stat '%s'", path);
 	if (S_ISDIR(st.st_mode))

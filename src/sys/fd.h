@@ -84,4 +84,8 @@ _nodiscard_ int fd_nonblock(int fd, int on);
 _nodiscard_ int file_read(const char *path, size_t limit, void **ret, size_t *ret_bytes,
 			  struct err *err);
 
+/* file_read_fd - the same from where an open file stands to its end; @path names it in errors. */
+_nodiscard_ int file_read_fd(int fd, const char *path, size_t limit, void **ret, size_t *ret_bytes,
+			     struct err *err);
+
 #endif

@@ -313,7 +313,7 @@ static int build(struct machine *m, const struct machine_config *cfg, struct err
 	if (m->wake_fd < 0)
 		return err_set_errno(err, "eventfd");
 	/* The cheap check of the files before the expensive making of a machine. */
-	r = machine_load(m, cfg, err);
+	r = machine_load(m, err);
 	if (r < 0)
 		return r;
 	r = make_board(m, cfg, err);
@@ -355,7 +355,10 @@ int machine_new(const struct machine_config *cfg, struct machine **ret, struct e
 	m->count_blocks = cfg->count_blocks;
 	m->engine_switch_ns = cfg->engine_switch_ns;
 	m->cmdline = mem_strdup(cfg->cmdline ? cfg->cmdline : "");
-	m->kernel_name = mem_strdup(cfg->kernel);
+	m->kernel = (struct machine_image){ .path = mem_strdup(cfg->kernel), .fd = -EBADF };
+	m->initrd = (struct machine_image){ .fd = -EBADF };
+	if (cfg->initrd)
+		m->initrd.path = mem_strdup(cfg->initrd);
 	m->clock = clock_real();
 	m->wake_fd = -EBADF;
 	mutex_init(&m->lock);
@@ -399,9 +402,8 @@ void machine_free(struct machine *m)
 	bus_free(m->mmio);
 	boot_plan_done(&m->plan);
 	free(m->vcpu);
-	free(m->kernel);
-	free(m->initrd);
-	free(m->kernel_name);
+	machine_image_done(&m->kernel);
+	machine_image_done(&m->initrd);
 	free(m->cmdline);
 	fd_closep(&m->wake_fd);
 	pthread_cond_destroy(&m->changed);

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Power-on: the files are read and checked once; the RAM, the tables that a BIOS would have left there, the
- * kernel and the first CPU's registers are made anew at every reset.
+ * Power-on: the files, the RAM, the tables that a BIOS would have left there, the kernel and the first CPU's registers are
+ * read and made anew at every reset.
  */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/bytes.h"
 #include "sys/fd.h"
@@ -35,42 +36,68 @@ static void make_map(struct machine *m, uint64_t memory_bytes)
 	add_range(m, MEMORY_HIGH_BASE, MEMORY_HIGH_BASE + (memory_bytes - low_end), BOOT_MEM_RAM);
 }
 
-static int read_image(const char *what, const char *path, uint64_t memory_bytes, void **ret,
-		      size_t *ret_len, struct err *err)
-{
-	int r = file_read(path, memory_bytes, ret, ret_len, err);
+/* --- images -------------------------------------------------------------------------------------- */
 
+static int image_read(struct machine *m, struct machine_image *image, const char *what,
+		      struct err *err)
+{
+	int r;
+
+	if (!image->path || image->data)
+		return 0;
+	if (image->fd < 0)
+		r = fd_open(image->path, O_RDONLY, &image->fd, err);
+	else
+		r = lseek(image->fd, 0, SEEK_SET) < 0
+			    ? err_set_errno(err, "read '%s' again", image->path)
+			    : 0;
+	if (r == 0)
+		r = file_read_fd(image->fd, image->path, m->memory_bytes, &image->data, &image->len,
+				 err);
 	if (r == -EFBIG)
 		return err_set(err, r, "%s '%s' is larger than the guest's memory (%llu MiB)", what,
-			       path, (unsigned long long)(memory_bytes / MIB));
+			       image->path, (unsigned long long)(m->memory_bytes / MIB));
 	if (r < 0)
 		return err_wrap(err, r, "%s", what);
+	if (!image->len)
+		return err_set(err, -EINVAL, "%s '%s' is empty", what, image->path);
 	return 0;
 }
 
-int machine_load(struct machine *m, const struct machine_config *cfg, struct err *err)
+/* Its memory would be as much again as the guest has of it. */
+static void image_drop(const struct machine *m, struct machine_image *image)
+{
+	if (m->no_reboot || (image->fd >= 0 && lseek(image->fd, 0, SEEK_SET) == 0))
+		free(take_ptr(&image->data));
+}
+
+void machine_image_done(struct machine_image *image)
+{
+	free(take_ptr(&image->data));
+	free(take_ptr(&image->path));
+	fd_closep(&image->fd);
+}
+
+int machine_load(struct machine *m, struct err *err)
 {
 	struct boot_input in;
 	int r;
 
-	r = read_image("kernel", cfg->kernel, cfg->memory_bytes, &m->kernel, &m->kernel_len, err);
+	if (m->kernel.data && (m->initrd.data || !m->initrd.path))
+		return 0;
+	boot_plan_done(&m->plan);
+	r = image_read(m, &m->kernel, "kernel", err);
+	if (r == 0)
+		r = image_read(m, &m->initrd, "initrd", err);
 	if (r < 0)
 		return r;
-	if (cfg->initrd) {
-		r = read_image("initrd", cfg->initrd, cfg->memory_bytes, &m->initrd, &m->initrd_len,
-			       err);
-		if (r < 0)
-			return r;
-		if (!m->initrd_len)
-			return err_set(err, -EINVAL, "initrd '%s' is empty", cfg->initrd);
-	}
-	make_map(m, cfg->memory_bytes);
+	make_map(m, m->memory_bytes);
 	in = (struct boot_input){
-		.kernel_name = m->kernel_name,
-		.kernel = m->kernel,
-		.kernel_len = m->kernel_len,
-		.initrd = m->initrd,
-		.initrd_len = m->initrd_len,
+		.kernel_name = m->kernel.path,
+		.kernel = m->kernel.data,
+		.kernel_len = m->kernel.len,
+		.initrd = m->initrd.data,
+		.initrd_len = m->initrd.len,
 		.cmdline = m->cmdline,
 		.mem = m->map,
 		.nr_mem = m->nr_map,
@@ -78,7 +105,7 @@ int machine_load(struct machine *m, const struct machine_config *cfg, struct err
 	};
 	r = boot_plan_make(&in, &m->plan, err);
 	if (r < 0)
-		return err_wrap(err, r, "kernel '%s'", cfg->kernel);
+		return err_wrap(err, r, "kernel '%s'", m->kernel.path);
 	return 0;
 }
 
@@ -129,16 +156,17 @@ int machine_boot(struct machine *m, struct err *err)
 	struct cpu_state *state;
 	int r;
 
+	r = machine_load(m, err);
+	if (r < 0)
+		return r;
 	r = place_tables(m);
 	if (r < 0)
 		return err_set(err, r, "no RAM for the machine's tables");
 	r = boot_plan_place(&m->plan, &m->memory.phys, err);
 	if (r < 0)
 		return r;
-	if (m->no_reboot) { /* never read again */
-		free(take_ptr(&m->kernel));
-		free(take_ptr(&m->initrd));
-	}
+	image_drop(m, &m->kernel);
+	image_drop(m, &m->initrd);
 	state = aligned_alloc(64, sizeof(*state));
 	if (!state)
 		return err_set(err, -ENOMEM, "CPU state");

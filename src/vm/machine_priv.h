@@ -67,17 +67,26 @@ enum machine_part {
 	PART_ALL,
 };
 
+/*
+ * A file that the machine is started from. The open file stays for the next reset; its contents are in memory only while
+ * the machine is being started, or when the file cannot be read twice (a pipe).
+ */
+struct machine_image {
+	char *path; /* NULL: none */
+	int fd;
+	void *data;
+	size_t len;
+};
+
 struct machine {
 	/* Configuration, copied. */
 	unsigned int nr_cpus;
 	bool debug_exit, no_reboot, count_blocks;
 	uint16_t gdb_port;
 	uint64_t memory_bytes, engine_switch_ns;
-	char *cmdline, *kernel_name;
+	char *cmdline;
 
-	/* What the kernel is loaded from; kept for the next reset. */
-	void *kernel, *initrd;
-	size_t kernel_len, initrd_len;
+	struct machine_image kernel, initrd;
 	struct boot_plan plan;
 	struct boot_mem map[BOOT_MAX_MEM];
 	unsigned int nr_map;
@@ -137,8 +146,11 @@ struct machine {
 	struct control *control_socket;
 };
 
-/* machine_load - read the kernel and initrd of @cfg and plan how they start. Returns 0 or negative. */
-_nodiscard_ int machine_load(struct machine *m, const struct machine_config *cfg, struct err *err);
+/* machine_load - read the kernel and initrd, unless they are in memory, and plan how they start. Returns 0 or negative. */
+_nodiscard_ int machine_load(struct machine *m, struct err *err);
+
+/* machine_image_done - free what an image holds. */
+void machine_image_done(struct machine_image *image);
 
 /* machine_boot - tables, kernel and first CPU as they are at power-on; RAM is zero, no vCPU runs. */
 _nodiscard_ int machine_boot(struct machine *m, struct err *err);

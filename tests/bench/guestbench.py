@@ -106,7 +106,8 @@ def native_command(gb, sets, seconds):
 
 
 def outside_ram_kb(pid):
-    """Resident kB of a machine monitor outside of its guest's RAM; None when it is gone.
+    """Resident kB of a machine monitor outside of its guest's RAM; None when it is gone. Memory that
+    is mapped twice, as translated code is, is there once: Pss, not Rss.
 
     Ours names its guest RAM; of another's, the data mapping of that size is taken for it.
     """
@@ -117,7 +118,7 @@ def outside_ram_kb(pid):
                 m = re.match(r"([0-9a-f]+)-([0-9a-f]+) (\S+) \S+ \S+ \d+\s*(.*)", line)
                 if m:
                     maps.append([(int(m[2], 16) - int(m[1], 16)) >> 10, 0, m[3], m[4]])
-                elif line.startswith("Rss:"):
+                elif line.startswith("Pss:"):
                     maps[-1][1] = int(line.split()[1])
     except OSError:
         return None
