@@ -92,7 +92,9 @@ static bool in_memory(const struct tctx *t, unsigned int role, unsigned int n)
 /* May the register operand ModRM.rm be replaced with its place in the state? */
 static bool rm_as_memory(const struct dinsn *d)
 {
-	if (!d->has_modrm || d->vex)
+	if (d->vex)
+		return d->rm_role == DROLE_R && d->opsize >= 4; /* BMI */
+	if (!d->has_modrm)
 		return false;
 	if ((d->rm_role & DROLE_W) && d->opsize == 4)
 		return false; /* the upper half must become 0 */
@@ -125,21 +127,21 @@ struct places {
 	uint8_t free[2];
 };
 
-/* Returns false when there is no scratch register left. */
-static bool place(struct tctx *t, struct places *p, unsigned int role, unsigned int n,
+/*
+ * As many as may_place() has allowed. A result may go to r9 although the operand's address is in it: that has been
+ * used by then.
+ */
+static void place(struct tctx *t, struct places *p, unsigned int role, unsigned int n,
 		  unsigned int *at, bool *store)
 {
 	if (t_guest_reg(t, n) != DREG_NONE) {
 		*at = t_guest_reg(t, n);
-		return true;
+		return;
 	}
-	if (!p->nr_free)
-		return false;
-	*at = p->free[--p->nr_free];
+	*at = p->nr_free ? p->free[--p->nr_free] : H_S1;
 	if (!p->whole || (role & DROLE_R))
 		e_load64(&t->e, *at, H_CPU, GPR_DISP(n));
 	*store = role & DROLE_W;
-	return true;
 }
 
 static unsigned int nr_in_memory(const struct tctx *t, const struct dinsn *d)
@@ -151,6 +153,23 @@ static unsigned int nr_in_memory(const struct tctx *t, const struct dinsn *d)
 	      !(d->reg_role && d->rm == d->reg && in_memory(t, d->reg_role, d->reg));
 	nr += in_memory(t, d->vvvv_role, d->vvvv);
 	return nr;
+}
+
+static bool only_written(const struct tctx *t, unsigned int role, unsigned int n)
+{
+	return role == DROLE_W && in_memory(t, role, n);
+}
+
+/* Are there scratch registers for all operands that live in memory? */
+static bool may_place(const struct tctx *t, const struct dinsn *d)
+{
+	unsigned int nr = nr_in_memory(t, d), room = d->has_mem ? 1 : 2;
+
+	if (d->vex)
+		room += d->has_mem ? only_written(t, d->reg_role, d->reg) ||
+					     only_written(t, d->vvvv_role, d->vvvv)
+				   : in_memory(t, d->rm_role, d->rm) && rm_as_memory(d);
+	return nr <= room;
 }
 
 /* A byte register like ah and a REX prefix do not go together: the address goes through rsi. */
@@ -174,7 +193,9 @@ static bool has_high_byte(const struct dinsn *d)
 /* Is a target that is only written written as a whole, always? Known of the common ones. */
 static bool writes_whole(const struct dinsn *d)
 {
-	if (d->opsize < 4 || d->vex || d->map > 1)
+	if (d->vex)
+		return true;
+	if (d->opsize < 4 || d->map > 1)
 		return false;
 	if (d->map == 1)
 		return d->op == 0xb6 || d->op == 0xb7 || d->op == 0xbe || d->op == 0xbf;
@@ -216,6 +237,9 @@ static void generic(struct tctx *t, const struct dinsn *d)
 	p.vvvv = d->vvvv;
 	p.st_reg = p.st_rm = p.st_vvvv = false;
 	p.whole = writes_whole(d) && !same;
+	/* What is read first: r9 is left for what is not. */
+	if (d->vvvv_role & DROLE_R)
+		place(t, &p, d->vvvv_role, d->vvvv, &p.vvvv, &p.st_vvvv);
 	if (d->reg_role & DROLE_RW)
 		place(t, &p, d->reg_role, d->reg, &p.reg, &p.st_reg);
 	if (!d->has_mem && (d->rm_role & DROLE_RW)) {
@@ -229,7 +253,7 @@ static void generic(struct tctx *t, const struct dinsn *d)
 			place(t, &p, d->rm_role, d->rm, &p.rm, &p.st_rm);
 		}
 	}
-	if (d->vvvv_role & DROLE_RW)
+	if (d->vvvv_role == DROLE_W)
 		place(t, &p, d->vvvv_role, d->vvvv, &p.vvvv, &p.st_vvvv);
 	if (d->cls == DCLS_DIV || d->mem_align)
 		t_pc(t);
@@ -290,7 +314,7 @@ bool emit_alu(struct tctx *t, const struct dinsn *d)
 		t_flags_after(t, d);
 		return true;
 	}
-	if (nr_in_memory(t, d) > (d->has_mem ? 1u : 2u))
+	if (!may_place(t, d))
 		return false;
 	if (has_high_byte(d)) {
 		/* The other register must not need a REX prefix on the host. */

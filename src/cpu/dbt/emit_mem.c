@@ -407,7 +407,7 @@ static void t_mem_stream(struct tctx *t, const struct dinsn *d, unsigned int siz
 	int32_t delta = stream_delta(t, (unsigned int)s->stream);
 	struct emit *e = &t->e;
 
-	if (check || st->host == DREG_NONE)
+	if (check || (!simple && st->host == DREG_NONE))
 		t_flags_spill(t);
 	if (check)
 		check_stream(t, d, s, size, access & DROLE_W, !simple);
