@@ -322,9 +322,20 @@ void t_movi_mem(struct tctx *t, uint32_t v, const struct hostmem *m)
 
 /* --- streams ------------------------------------------------------------------------------------- */
 
+/* The address that a stream's check looks at: of the access, or where its span begins. */
+static void stream_ea(struct tctx *t, const struct tcold *x, unsigned int to)
+{
+	struct dinsn from = t_cur(t)->d;
+
+	if (x->is_span)
+		from.disp -= (int32_t)(x->span & 0xffff);
+	t_ea(t, &from, to);
+}
+
 /*
- * r10 = address xor the stream's tag, and it does not fit. The page is another one: look for it in the TLB, and try
- * again. a: the stream. A span that is not within one page is left to checks for each access.
+ * r10 = address xor the stream's tag, and it does not fit. The page is another one: look for it in the TLB, and go on
+ * behind the check, for which r9 = the address again when ea_in_s1. a: the stream. A span that is not within one page is
+ * left to checks for each access.
  */
 static void cold_stream(struct tctx *t, struct tcold *x)
 {
@@ -350,7 +361,9 @@ static void cold_stream(struct tctx *t, struct tcold *x)
 	e_store64(e, H_CPU, stream_delta(t, x->a), H_S2);
 	if (s->host != DREG_NONE)
 		e_mov64(e, s->host, H_S2);
-	e_jmp(e, x->again);
+	if (x->ea_in_s1)
+		stream_ea(t, x, H_S1);
+	e_jmp(e, x->hit);
 	if (!e->overflow)
 		miss[-1] = (uint8_t)(e->p - miss);
 	e_rex(e, 1, H_S1, 0, H_S2); /* xor TAG(%r10),%r9 */
@@ -369,26 +382,25 @@ static void check_stream(struct tctx *t, const struct dinsn *d, const struct tsh
 {
 	struct tcold *x = t_cold(t, cold_stream);
 	struct emit *e = &t->e;
-	struct dinsn from = *d;
 
 	x->again = e_rx(e);
 	x->a = (uint8_t)s->stream;
 	x->is_span = s->slot >= 0;
+	x->ea_in_s1 = ea_in_s1;
 	x->size = x->is_span ? s->span : (uint16_t)size;
 	x->word = info_word(t, size, write, d->uses_ss);
 	x->span = SPAN_WORD(s->at, s->span, s->write);
-	if (x->is_span)
-		from.disp -= s->at;
 	if (ea_in_s1) {
-		t_ea(t, &from, H_S1);
+		stream_ea(t, x, H_S1);
 		e_mov64(e, H_S2, H_S1);
 	} else {
-		t_ea(t, &from, H_S2);
+		stream_ea(t, x, H_S2);
 	}
 	e_rex(e, 1, H_S2, 0, H_CPU); /* xor tag,%r10 */
 	e8(e, 0x33);
 	e_mem(e, H_S2, H_CPU, stream_tag(t, (unsigned int)s->stream));
 	cmp_ja(t, H_S2, x->size, x);
+	x->hit = e_rx(e);
 }
 
 /* The address is a register's and a constant: it need not be computed for the access. */

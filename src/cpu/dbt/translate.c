@@ -266,11 +266,14 @@ static void emit_poll(struct tctx *t)
 	t_jcc_cold(t, 5, x);
 }
 
-/* An invalidation replaces the first instruction by a jump. */
+/* An invalidation replaces the first instruction, of 5 bytes, by a jump. A loop that is prepared for polls when it begins. */
 static void emit_entry(struct tctx *t)
 {
 	t->b.code = (uint8_t *)(uintptr_t)e_rx(&t->e);
-	emit_poll(t);
+	if (t->prepared)
+		E(&t->e, 0x0f, 0x1f, 0x44, 0x00, 0x00); /* nopl 0(%rax,%rax) */
+	else
+		emit_poll(t);
 	t->b.fcode = (uint8_t *)(uintptr_t)e_rx(&t->e);
 	t_tally_entry(t);
 }

@@ -29,10 +29,11 @@ struct tcold {
 	uint8_t *site,
 		*site2; /* writable addresses of rel32 that lead to the cold code; NULL: none */
 	const uint8_t *again; /* executable address to go back to */
+	const uint8_t *hit;   /* a stream: behind its check */
 	uint32_t word;	      /* info or exit word */
 	uint8_t a;
 	uint16_t size;
-	bool is_span;
+	bool is_span, ea_in_s1;
 	uint32_t span; /* SPAN_WORD */
 	bool mapped;   /* tctx.mapped there */
 	uint16_t cur;  /* the instruction it belongs to */
