@@ -376,6 +376,62 @@ static void test_page_crossing_code(void **state)
 	assert_no_fault(t);
 }
 
+static void loop_begin(struct interp_test *t, uint64_t at, uint64_t rdi, unsigned int dl)
+{
+	begin(t);
+	t->s.rip = at;
+	t->s.gpr[CPU_RAX] = 0;
+	t->s.gpr[CPU_RCX] = 1000;
+	t->s.gpr[CPU_RDI] = rdi;
+	t->s.gpr[CPU_RDX] = dl;
+}
+
+/* The branch that closes a loop lies in two pages. */
+static void test_page_crossing_loop(void **state)
+{
+	/* inc %eax; mov %dl,(%rdi); dec %ecx; jnz; end */
+	static const uint8_t loop[] = { 0xff, 0xc0, 0x88, 0x17, 0xff, 0xc9,	0x0f, 0x85,
+					0xf4, 0xff, 0xff, 0xff, 0xe6, PORT_END, 0xf4 };
+	struct interp_test *t = *state;
+
+	for (unsigned int k = 1; k < 6; k++) {
+		uint64_t page2 = CODE + 0x1000, at = page2 - 6 - k, other = page2 + 0x800;
+
+		begin(t);
+		memcpy(t->ram + at, loop, sizeof(loop));
+		cpu_group_flush(t->grp);
+		loop_begin(t, at, DATA, 0);
+		test_go(t);
+		assert_no_fault(t);
+		assert_int_equal(RAX(t), 1000);
+		/* Other bytes of the second page are written, then those there as they were. */
+		loop_begin(t, at, other, 0);
+		test_go(t);
+		assert_no_fault(t);
+		assert_int_equal(RAX(t), 1000);
+		loop_begin(t, at, page2, t->ram[page2]);
+		test_go(t);
+		assert_no_fault(t);
+		assert_int_equal(RAX(t), 1000);
+		/* It goes away. */
+		loop_begin(t, at, DATA, 0);
+		page_set(t, page2, 0);
+		test_go(t);
+		assert_fault(t, 14);
+		assert_int_equal(t->s.cr2, page2);
+		assert_int_equal(t->fault_rip, at + 6);
+		assert_int_equal(RAX(t), 1);
+		page_set(t, page2, 7);
+		if (k != 1)
+			continue;
+		/* The loop makes it the opposite branch. */
+		loop_begin(t, at, page2, 0x84);
+		test_go(t);
+		assert_no_fault(t);
+		assert_int_equal(RAX(t), 1);
+	}
+}
+
 static void test_self_modifying(void **state)
 {
 	struct interp_test *t = *state;
@@ -513,6 +569,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_strings, test_setup, test_teardown),
 		cmocka_unit_test_setup_teardown(test_string_faults, test_setup, test_teardown),
 		cmocka_unit_test_setup_teardown(test_page_crossing_code, test_setup, test_teardown),
+		cmocka_unit_test_setup_teardown(test_page_crossing_loop, test_setup, test_teardown),
 		cmocka_unit_test_setup_teardown(test_self_modifying, test_setup, test_teardown),
 		cmocka_unit_test_setup_teardown(test_smc_stats, test_setup, test_teardown),
 		cmocka_unit_test_setup_teardown(test_single_steps, test_setup, test_teardown),

@@ -3,6 +3,9 @@
  * An instruction that lies in two pages is a block of its own. The block is found by the first page, like any other; of
  * the second it checks, each time, that it is mapped where it was (the execute tag of the TLB), and that nothing decoded has
  * been written there since (the generation of its record). Otherwise the interpreter executes the instruction.
+ *
+ * The branch that closes a loop may lie so, too: then it is part of the loop's block, which checks the mapping when it is
+ * entered, and the bytes each time around. Otherwise the variant without shared checks runs, which ends before the branch.
  */
 #include "cpu/dbt/translate.h"
 #include "cpu/interp/vcpu_sys.h"
@@ -32,9 +35,36 @@ bool cross_begin(struct tctx *t)
 	return true;
 }
 
+/* jcc, of 2 bytes or of 6: known by what is in the first page */
+static bool may_be_jcc(const uint8_t *p, unsigned int n)
+{
+	return p[0] >> 4 == 7 || (p[0] == 0x0f && (n == 1 || p[1] >> 4 == 8));
+}
+
+bool cross_loop(struct tctx *t, unsigned int off)
+{
+	struct dinsn d;
+
+	if (t->crosses || !t->nr || (t->b.key & DBT_KEY_ALONE) ||
+	    !may_be_jcc(t->bytes + off, GUEST_PAGE_SIZE - off) || !cross_begin(t))
+		return false;
+	if (t_decode(t, off, &d) && d.cls == DCLS_JCC &&
+	    (int32_t)off + d.len + (int32_t)d.imm == (int32_t)t->b.off)
+		return true;
+	t->crosses = false;
+	t->end = GUEST_PAGE_SIZE;
+	return false;
+}
+
 static void cold_interp(struct tctx *t, struct tcold *x)
 {
 	t_exit(t, x->word);
+}
+
+static void cold_alone(struct tctx *t, struct tcold *x)
+{
+	(void)x;
+	t_goto_alone(t, t->b.off);
 }
 
 static void movabs(struct emit *e, unsigned int reg, uint64_t v)
@@ -44,10 +74,29 @@ static void movabs(struct emit *e, unsigned int reg, uint64_t v)
 	e64(e, v);
 }
 
+static void jne_otherwise(struct tctx *t)
+{
+	struct tcold *x = t_cold(t, t->nr > 1 ? cold_alone : cold_interp);
+
+	x->word = t_word(t, DBT_EXIT_INTERP);
+	t_jcc_cold(t, 5, x);
+}
+
+void cross_check_bytes(struct tctx *t)
+{
+	struct emit *e = &t->e;
+
+	if (!t->crosses)
+		return;
+	movabs(e, H_S2, (uintptr_t)&t->record2->generation);
+	E(e, 0x41, 0x81, 0x3a); /* cmpl $generation,(%r10) */
+	e32(e, t->generation2);
+	jne_otherwise(t);
+}
+
 void cross_check(struct tctx *t)
 {
 	struct emit *e = &t->e;
-	struct tcold *x;
 
 	if (!t->crosses)
 		return;
@@ -57,20 +106,11 @@ void cross_check(struct tctx *t)
 	e_mem(e, H_S1, H_S1, GUEST_PAGE_SIZE);
 	t_tlb_lookup(t, offsetof(struct tlb_entry, x));
 	E(e, 0x4d, 0x85, 0xc9); /* test %r9,%r9 */
-	x = t_cold(t, cold_interp);
-	x->word = t_word(t, DBT_EXIT_INTERP);
-	t_jcc_cold(t, 5, x);
+	jne_otherwise(t);
 	movabs(e, H_S1, (uintptr_t)t->page2);
 	e_rex(e, 1, H_S1, 0, H_S2); /* cmp PAGE(%r10),%r9 */
 	e8(e, 0x3b);
 	e_mem(e, H_S1, H_S2, offsetof(struct tlb_entry, page));
-	x = t_cold(t, cold_interp);
-	x->word = t_word(t, DBT_EXIT_INTERP);
-	t_jcc_cold(t, 5, x);
-	movabs(e, H_S2, (uintptr_t)&t->record2->generation);
-	E(e, 0x41, 0x81, 0x3a); /* cmpl $generation,(%r10) */
-	e32(e, t->generation2);
-	x = t_cold(t, cold_interp);
-	x->word = t_word(t, DBT_EXIT_INTERP);
-	t_jcc_cold(t, 5, x);
+	jne_otherwise(t);
+	cross_check_bytes(t);
 }

@@ -4,7 +4,7 @@
  * whoever writes them later finds the block; they are read from a copy, because other vCPUs may be writing.
  *
  * What decode() knows is emitted here; for everything else the block calls the interpreter's handler. An instruction that
- * goes on into the next page is a block of its own (cross.c).
+ * goes on into the next page is a block of its own, mostly (cross.c).
  */
 #include <stdlib.h>
 
@@ -176,7 +176,8 @@ static void decode_block(struct tctx *t)
 		i->class = INSN_INNOCUOUS;
 		i->label = i->loop = false;
 		i->at = NULL;
-		if (t_decode(t, off, &i->d) && is_emitted(t, &i->d)) {
+		if ((t_decode(t, off, &i->d) || (cross_loop(t, off) && t_decode(t, off, &i->d))) &&
+		    is_emitted(t, &i->d)) {
 			i->len = i->d.len;
 			i->ends = ends_block(i->d.cls);
 		} else if (!bind_handler(t, i)) {
@@ -197,7 +198,7 @@ static void decode_block(struct tctx *t)
 /* Ways out of the block: one for each branch that leaves it, two of a call, one where it was cut. */
 static unsigned int count_links(const struct tctx *t)
 {
-	unsigned int n = !t->insn[t->nr - 1].ends;
+	unsigned int n = !t->insn[t->nr - 1].ends + (t->crosses ? CROSS_LINKS : 0);
 
 	for (unsigned int k = 0; k < t->nr; k++) {
 		const struct tinsn *i = &t->insn[k];
@@ -294,6 +295,7 @@ static void emit_label(struct tctx *t, struct tinsn *i)
 	if (i->loop) {
 		t->b.loops = true;
 		emit_poll(t);
+		cross_check_bytes(t);
 	}
 }
 

@@ -113,7 +113,7 @@ struct tctx {
 	struct tstream stream[CPU_STREAMS];
 	unsigned int nr_moved, nr_streams, stream_set;
 	bool again;	   /* an instruction has become the interpreter's: plan anew */
-	bool crosses;	   /* the only instruction goes on into the next page (cross.c) */
+	bool crosses;	   /* the last instruction goes on into the next page (cross.c) */
 	bool has_handlers; /* some instructions are the interpreter's */
 	bool has_calls; /* comes back from other code, which may have put the vector state away */
 	uint8_t flags;	/* enum tflags, before what is emitted next */
@@ -159,6 +159,11 @@ void t_need(struct tctx *t, unsigned int off, unsigned int n);
  * makes sure that it is still the same; nothing when the block does not cross. */
 bool cross_begin(struct tctx *t);
 void cross_check(struct tctx *t);
+/* cross_loop - when the instruction at @off goes on into the next page and is the branch that closes the loop that the
+ * block is: make it available. cross_check_bytes - the part of the check that each round needs. */
+bool cross_loop(struct tctx *t, unsigned int off);
+void cross_check_bytes(struct tctx *t);
+enum { CROSS_LINKS = 4 }; /* ways out that the checks of such a loop need */
 
 /* t_decode - decode the instruction at @off; false: not one of decode()'s. */
 bool t_decode(struct tctx *t, unsigned int off, struct dinsn *ret);
