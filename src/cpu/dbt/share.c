@@ -13,12 +13,12 @@
  */
 #include "cpu/dbt/translate.h"
 
-enum { MAX_SPAN = 256, MAX_SPAN_RIP = 64, NR_GROUPS = 32, ALL_REGS = 0xffff };
+enum { MAX_SPAN = 256, MAX_SPAN_RIP = 64, NR_GROUPS = 32 };
 
 struct key {
 	uint8_t base, index, scale;
 	uint16_t base_version, index_version;
-	uint16_t handlers; /* C code has run in between */
+	uint16_t handlers; /* C code, or code that came from elsewhere, has run in between */
 };
 
 struct group {
@@ -190,12 +190,9 @@ static void walk(struct tctx *t, struct plan *p)
 		int64_t by;
 
 		p->of[n][0] = p->of[n][1] = -1;
-		if (t->insn[n].label) {
-			kill_regs(p, ALL_REGS);
+		if (t->insn[n].label)
 			p->handlers++;
-		}
 		if (d->cls == DCLS_OTHER || d->cls == DCLS_STRING || d->cls == DCLS_XLAT) {
-			kill_regs(p, ALL_REGS);
 			p->handlers++;
 			continue;
 		}
@@ -208,11 +205,11 @@ static void walk(struct tctx *t, struct plan *p)
 				move(p, CPU_RSP, -word);
 				break;
 			}
-			kill_regs(p, ALL_REGS);
+			p->handlers++;
 			break;
 		case DCLS_POP:
 			if (d->opsize != word || d->has_mem) {
-				kill_regs(p, ALL_REGS);
+				p->handlers++;
 				break;
 			}
 			stack_operand(p, n, CPU_RSP, 0, (unsigned int)word, false);
@@ -265,13 +262,24 @@ static void assign(struct tctx *t, struct plan *p)
 	}
 }
 
+/* Stores only: a copy of what has just been stored in other pieces makes the processor wait. */
+static void clear(struct tshare *s, int32_t from)
+{
+	s->slot = s->stream = -1;
+	s->first = s->write = false;
+	s->span = 0;
+	s->at = 0;
+	s->from = from;
+}
+
 void share_plan(struct tctx *t)
 {
 	static _Thread_local struct plan p;
 
-	for (unsigned int n = 0; n < t->nr; n++)
-		t->insn[n].share[0] = t->insn[n].share[1] =
-			(struct tshare){ .slot = -1, .stream = -1, .from = t->insn[n].d.disp };
+	for (unsigned int n = 0; n < t->nr; n++) {
+		clear(&t->insn[n].share[0], t->insn[n].d.disp);
+		clear(&t->insn[n].share[1], t->insn[n].d.disp);
+	}
 	if (t->b.key & DBT_KEY_ALONE)
 		return;
 	p.nr = p.handlers = 0;
