@@ -2,7 +2,8 @@
 /*
  * Blocks that jump back to their own beginning. What is worth preparing before a loop begins:
  *
- * Registers. Guest registers that live in memory move into host registers whose guest register the block does not use.
+ * Registers. Guest registers that live in memory move into host registers whose guest register the block does not use, or
+ * uses so little that it can be in memory meanwhile.
  * At every way out of the block, and around calls of C, all is back in its canonical place.
  *
  * Streams. An access of a loop mostly stays in the page that it touched the time before. A stream remembers that page
@@ -13,13 +14,16 @@
  */
 #include "cpu/dbt/translate.h"
 
-enum { FAR_SHIFT = 11 };
+enum { FAR_SHIFT = 11, SWAP_GAIN = 3 };
 
-/* How many instructions use each general register, and which the block uses at all. */
-static unsigned int count_uses(const struct tctx *t, unsigned int uses[16])
+/* How many instructions use each general register, which the block uses at all, and which of these instructions use without
+ * naming them. */
+static unsigned int count_uses(const struct tctx *t, unsigned int uses[16],
+			       unsigned int *ret_unnamed)
 {
 	unsigned int all = 0;
 
+	*ret_unnamed = 0;
 	memset(uses, 0, 16 * sizeof(uses[0]));
 	for (unsigned int n = 0; n < t->nr; n++) {
 		const struct dinsn *d = &t->insn[n].d;
@@ -31,6 +35,7 @@ static unsigned int count_uses(const struct tctx *t, unsigned int uses[16])
 			set |= 1u << CPU_RCX;
 		if (d->cls == DCLS_FLAG)
 			set |= 1u << CPU_RAX;
+		*ret_unnamed |= set;
 		if ((d->reg_role & DROLE_RW) && !(d->reg_role & ~(unsigned int)DROLE_RW))
 			set |= 1u << (d->reg_high ? d->reg - 4u : d->reg);
 		if (!d->has_mem && (d->rm_role & DROLE_RW) &&
@@ -83,9 +88,24 @@ static unsigned int take_host(unsigned int *used)
 	return DREG_NONE;
 }
 
+/* A register that is used so much less that it may live in memory instead of one with @uses uses. */
+static unsigned int swap_host(const unsigned int uses[16], unsigned int unnamed,
+			      unsigned int min_uses)
+{
+	static const uint8_t order[] = { CPU_RSI, CPU_RDI, CPU_RBP, CPU_R12,
+					 CPU_R13, CPU_R14, CPU_R15 };
+	unsigned int best = DREG_NONE;
+
+	for (unsigned int k = 0; k < ARRAY_SIZE(order); k++)
+		if (!(unnamed >> order[k] & 1) && uses[order[k]] + SWAP_GAIN <= min_uses &&
+		    (best == DREG_NONE || uses[order[k]] < uses[best]))
+			best = order[k];
+	return best;
+}
+
 static void plan_registers(struct tctx *t)
 {
-	unsigned int uses[16], used = count_uses(t, uses);
+	unsigned int uses[16], unnamed, used = count_uses(t, uses, &unnamed);
 
 	for (;;) {
 		unsigned int best = CPU_R8, host;
@@ -96,8 +116,13 @@ static void plan_registers(struct tctx *t)
 		if (uses[best] < 2)
 			break;
 		host = take_host(&used);
-		if (host == DREG_NONE)
-			return;
+		if (host == DREG_NONE) {
+			host = swap_host(uses, unnamed, uses[best]);
+			if (host == DREG_NONE)
+				return;
+			t->map[host] = DREG_NONE;
+		}
+		unnamed |= 1u << host; /* taken */
 		uses[best] = 0;
 		t->map[best] = (uint8_t)host;
 		t->moved[t->nr_moved++] = (struct tmoved){ (uint8_t)best, (uint8_t)host };
