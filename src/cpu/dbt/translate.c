@@ -35,10 +35,20 @@ void t_need(struct tctx *t, unsigned int off, unsigned int n)
 	}
 }
 
+/* What is relative to the instruction becomes relative to its page, in 32 bits: not if it is that far away. */
+static bool is_far(const struct dinsn *d)
+{
+	const int32_t most = INT32_MAX - 2 * (int32_t)GUEST_PAGE_SIZE;
+
+	if (d->has_mem && d->base == DREG_RIP && d->disp > most)
+		return true;
+	return (d->cls == DCLS_JMP || d->cls == DCLS_JCC || d->cls == DCLS_CALL) && d->imm > most;
+}
+
 bool t_decode(struct tctx *t, unsigned int off, struct dinsn *ret)
 {
 	t_need(t, off, INSN_MAX_LEN);
-	return decode(t->d->table, t->bytes + off, t->end - off, t->is_64, ret);
+	return decode(t->d->table, t->bytes + off, t->end - off, t->is_64, ret) && !is_far(ret);
 }
 
 /* Bind the interpreter's handler. Returns false when the instruction goes on in the next page. */
