@@ -94,8 +94,8 @@ static bool is_on_the_way(struct vm *v, const struct cpu_state *s, unsigned int 
 		seen[way]++;
 		return true;
 	}
-	/* In the middle of a repeated string instruction: the end will tell. */
-	if (is_rep_string(v, s))
+	/* In the middle of a repeated string instruction, or of an exception that is to be delivered: the end will tell. */
+	if (s->ev.exc_pending || is_rep_string(v, s))
 		return true;
 	printf("# %s: a state at %llx that the interpreter does not pass, behind step %u of %u\n",
 	       way_names[way], (unsigned long long)s->rip, *at, nr_steps);
