@@ -467,6 +467,17 @@ static void test_self_modifying(void **state)
 	t->s.rip = CODE;
 	test_go(t);
 	assert_int_equal(RBX(t), 3);
+	/* A constant that changes at each call; then the register that it is for; then what follows, and the constant of
+	 * what follows. */
+	begin(t);
+	memcpy(t->ram + CODE + 0x2000, "\xb8\0\0\0\0\x05\0\0\0\0\xc3", 11);
+	RUN(t,
+	    "xor ebx, ebx; mov edi, 0x12000; mov ecx, 100; 2: mov [rdi + 1], ecx; call rdi; add ebx, eax; dec ecx; "
+	    "jnz 2b; mov byte ptr [rdi], 0xba; xor eax, eax; call rdi; add ebx, edx; "
+	    "mov dword ptr [rdi + 1], 7000; call rdi; add ebx, edx; mov byte ptr [rdi], 0xb8; mov ecx, 20; "
+	    "2: mov dword ptr [rdi + 6], ecx; call rdi; sub eax, 7000; add ebx, eax; dec ecx; jnz 2b; "
+	    "mov byte ptr [rdi + 5], 0x2d; mov dword ptr [rdi + 1], 3; call rdi; add ebx, eax");
+	assert_int_equal(RBX(t), 5050 + 1 + 7000 + 210 + 2);
 	/* Data next to code in the same page costs nothing but a look. */
 	begin(t);
 	RUN(t,

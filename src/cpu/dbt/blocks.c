@@ -57,23 +57,30 @@ static void *records_get(struct blocks *x, size_t size)
 	return x->rw + TRAMP_SIZE + (size_t)x->part_size * x->current + p->high;
 }
 
-static void insert(struct blocks *x, struct tblock *b)
+/* Into its page's list and the hash. */
+static void enter(struct blocks *x, struct tblock *b)
 {
 	_Atomic(struct tblock *) *slot = hash_slot(x, b->page, b->off, b->key);
 	struct tblock **page = page_slot(x, b->page);
-	struct part *p = &x->part[x->current];
 
 	b->next_page = *page;
 	b->at_page = page;
 	if (*page)
 		(*page)->at_page = &b->next_page;
 	*page = b;
-	atomic_store_explicit(&b->next_age, NULL, memory_order_relaxed);
-	atomic_store_explicit(p->last ? &p->last->next_age : &p->first, b, memory_order_release);
-	p->last = b;
 	atomic_store_explicit(&b->next_hash, atomic_load_explicit(slot, memory_order_relaxed),
 			      memory_order_relaxed);
 	atomic_store_explicit(slot, b, memory_order_release);
+}
+
+static void insert(struct blocks *x, struct tblock *b)
+{
+	struct part *p = &x->part[x->current];
+
+	atomic_store_explicit(&b->next_age, NULL, memory_order_relaxed);
+	atomic_store_explicit(p->last ? &p->last->next_age : &p->first, b, memory_order_release);
+	p->last = b;
+	enter(x, b);
 }
 
 struct tblock *tblock_commit(struct dbt *d, const struct tblock *from, uint32_t used)
@@ -213,6 +220,30 @@ void block_kill(struct dbt *d, struct tblock *b)
 			cpu_wake(d->grp->cpu[k], CPU_PEND_EPOCH);
 }
 
+void block_revive(struct dbt *d, struct tblock *b, uint64_t entry)
+{
+	struct blocks *x = d->blocks;
+
+	atomic_store_explicit((_Atomic uint64_t *)(void *)code_rw(x, b->code), entry,
+			      memory_order_release);
+	atomic_store_explicit(&b->dead, false, memory_order_release);
+	enter(x, b);
+	d->grp->stats.dbt_blocks++;
+}
+
+/* What is made next at the place may be written once more. */
+static void written_again(struct blocks *x, const struct tblock *b)
+{
+	struct revive *v = revive_slot(x, b->page, b->off);
+
+	if (revive_is(v, b->page, b->off, b->key))
+		return;
+	v->page = b->page;
+	v->off = b->off;
+	v->key = b->key;
+	v->b = NULL;
+}
+
 void dbt_page_written(struct dbt *d, const uint8_t *page, uint64_t pieces)
 {
 	struct tblock *next;
@@ -223,6 +254,7 @@ void dbt_page_written(struct dbt *d, const uint8_t *page, uint64_t pieces)
 		if (b->page != page || !(b->pieces & pieces))
 			continue;
 		block_kill(d, b);
+		written_again(d->blocks, b);
 		d->grp->stats.dbt_smc++;
 	}
 	dbt_unlock(d);

@@ -177,8 +177,16 @@ static uint64_t part_kill(struct dbt *d, struct part *p)
 	return n;
 }
 
+/* Dead blocks are not used again. */
+static void revive_forget(struct blocks *x)
+{
+	for (unsigned int k = 0; k < 1 << REVIVE_BITS; k++)
+		x->revive[k].b = NULL;
+}
+
 static void part_drain(struct dbt *d, struct part *p)
 {
+	revive_forget(d->blocks);
 	for (struct tblock *b = p->first; b; b = b->next_age)
 		block_unlink_out(d, b);
 	p->state = PART_DRAINING;
@@ -242,6 +250,7 @@ void dbt_drop_all(struct dbt *d)
 	struct blocks *x = d->blocks;
 
 	dbt_lock(d);
+	revive_forget(d->blocks);
 	for (unsigned int k = 0; k < CACHE_PARTS; k++) {
 		struct part *p = &x->part[k];
 

@@ -28,6 +28,19 @@ struct part {
 	struct tblock *last;
 };
 
+/* A place where a block died by being written, and what was made there afterwards (revive.c). */
+enum { REVIVE_BITS = 6, REVIVE_PIECES = 2 };
+struct revive {
+	const uint8_t *page;
+	uint16_t off;
+	uint8_t key;
+	struct tblock *b; /* NULL: cannot be used again, or nothing was made */
+	uint64_t entry;	  /* first bytes of its code */
+	uint8_t *site;	  /* of the constant: writable address, and offset in the guest's page */
+	uint16_t imm_off;
+	uint8_t bytes[REVIVE_PIECES][64]; /* of its pieces */
+};
+
 struct blocks {
 	pthread_mutex_t lock;
 	uint8_t *rw, *rx; /* the same memory */
@@ -38,6 +51,7 @@ struct blocks {
 	uint64_t nr_begun; /* parts, ever */
 	_Atomic(struct tblock *) hash[1 << HASH_BITS_DBT];
 	struct tblock *page[1 << PAGES_BITS]; /* by hash of the guest page */
+	struct revive revive[1 << REVIVE_BITS];
 };
 
 /* blocks_new - make d->blocks with @size bytes of code memory, and the trampolines. Returns 0, or what mmap() failed
@@ -48,6 +62,28 @@ void blocks_free(struct dbt *d);
 /* block_kill - an alive block dies. block_unlink_out - none of its links leads to another block any more. Locked. */
 void block_kill(struct dbt *d, struct tblock *b);
 void block_unlink_out(struct dbt *d, struct tblock *b);
+
+/* block_revive - a dead block, whose memory has not been evicted, is alive again; @entry: the first bytes of its code. Locked. */
+void block_revive(struct dbt *d, struct tblock *b, uint64_t entry);
+
+/* revive_slot - where a place stands in the table, if it does: revive_is(). */
+static inline struct revive *revive_slot(struct blocks *x, const uint8_t *page, unsigned int off)
+{
+	uint64_t n = (uint64_t)(uintptr_t)page + off;
+
+	return &x->revive[(n * UINT64_C(0x9e3779b97f4a7c15)) >> (64 - REVIVE_BITS)];
+}
+
+/* as above */
+static inline bool revive_is(const struct revive *v, const uint8_t *page, unsigned int off,
+			     uint8_t key)
+{
+	return v->page == page && v->off == off && v->key == key;
+}
+
+/* revive - use a dead block again for the code at @host, with what has changed since; arguments as of translate().
+ * NULL: there is none. Locked. */
+struct tblock *revive(struct cpu *c, const uint8_t *host, _Atomic uint8_t *flags, uint8_t key);
 
 /* code_rw - where what runs at @rx is written: the cache is mapped twice. */
 static inline uint8_t *code_rw(const struct blocks *x, const uint8_t *rx)

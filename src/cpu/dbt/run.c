@@ -68,6 +68,8 @@ static struct tblock *make(struct cpu *c, const uint8_t *host, _Atomic uint8_t *
 	dbt_lock(d);
 	b = tblock_find(d, host - off, off, key);
 	if (!b)
+		b = revive(c, host, flags, key);
+	if (!b)
 		b = translate(c, host, flags, key);
 	dbt_unlock(d);
 	cpu_at(c, CPU_AT_MONITOR);

@@ -329,8 +329,10 @@ static void emit_body(struct tctx *t)
 		if (i->label)
 			emit_label(t, i);
 		t_tally_insn(t);
-		if (emit_insn(t, &i->d))
+		if (emit_insn(t, &i->d)) {
+			t_revive_imm(t);
 			continue;
+		}
 		if (i->d.cls != DCLS_OTHER) {
 			t->again = bind_handler(t, i);
 			t->e.overflow = !t->again;
@@ -428,6 +430,7 @@ static void plan(struct tctx *t, const struct tspace *s)
 	t->fpu_ready = 0;
 	t->cur = 0;
 	t->again = false;
+	t->imm_site = NULL;
 	t->b.nr_pcs = 0;
 	t->b.loops = false;
 }
@@ -490,6 +493,7 @@ struct tblock *translate(struct cpu *c, const uint8_t *host, _Atomic uint8_t *fl
 	t->b.code_size = (uint32_t)(e_rx(&t->e) - t->b.code);
 	count(t, used);
 	b = tblock_commit(d, &t->b, used);
+	revive_note(t, b);
 	if (c->grp->perf_map)
 		perf_map_add(b);
 	return b;

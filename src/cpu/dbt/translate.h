@@ -112,6 +112,8 @@ struct tctx {
 	struct tmoved moved[TB_MAX_MOVED];
 	struct tstream stream[CPU_STREAMS];
 	unsigned int nr_moved, nr_streams, stream_set;
+	uint8_t *imm_site; /* where the constant of a MOV is, writable address; NULL: none (revive.c) */
+	uint16_t imm_off;  /* and in the guest's page */
 	bool again;	   /* an instruction has become the interpreter's: plan anew */
 	bool crosses;	   /* the last instruction goes on into the next page (cross.c) */
 	bool has_handlers; /* some instructions are the interpreter's */
@@ -180,6 +182,11 @@ void t_flags_copy(struct tctx *t);
  * t_flags_after - it has written them. */
 void t_flags_before(struct tctx *t, const struct dinsn *d);
 void t_flags_after(struct tctx *t, const struct dinsn *d);
+
+/* t_revive_imm - the current instruction has just been emitted: it may have a constant that can be exchanged. revive_note -
+ * a block has been made. Locked. */
+void t_revive_imm(struct tctx *t);
+void revive_note(struct tctx *t, struct tblock *b);
 
 /* t_cold - a new piece of cold code. Never NULL (the translation is given up when there are too many). */
 struct tcold *t_cold(struct tctx *t, void (*emit)(struct tctx *t, struct tcold *x));
