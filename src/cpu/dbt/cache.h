@@ -15,7 +15,7 @@
  * It drains until every vCPU has passed the epoch that began when its blocks died.
  */
 enum { CACHE_PARTS = 16, TRAMP_SIZE = 4096 };
-enum { HASH_BITS_DBT = 16, PAGES_BITS = 14 };
+enum { HASH_BITS_DBT = 18, PAGES_BITS = 14 };
 
 enum part_state { PART_FREE, PART_CURRENT, PART_FULL, PART_DRAINING };
 

@@ -129,12 +129,11 @@ static unsigned int next_target(const struct tctx *t, unsigned int off)
 	return best == end ? 0 : (unsigned int)best;
 }
 
-/* Straight code that has been translated already, as part of what follows, is not translated again. Blocks begin only
- * where bytes had been covered before. */
+/* Straight code that has been translated already, as part of what follows, is not translated again. */
 static void cut_at_block(struct tctx *t)
 {
 	for (unsigned int k = MIN_INSNS; k < t->nr; k++) {
-		if (!(t->had_pieces >> (t->insn[k].off >> PIECE_SHIFT) & 1) ||
+		if (!(t->page_record->heads >> (t->insn[k].off >> PIECE_SHIFT) & 1) ||
 		    t->insn[k - 1].ends ||
 		    !tblock_find(t->d, t->b.page, t->insn[k].off,
 				 t->b.key & (uint8_t)~DBT_KEY_ALONE))
@@ -330,7 +329,8 @@ static void emit_body(struct tctx *t)
 			emit_label(t, i);
 		t_tally_insn(t);
 		if (emit_insn(t, &i->d)) {
-			t_revive_imm(t);
+			if ((i->d.op & 0xf8) == 0xb8)
+				t_revive_imm(t);
 			continue;
 		}
 		if (i->d.cls != DCLS_OTHER) {
@@ -381,7 +381,8 @@ static bool begin(struct tctx *t, const uint8_t *host, _Atomic uint8_t *flags, u
 	t->is_64 = t->b.key & DBT_KEY_64;
 	t->page_flags = flags;
 	t->page_record = code_page_get(t->c->grp->code, host);
-	t->had_pieces = atomic_load(&t->page_record->pieces);
+	/* Blocks of pieces that were written are dead. */
+	t->page_record->heads &= atomic_load(&t->page_record->pieces);
 	t->have = 0;
 	t->end = GUEST_PAGE_SIZE;
 	t->crosses = false;
@@ -493,6 +494,7 @@ struct tblock *translate(struct cpu *c, const uint8_t *host, _Atomic uint8_t *fl
 	t->b.code_size = (uint32_t)(e_rx(&t->e) - t->b.code);
 	count(t, used);
 	b = tblock_commit(d, &t->b, used);
+	t->page_record->heads |= UINT64_C(1) << (b->off >> PIECE_SHIFT);
 	revive_note(t, b);
 	if (c->grp->perf_map)
 		perf_map_add(b);

@@ -131,7 +131,6 @@ struct tctx {
 	/* The guest's page: pieces that have been announced and copied. */
 	_Atomic uint8_t *page_flags;
 	struct code_page *page_record;
-	uint64_t had_pieces; /* of it, before this block's */
 	uint64_t have;
 	uint8_t bytes[GUEST_PAGE_SIZE + 16];
 	unsigned int end; /* bytes that may be decoded: a page, or a little of the next one too */

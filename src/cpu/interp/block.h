@@ -25,6 +25,7 @@ struct code_page {
 	_Atomic uint32_t
 		beside; /* stores to the page that hit no piece; and how many are too many */
 	uint32_t beside_max;
+	uint64_t heads; /* pieces in which translations may begin; under the translator's lock */
 	struct unseen *unseen; /* stores that may not have been seen (code.c); under the map's lock */
 	struct code_page *next;
 };
