@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Any bytes as a program, on the translation engine and on the interpreter beside each other: whatever they do, the
- * end is the same (tests/component/dbt/vm.h has the machine). The same bytes run three times from different
- * registers, so that what was translated is used again, and what they changed of themselves is found.
+ * Any bytes as a program, of a user or of the kernel, on the translation engine and on the interpreter beside each
+ * other: whatever they do, the end is the same (tests/component/dbt/vm.h has the machine). The same bytes run
+ * three times from different registers, so that what was translated is used again, and what they changed of
+ * themselves is found.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -29,10 +30,14 @@ static void setup(void)
 
 /* Images of the x87 environment (its pointers are not kept) and XSAVE's (which parts are in use is the
  * engine's affair): the test cannot say what is right. */
-static bool is_undecided(const uint8_t *p, size_t n)
+static bool is_undecided(const uint8_t *p, size_t n, bool cpl0)
 {
 	for (size_t k = 0; k + 1 < n; k++) {
 		unsigned int reg = p[k + 1] >> 3 & 7, mod = p[k + 1] >> 6;
+
+		/* The time, and registers that are made of it. */
+		if (cpl0 && p[k] == 0x0f && ((p[k + 1] & 0xfc) == 0x30 || p[k + 1] == 1))
+			return true;
 
 		if ((p[k] == 0xd9 || p[k] == 0xdd) && reg == 6 && mod != 3)
 			return true;
@@ -47,17 +52,19 @@ static bool is_undecided(const uint8_t *p, size_t n)
 	return false;
 }
 
-static void start(struct vm *m, const struct diff_case *k)
+static void start(struct vm *m, const struct diff_case *k, bool cpl0)
 {
 	uint8_t run[168] = { 0 };
 
 	for (unsigned int r = 0; r < 16; r++)
 		put_le64(run + 8 * r, k->gpr[r]);
 	put_le64(run + 128, k->rip);
-	put_le64(run + 136, k->is32 ? DIFF_CS32 : DIFF_CS64);
+	put_le64(run + 136, cpl0      ? (k->is32 ? VM_CS0_32 : VM_CS0)
+			    : k->is32 ? DIFF_CS32
+				      : DIFF_CS64);
 	put_le64(run + 144, k->rflags);
 	put_le64(run + 152, k->gpr[CPU_RSP]);
-	put_le64(run + 160, DIFF_DS);
+	put_le64(run + 160, cpl0 ? VM_SS0 : DIFF_DS);
 	memcpy(m->ram + VM_RUN, run, sizeof(run));
 	memcpy(m->ram + VM_XSAVE, &k->fpu, sizeof(k->fpu));
 	vm_cmd(m, 0, OP_XRSTOR, VM_LIN + VM_XSAVE, 0, 0, 0);
@@ -70,7 +77,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 	static char text[16384];
 	struct rng r;
 
-	if (n < HEAD || is_undecided(data + HEAD, n - HEAD))
+	if (n < HEAD || is_undecided(data + HEAD, n - HEAD, data[0] & 16))
 		return 0;
 	if (!v[0])
 		setup();
@@ -96,7 +103,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 		k.fpu.xstate_bv = 7;
 		k.fpu.xcomp_bv = 0;
 		for (unsigned int e = 0; e < 2; e++)
-			start(v[e], &k);
+			start(v[e], &k, data[0] & 16);
 		a = vm_run(v[0]);
 		b = vm_run(v[1]);
 		if (a == EV_TIMEOUT || b == EV_TIMEOUT)
