@@ -331,6 +331,55 @@ static void test_string_faults(void **state)
 	page_set(t, DATA + 0x2000, 7);
 }
 
+/* --- loops -------------------------------------------------------------------------------------- */
+
+enum { NR_NODES = 12 };
+
+/* One of them lies in two pages. */
+static uint64_t node(unsigned int k)
+{
+	return DATA + k * 0x1000 + (k == 7 ? 0xffc : k * 8);
+}
+
+/* Each round loads the address of the next one's access. */
+static void test_pointer_chase(void **state)
+{
+	struct interp_test *t = *state;
+
+	for (unsigned int k = 0; k < NR_NODES; k++) {
+		put_le64(t->ram + node(k), k + 1 < NR_NODES ? node(k + 1) : 0);
+		put_le32(t->ram + DATA + 0x100 + k * 0x1000,
+			 k + 1 < NR_NODES ? 64 + (k + 1) * 1024 : 0);
+	}
+	for (unsigned int n = 0; n < 2; n++) {
+		begin(t);
+		cpu_group_flush(t->grp);
+		RAX(t) = node(0);
+		RUN(t, "2: mov rax, [rax]; inc r9; add r9, 1; inc ecx; test rax, rax; jnz 2b");
+		assert_no_fault(t);
+		assert_int_equal(RCX(t), NR_NODES);
+		assert_int_equal(t->s.gpr[CPU_R9], 2 * NR_NODES);
+	}
+	begin(t);
+	RAX(t) = 64;
+	RBX(t) = DATA;
+	RUN(t, "2: mov eax, [rbx + rax * 4]; inc ecx; test eax, eax; jnz 2b");
+	assert_no_fault(t);
+	assert_int_equal(RCX(t), NR_NODES);
+	/* One is gone. */
+	begin(t);
+	cpu_group_flush(t->grp);
+	page_set(t, node(9) & ~UINT64_C(0xfff), 0);
+	RAX(t) = node(0);
+	RUN(t, "2: mov rax, [rax]; inc r9; add r9, 1; inc ecx; test rax, rax; jnz 2b");
+	assert_fault(t, 14);
+	assert_int_equal(t->s.cr2, node(9));
+	assert_int_equal(RAX(t), node(9));
+	assert_int_equal(RCX(t), 9);
+	assert_int_equal(t->s.gpr[CPU_R9], 18);
+	page_set(t, node(9) & ~UINT64_C(0xfff), 7);
+}
+
 /* --- fetching and self-modifying code ------------------------------------------------------------ */
 
 static void test_page_crossing_code(void **state)
@@ -579,6 +628,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_legacy_stack, test_setup, test_teardown),
 		cmocka_unit_test_setup_teardown(test_strings, test_setup, test_teardown),
 		cmocka_unit_test_setup_teardown(test_string_faults, test_setup, test_teardown),
+		cmocka_unit_test_setup_teardown(test_pointer_chase, test_setup, test_teardown),
 		cmocka_unit_test_setup_teardown(test_page_crossing_code, test_setup, test_teardown),
 		cmocka_unit_test_setup_teardown(test_page_crossing_loop, test_setup, test_teardown),
 		cmocka_unit_test_setup_teardown(test_self_modifying, test_setup, test_teardown),

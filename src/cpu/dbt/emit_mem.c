@@ -144,6 +144,55 @@ static void cold_miss(struct tctx *t, struct tcold *x)
 	e_jmp(e, x->again);
 }
 
+/* The same when two more registers are free. Here tmp = address xor tag, r9 = offset in the page. */
+static void cold_chase(struct tctx *t, struct tcold *x)
+{
+	struct emit *e = &t->e;
+
+	e_mov64(e, H_S1, t->tmp_reg);
+	e_rex(e, 1, H_S1, H_S2, t->tlb_reg); /* xor TAG(tlb,%r10),%r9 */
+	e8(e, 0x33);
+	e_sib(e, H_S1, t->tlb_reg, H_S2, 0, x->a);
+	call_slow(t, x->word, t->d->tramp.mem_slow);
+	e_jmp(e, x->again);
+}
+
+/* rorx $by,%r9,to */
+static void rorx_r9(struct emit *e, unsigned int to, unsigned int by)
+{
+	E(e, 0xc4, to >= 8 ? 0x43 : 0xc3, 0xfb, 0xf0, 0xc0 | (to & 7) << 3 | (H_S1 & 7), by);
+}
+
+/* r9 = linear address: operand (%r10,%r9). Both halves of the hash at once, no address of an entry, and the offset does not
+ * wait for the tag. */
+static void check_chase(struct tctx *t, unsigned int size, struct tcold *x)
+{
+	struct emit *e = &t->e;
+	unsigned int tmp = t->tmp_reg;
+
+	x->emit = cold_chase;
+	t_tally_mem(t);
+	rorx_r9(e, H_S2, GUEST_PAGE_SHIFT - ENTRY_SHIFT);
+	rorx_r9(e, tmp, GUEST_PAGE_SHIFT - ENTRY_SHIFT + TLB_HASH);
+	e_rex(e, 1, H_S2, 0, tmp); /* xor tmp,%r10 */
+	E(e, 0x33, 0xc0 | (H_S2 & 7) << 3 | (tmp & 7));
+	E(e, 0x41, 0x81, 0xe2); /* and $mask,%r10d */
+	e32(e, (TLB_SIZE - 1) << ENTRY_SHIFT);
+	e_mov64(e, tmp, H_S1);
+	e_rex(e, 1, tmp, H_S2, t->tlb_reg); /* xor TAG(tlb,%r10),tmp */
+	e8(e, 0x33);
+	e_sib(e, tmp, t->tlb_reg, H_S2, 0, x->a);
+	E(e, 0x41, 0x81, 0xe1); /* and $0xfff,%r9d */
+	e32(e, GUEST_PAGE_MASK);
+	e_rex(e, 1, 0, 0, tmp); /* cmp $4096-size,tmp */
+	E(e, 0x81, 0xf8 | (tmp & 7));
+	e32(e, (uint32_t)(GUEST_PAGE_SIZE - size));
+	t_jcc_cold(t, 7, x);
+	e_rex(e, 1, H_S2, H_S2, t->tlb_reg); /* mov PAGE(tlb,%r10),%r10 */
+	e8(e, 0x8b);
+	e_sib(e, H_S2, t->tlb_reg, H_S2, 0, offsetof(struct tlb_entry, page));
+}
+
 static void cold_stack(struct tctx *t, struct tcold *x)
 {
 	struct emit *e = &t->e;
@@ -491,6 +540,10 @@ void t_mem(struct tctx *t, const struct dinsn *d, unsigned int size, unsigned in
 	x->again = e_rx(e);
 	x->a = tag;
 	x->word = info_word(t, size, write, d->uses_ss);
+	if (t->mapped && t->tlb_reg != DREG_NONE) {
+		check_chase(t, size, x);
+		return;
+	}
 	t_tlb_lookup(t, tag);
 	cmp_ja(t, H_S1, size, x);
 	e_load64(e, H_S2, H_S2, offsetof(struct tlb_entry, page));

@@ -6,6 +6,9 @@
  * uses so little that it can be in memory meanwhile.
  * At every way out of the block, and around calls of C, all is back in its canonical place.
  *
+ * Pointers that the loop loads have no stream; but their way to the TLB, which the next load may have to wait for, is made
+ * shorter by two registers: the TLB's address and one more for the computation.
+ *
  * Streams. An access of a loop mostly stays in the page that it touched the time before. A stream remembers that page
  * and its host address, one for each combination of address registers: the check is a comparison with it, and the
  * host address needs no load that depends on the guest's address. Streams live in struct cpu, a few sets of them for
@@ -103,6 +106,19 @@ static unsigned int swap_host(const unsigned int uses[16], unsigned int unnamed,
 	return best;
 }
 
+/* Registers that shorten the way from an address to its TLB entry, where the next address may wait for it. */
+static void plan_chase(struct tctx *t, unsigned int *used)
+{
+	unsigned int tlb = take_host(used), tmp = take_host(used);
+
+	if (tlb == DREG_NONE || tmp == DREG_NONE || !__builtin_cpu_supports("bmi2"))
+		return;
+	t->tlb_reg = (uint8_t)tlb;
+	t->tmp_reg = (uint8_t)tmp;
+	t->moved[t->nr_moved++] = (struct tmoved){ DREG_NONE, (uint8_t)tlb };
+	t->moved[t->nr_moved++] = (struct tmoved){ DREG_NONE, (uint8_t)tmp };
+}
+
 static void plan_registers(struct tctx *t)
 {
 	unsigned int uses[16], unnamed, used = count_uses(t, uses, &unnamed);
@@ -127,6 +143,8 @@ static void plan_registers(struct tctx *t)
 		t->map[best] = (uint8_t)host;
 		t->moved[t->nr_moved++] = (struct tmoved){ (uint8_t)best, (uint8_t)host };
 	}
+	if (t->chases)
+		plan_chase(t, &used);
 	for (unsigned int s = 0; s < t->nr_streams; s++) {
 		unsigned int host = take_host(&used);
 
@@ -171,10 +189,13 @@ static void plan_stream(struct tctx *t, struct tinsn *i, unsigned int loaded)
 
 	if (!d->has_mem || !d->mem_size || d->cls == DCLS_LEA || d->cls == DCLS_NOP ||
 	    d->cls == DCLS_POP || d->seg != DSEG_FLAT || d->asize != (t->is_64 ? 8 : 4) ||
-	    d->base == DREG_RIP || (d->base == CPU_RSP && d->index == DREG_NONE) ||
-	    (d->base < DREG_NONE && (loaded >> d->base & 1)) ||
-	    (d->index < DREG_NONE && (loaded >> d->index & 1)))
+	    d->base == DREG_RIP || (d->base == CPU_RSP && d->index == DREG_NONE))
 		return;
+	if ((d->base < DREG_NONE && (loaded >> d->base & 1)) ||
+	    (d->index < DREG_NONE && (loaded >> d->index & 1))) {
+		t->chases |= s->slot < 0;
+		return;
+	}
 	/* All accesses of a span must have the same stream: that of its beginning. Far from each other means other pages. */
 	x.disp = s->from;
 	if (d->base != DREG_NONE || d->index != DREG_NONE)
@@ -193,7 +214,8 @@ void loop_plan(struct tctx *t)
 	unsigned int loaded;
 
 	t->nr_moved = t->nr_streams = 0;
-	t->mapped = t->prepared = false;
+	t->mapped = t->prepared = t->chases = false;
+	t->tlb_reg = t->tmp_reg = DREG_NONE;
 	for (unsigned int g = 0; g < 16; g++)
 		t->map[g] = g == CPU_RSP		  ? H_GSP
 			    : g >= CPU_R8 && g <= CPU_R11 ? DREG_NONE
@@ -237,6 +259,8 @@ static void map_load(struct tctx *t)
 	for (unsigned int k = 0; k < t->nr_moved; k++)
 		if (t->moved[k].guest != DREG_NONE)
 			e_load64(&t->e, t->moved[k].host, H_CPU, GPR_DISP(t->moved[k].guest));
+	if (t->tlb_reg != DREG_NONE)
+		e_load64(&t->e, t->tlb_reg, H_CPU, CPU_DISP(hot.tlb));
 	for (unsigned int s = 0; s < t->nr_streams; s++)
 		if (t->stream[s].host != DREG_NONE)
 			e_load64(&t->e, t->stream[s].host, H_CPU, stream_delta(t, s));

@@ -68,7 +68,7 @@ struct tstream {
 struct tmoved {
 	uint8_t guest, host; /* guest DREG_NONE: the host register is only taken */
 };
-enum { TB_MAX_MOVED = 4 + CPU_STREAMS };
+enum { TB_MAX_MOVED = 4 + CPU_STREAMS + 2 };
 enum { SHARE_SLOTS = 3 + CPU_SHARE };
 
 /* A jump inside the block to code that is not written yet. */
@@ -113,7 +113,10 @@ struct tctx {
 	struct tstream stream[CPU_STREAMS];
 	unsigned int nr_moved, nr_streams, stream_set;
 	uint8_t *imm_site; /* where the constant of a MOV is, writable address; NULL: none (revive.c) */
-	uint16_t imm_off;  /* and in the guest's page */
+	uint16_t imm_off; /* and in the guest's page */
+	bool chases;	  /* a loop with accesses by registers that it loads */
+	uint8_t tlb_reg,
+		tmp_reg;   /* while mapped: hot.tlb, and scratch for these; DREG_NONE: none */
 	bool again;	   /* an instruction has become the interpreter's: plan anew */
 	bool crosses;	   /* the last instruction goes on into the next page (cross.c) */
 	bool has_handlers; /* some instructions are the interpreter's */
