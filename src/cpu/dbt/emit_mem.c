@@ -318,10 +318,45 @@ static void check_span(struct tctx *t, const struct tshare *s, unsigned int size
 	e_store64(e, H_CPU, share_disp(s->slot), H_S1);
 }
 
+static bool in_memory(const struct tctx *t, unsigned int role, unsigned int n)
+{
+	return (role & DROLE_RW) && !(role & ~(unsigned int)DROLE_RW) &&
+	       t_guest_reg(t, n) == DREG_NONE;
+}
+
+/* Those of which it has been made sure. */
+bool t_starts_with_s1(const struct dinsn *d)
+{
+	switch (d->cls) {
+	case DCLS_NOP:
+	case DCLS_ALU:
+	case DCLS_JCC:
+	case DCLS_CALL:
+	case DCLS_RET:
+		return true;
+	case DCLS_VEC:
+		return d->map != 1 || d->op != 0xae; /* LDMXCSR, STMXCSR */
+	case DCLS_PUSH:
+	case DCLS_POP:
+		return !d->has_mem;
+	default:
+		return false;
+	}
+}
+
+bool t_keeps_s1(const struct tctx *t, const struct dinsn *d)
+{
+	return t_starts_with_s1(d) && d->cls != DCLS_CALL && d->cls != DCLS_RET && !d->reg_high &&
+	       !d->rm_high && !in_memory(t, d->reg_role, d->reg) &&
+	       (d->has_mem || !in_memory(t, d->rm_role, d->rm)) &&
+	       !in_memory(t, d->vvvv_role, d->vvvv);
+}
+
 static void shared_result(struct tctx *t, const struct tshare *s, struct hostmem *ret)
 {
-	if (!s->first)
+	if (!s->first && t->slot_in_s1 != s->slot)
 		e_load64(&t->e, H_S1, H_CPU, share_disp(s->slot));
+	t->slot_in_s1 = s->slot;
 	*ret = (struct hostmem){ .base = H_S1, .index = DREG_NONE, .disp = s->at };
 }
 
@@ -346,6 +381,7 @@ void t_stack(struct tctx *t, unsigned int base, int32_t disp, unsigned int size,
 		shared_result(t, s, ret);
 		return;
 	}
+	t->slot_in_s1 = -1;
 	check_stack(t, size, write);
 	*ret = (struct hostmem){ .base = H_S2, .index = H_S1 };
 }
@@ -357,6 +393,8 @@ void t_mov_mem(struct tctx *t, unsigned int op, unsigned int reg, const struct h
 	e_rex(e, t->is_64, reg, m->index == DREG_NONE ? 0 : m->index, m->base);
 	e8(e, op);
 	e_sib(e, reg, m->base, m->index, 0, m->disp);
+	if (op == 0x8b && reg == H_S1)
+		t->slot_in_s1 = -1;
 }
 
 void t_movi_mem(struct tctx *t, uint32_t v, const struct hostmem *m)
@@ -468,6 +506,7 @@ static void t_mem_stream(struct tctx *t, const struct dinsn *d, unsigned int siz
 	int32_t delta = stream_delta(t, (unsigned int)s->stream);
 	struct emit *e = &t->e;
 
+	t->slot_in_s1 = -1;
 	if (check || (!simple && st->host == DREG_NONE))
 		t_flags_spill(t);
 	if (check)
@@ -527,6 +566,7 @@ void t_mem(struct tctx *t, const struct dinsn *d, unsigned int size, unsigned in
 	}
 	if (t_mem_shared(t, d, size, access, ret))
 		return;
+	t->slot_in_s1 = -1;
 	t_flags_spill(t);
 	*ret = (struct hostmem){ .base = H_S2, .index = H_S1 };
 	t_ea(t, d, H_S1);
@@ -553,6 +593,7 @@ void t_mem_merge(struct tctx *t, struct hostmem *m)
 {
 	if (m->index == DREG_NONE && !m->disp)
 		return;
+	t->slot_in_s1 = -1;
 	e_lea(&t->e, true, H_S1, m->base, m->index, 0, m->disp);
 	*m = (struct hostmem){ .base = H_S1, .index = DREG_NONE };
 }

@@ -66,6 +66,7 @@ static void make_ready(struct tctx *t, unsigned int want)
 	t_jcc_cold(t, 4, x);
 	x->again = e_rx(e);
 	t->fpu_ready = (uint8_t)want;
+	t->slot_in_s1 = -1;
 }
 
 void vec_block_begin(struct tctx *t)

@@ -322,15 +322,20 @@ static void fix_jumps(struct tctx *t)
  * is prepared for a loop): then the block is planned and emitted again. */
 static void emit_body(struct tctx *t)
 {
+	t->slot_in_s1 = -1;
 	for (t->cur = 0; t->cur < t->nr; t->cur++) {
 		struct tinsn *i = &t->insn[t->cur];
 
 		if (i->label)
 			emit_label(t, i);
 		t_tally_insn(t);
+		if (i->label || t->d->count || !t_starts_with_s1(&i->d))
+			t->slot_in_s1 = -1;
 		if (emit_insn(t, &i->d)) {
 			if ((i->d.op & 0xf8) == 0xb8)
 				t_revive_imm(t);
+			if (!t_keeps_s1(t, &i->d))
+				t->slot_in_s1 = -1;
 			continue;
 		}
 		if (i->d.cls != DCLS_OTHER) {
@@ -339,6 +344,7 @@ static void emit_body(struct tctx *t)
 			return;
 		}
 		t_handler(t);
+		t->slot_in_s1 = -1;
 	}
 	t->cur = t->nr - 1;
 	if (!t->insn[t->cur].ends) {

@@ -123,6 +123,7 @@ struct tctx {
 	bool has_calls; /* comes back from other code, which may have put the vector state away */
 	uint8_t flags;	/* enum tflags, before what is emitted next */
 	bool s2_busy;	/* r10 holds something: moving flags must not use it */
+	int8_t slot_in_s1; /* r9 is what this slot of shared checks holds; -1: it is something else */
 	uint8_t fpu_ready; /* enum dbt_fpu: what this block has made sure of */
 
 	struct tcold cold[TB_MAX_COLD];
@@ -231,6 +232,10 @@ static inline bool t_uses_s2(const struct hostmem *m)
 }
 /* t_mem_merge - make the operand [r9], so that r10 is free. Does not touch flags. */
 void t_mem_merge(struct tctx *t, struct hostmem *m);
+/* slot_in_s1: t_starts_with_s1 - does the instruction look for its memory operand before it uses r9 otherwise?
+ * t_keeps_s1 - does r9 stay what the operand has made of it? */
+bool t_starts_with_s1(const struct dinsn *d);
+bool t_keeps_s1(const struct tctx *t, const struct dinsn *d);
 /* t_ea - only the address, into host register @to (may be any but r10 when the index lives in memory). */
 void t_ea(struct tctx *t, const struct dinsn *d, unsigned int to);
 /* t_canonical - unless r9 is canonical (of 48 bits), leave for the interpreter. Spoils r10 and flags. */
