@@ -59,7 +59,7 @@ struct cpu_group_config {
 	const struct cpu_machine_ops *ops;
 	void *arg;
 	bool trace;		   /* log every instruction (slow; for debugging the engine) */
-	uint64_t code_cache_bytes; /* dbt: memory for translated code, 4 MiB to 2 GiB; 0 = 128 MiB */
+	uint64_t code_cache_bytes; /* dbt: memory for translated code, 4 MiB to 2 GiB; 0 = 64 MiB */
 	bool count_blocks;	   /* dbt: every translated block counts its executions */
 	bool perf_map;		   /* dbt: tell perf(1) which guest code each translation is of */
 };

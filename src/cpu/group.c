@@ -20,7 +20,7 @@
 #include "cpu/exclusive.h"
 
 enum { MAX_CPUS = 64 };
-#define CODE_CACHE_DEFAULT (UINT64_C(128) << 20)
+#define CODE_CACHE_DEFAULT (UINT64_C(64) << 20)
 #define CODE_CACHE_MIN	   (UINT64_C(4) << 20)
 #define CODE_CACHE_MAX	   (UINT64_C(2) << 30)
 

@@ -104,7 +104,7 @@ static void test_counts(void **state)
 
 	cpu_group_code_stats(g->grp, &st);
 	assert_true(st.is_counting && st.nr_blocks >= 1 && st.used_bytes > 0);
-	assert_int_equal(st.cache_bytes, 128 << 20);
+	assert_int_equal(st.cache_bytes, 64 << 20);
 	assert_true(st.insns >= 6 * (ROUNDS - 10) && st.insns <= 6 * ROUNDS + 8);
 	assert_true(st.insns_sensitive >= ROUNDS - 10);
 
