@@ -3,6 +3,7 @@
 #define CPU_DBT_CACHE_H
 
 #include "cpu/dbt/run.h"
+#include "cpu/interp/block.h"
 
 /*
  * Inside the code cache: memory (cache.c) and what is known about the blocks in it (blocks.c).
@@ -38,7 +39,7 @@ struct revive {
 	uint64_t entry;	  /* first bytes of its code */
 	uint8_t *site;	  /* of the constant: writable address, and offset in the guest's page */
 	uint16_t imm_off;
-	uint8_t bytes[REVIVE_PIECES][64]; /* of its pieces */
+	uint8_t bytes[REVIVE_PIECES][CODE_PIECE]; /* of its pieces */
 };
 
 struct blocks {

@@ -24,6 +24,19 @@ void t_jcc_cold(struct tctx *t, unsigned int cc, struct tcold *x)
 	e32(&t->e, 0);
 }
 
+static void cold_exit(struct tctx *t, struct tcold *x)
+{
+	t_exit(t, x->word);
+}
+
+void t_jcc_exit(struct tctx *t, unsigned int cc, unsigned int kind)
+{
+	struct tcold *x = t_cold(t, cold_exit);
+
+	x->word = t_word(t, kind);
+	t_jcc_cold(t, cc, x);
+}
+
 /* Where a signal goes on when registers are not in their places. a: which of the counters */
 static void cold_trap(struct tctx *t, struct tcold *x)
 {

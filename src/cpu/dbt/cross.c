@@ -10,8 +10,6 @@
 #include "cpu/dbt/translate.h"
 #include "cpu/interp/vcpu_sys.h"
 
-enum { PIECE = 64 };
-
 bool cross_begin(struct tctx *t)
 {
 	uint64_t next = (t->c->st.rip | GUEST_PAGE_MASK) + 1;
@@ -28,7 +26,7 @@ bool cross_begin(struct tctx *t)
 		return false;
 	t->page2 = (const uint8_t *)e->page;
 	t->record2 = code_page_get(t->c->grp->code, t->page2);
-	t->generation2 = code_page_cover(t->c, t->record2, 0, PIECE, set->back[k].flags);
+	t->generation2 = code_page_cover(t->c, t->record2, 0, CODE_PIECE, set->back[k].flags);
 	memcpy(t->bytes + GUEST_PAGE_SIZE, t->page2, INSN_MAX_LEN);
 	t->end = GUEST_PAGE_SIZE + INSN_MAX_LEN;
 	t->crosses = true;
@@ -56,30 +54,18 @@ bool cross_loop(struct tctx *t, unsigned int off)
 	return false;
 }
 
-static void cold_interp(struct tctx *t, struct tcold *x)
-{
-	t_exit(t, x->word);
-}
-
 static void cold_alone(struct tctx *t, struct tcold *x)
 {
 	(void)x;
 	t_goto_alone(t, t->b.off);
 }
 
-static void movabs(struct emit *e, unsigned int reg, uint64_t v)
-{
-	e_rex(e, 1, 0, 0, reg);
-	e8(e, 0xb8 | (reg & 7));
-	e64(e, v);
-}
-
 static void jne_otherwise(struct tctx *t)
 {
-	struct tcold *x = t_cold(t, t->nr > 1 ? cold_alone : cold_interp);
-
-	x->word = t_word(t, DBT_EXIT_INTERP);
-	t_jcc_cold(t, 5, x);
+	if (t->nr > 1)
+		t_jcc_cold(t, 5, t_cold(t, cold_alone));
+	else
+		t_jcc_exit(t, 5, DBT_EXIT_INTERP);
 }
 
 void cross_check_bytes(struct tctx *t)
@@ -88,7 +74,7 @@ void cross_check_bytes(struct tctx *t)
 
 	if (!t->crosses)
 		return;
-	movabs(e, H_S2, (uintptr_t)&t->record2->generation);
+	e_movi64(e, H_S2, (uintptr_t)&t->record2->generation);
 	E(e, 0x41, 0x81, 0x3a); /* cmpl $generation,(%r10) */
 	e32(e, t->generation2);
 	jne_otherwise(t);
@@ -107,7 +93,7 @@ void cross_check(struct tctx *t)
 	t_tlb_lookup(t, offsetof(struct tlb_entry, x));
 	E(e, 0x4d, 0x85, 0xc9); /* test %r9,%r9 */
 	jne_otherwise(t);
-	movabs(e, H_S1, (uintptr_t)t->page2);
+	e_movi64(e, H_S1, (uintptr_t)t->page2);
 	e_rex(e, 1, H_S1, 0, H_S2); /* cmp PAGE(%r10),%r9 */
 	e8(e, 0x3b);
 	e_mem(e, H_S1, H_S2, offsetof(struct tlb_entry, page));

@@ -181,6 +181,14 @@ static inline void e_movi32(struct emit *e, unsigned int to, uint32_t v)
 	e32(e, v);
 }
 
+/* mov $imm64 */
+static inline void e_movi64(struct emit *e, unsigned int to, uint64_t v)
+{
+	e_rex(e, 1, 0, 0, to);
+	e8(e, 0xb8 | (to & 7));
+	e64(e, v);
+}
+
 /* jmp, call, jcc rel32 to an executable address */
 static inline void e_rel32(struct emit *e, const uint8_t *to)
 {

@@ -83,12 +83,6 @@ void t_reencode(struct tctx *t, const struct dinsn *d, unsigned int reg, unsigne
 
 /* --- operands that live in memory ---------------------------------------------------------------- */
 
-static bool in_memory(const struct tctx *t, unsigned int role, unsigned int n)
-{
-	return (role & DROLE_RW) && !(role & ~(unsigned int)DROLE_RW) &&
-	       t_guest_reg(t, n) == DREG_NONE;
-}
-
 /* May the register operand ModRM.rm be replaced with its place in the state? */
 static bool rm_as_memory(const struct dinsn *d)
 {
@@ -148,16 +142,16 @@ static unsigned int nr_in_memory(const struct tctx *t, const struct dinsn *d)
 {
 	unsigned int nr = 0;
 
-	nr += in_memory(t, d->reg_role, d->reg);
-	nr += !d->has_mem && in_memory(t, d->rm_role, d->rm) &&
-	      !(d->reg_role && d->rm == d->reg && in_memory(t, d->reg_role, d->reg));
-	nr += in_memory(t, d->vvvv_role, d->vvvv);
+	nr += t_in_memory(t, d->reg_role, d->reg);
+	nr += !d->has_mem && t_in_memory(t, d->rm_role, d->rm) &&
+	      !(d->reg_role && d->rm == d->reg && t_in_memory(t, d->reg_role, d->reg));
+	nr += t_in_memory(t, d->vvvv_role, d->vvvv);
 	return nr;
 }
 
 static bool only_written(const struct tctx *t, unsigned int role, unsigned int n)
 {
-	return role == DROLE_W && in_memory(t, role, n);
+	return role == DROLE_W && t_in_memory(t, role, n);
 }
 
 /* Are there scratch registers for all operands that live in memory? */
@@ -168,7 +162,7 @@ static bool may_place(const struct tctx *t, const struct dinsn *d)
 	if (d->vex)
 		room += d->has_mem ? only_written(t, d->reg_role, d->reg) ||
 					     only_written(t, d->vvvv_role, d->vvvv)
-				   : in_memory(t, d->rm_role, d->rm) && rm_as_memory(d);
+				   : t_in_memory(t, d->rm_role, d->rm) && rm_as_memory(d);
 	return nr <= room;
 }
 
@@ -208,7 +202,7 @@ static void generic(struct tctx *t, const struct dinsn *d)
 	struct hostmem m = { .index = DREG_NONE }, *pm = NULL;
 	struct places p = { .nr_free = 2, .free = { H_S2, H_S1 } };
 	bool same = !d->has_mem && (d->reg_role & DROLE_RW) && (d->rm_role & DROLE_RW) &&
-		    d->reg == d->rm && in_memory(t, d->reg_role, d->reg);
+		    d->reg == d->rm && t_in_memory(t, d->reg_role, d->reg);
 
 	if (d->has_mem) {
 		t_mem(t, d, d->mem_size, d->mem_access, &m);
@@ -246,7 +240,7 @@ static void generic(struct tctx *t, const struct dinsn *d)
 		if (same) {
 			p.rm = p.reg;
 			p.st_reg |= (d->rm_role & DROLE_W) != 0;
-		} else if (in_memory(t, d->rm_role, d->rm) && rm_as_memory(d)) {
+		} else if (t_in_memory(t, d->rm_role, d->rm) && rm_as_memory(d)) {
 			m = (struct hostmem){ H_CPU, DREG_NONE, GPR_DISP(d->rm) };
 			pm = &m;
 		} else {

@@ -459,9 +459,8 @@ static void cold_ret_miss(struct tctx *t, struct tcold *x)
 	uint8_t *bad = NULL;
 
 	if (t->is_64) {
-		e_mov64(e, H_S2, H_S1);
-		E(e, 0x49, 0xc1, 0xfa, 47, 0x49, 0xff, 0xc2, 0x49, 0x83, 0xfa, 1);
-		E(e, 0x77, 0);
+		t_cmp_canonical(t);
+		E(e, 0x77, 0); /* ja bad */
 		bad = e->p;
 	}
 	release(t, d);

@@ -10,8 +10,6 @@
  */
 #include "cpu/dbt/translate.h"
 
-enum { ENTRY_SHIFT = 5 };
-
 unsigned int t_reg_in(struct tctx *t, unsigned int n, unsigned int scratch)
 {
 	unsigned int h = t_guest_reg(t, n);
@@ -78,22 +76,20 @@ void t_ea(struct tctx *t, const struct dinsn *d, unsigned int to)
 	e_lea(e, wide, to, base, index, d->scale, d->disp);
 }
 
-static void cold_exit(struct tctx *t, struct tcold *x)
+void t_cmp_canonical(struct tctx *t)
 {
-	t_exit(t, x->word);
-}
-
-void t_canonical(struct tctx *t)
-{
-	struct tcold *x = t_cold(t, cold_exit);
 	struct emit *e = &t->e;
 
-	x->word = t_word(t, DBT_EXIT_INTERP);
 	e_mov64(e, H_S2, H_S1);
 	E(e, 0x49, 0xc1, 0xfa, 47); /* sar $47,%r10 */
 	E(e, 0x49, 0xff, 0xc2);	    /* inc %r10 */
 	E(e, 0x49, 0x83, 0xfa, 1);  /* cmp $1,%r10 */
-	t_jcc_cold(t, 7, x);
+}
+
+void t_canonical(struct tctx *t)
+{
+	t_cmp_canonical(t);
+	t_jcc_exit(t, 7, DBT_EXIT_INTERP);
 }
 
 /* Segments FS and GS: the offset must be canonical, too; a constant is. */
@@ -172,12 +168,12 @@ static void check_chase(struct tctx *t, unsigned int size, struct tcold *x)
 
 	x->emit = cold_chase;
 	t_tally_mem(t);
-	rorx_r9(e, H_S2, GUEST_PAGE_SHIFT - ENTRY_SHIFT);
-	rorx_r9(e, tmp, GUEST_PAGE_SHIFT - ENTRY_SHIFT + TLB_HASH);
+	rorx_r9(e, H_S2, GUEST_PAGE_SHIFT - TLB_ENTRY_SHIFT);
+	rorx_r9(e, tmp, GUEST_PAGE_SHIFT - TLB_ENTRY_SHIFT + TLB_HASH);
 	e_rex(e, 1, H_S2, 0, tmp); /* xor tmp,%r10 */
 	E(e, 0x33, 0xc0 | (H_S2 & 7) << 3 | (tmp & 7));
 	E(e, 0x41, 0x81, 0xe2); /* and $mask,%r10d */
-	e32(e, (TLB_SIZE - 1) << ENTRY_SHIFT);
+	e32(e, (TLB_SIZE - 1) << TLB_ENTRY_SHIFT);
 	e_mov64(e, tmp, H_S1);
 	e_rex(e, 1, tmp, H_S2, t->tlb_reg); /* xor TAG(tlb,%r10),tmp */
 	e8(e, 0x33);
@@ -225,16 +221,16 @@ void t_tlb_slot(struct tctx *t)
 	struct emit *e = &t->e;
 
 	if (__builtin_cpu_supports("bmi2")) {
-		E(e, 0xc4, 0x43, 0xfb, 0xf0, 0xd1, TLB_HASH); /* rorx $7,%r9,%r10 */
+		rorx_r9(e, H_S2, TLB_HASH);
 	} else {
 		e_mov64(e, H_S2, H_S1);
 		E(e, 0x49, 0xc1, 0xea, TLB_HASH); /* shr $7,%r10 */
 	}
 	e_rex(e, 1, H_S2, 0, H_S1); /* xor %r9,%r10: bits 12 and up are the slot now */
 	E(e, 0x33, 0xc0 | (H_S2 & 7) << 3 | (H_S1 & 7));
-	E(e, 0x49, 0xc1, 0xea, GUEST_PAGE_SHIFT - ENTRY_SHIFT); /* shr $7,%r10 */
-	E(e, 0x41, 0x81, 0xe2);					/* and $mask,%r10d */
-	e32(e, (TLB_SIZE - 1) << ENTRY_SHIFT);
+	E(e, 0x49, 0xc1, 0xea, GUEST_PAGE_SHIFT - TLB_ENTRY_SHIFT); /* shr $7,%r10 */
+	E(e, 0x41, 0x81, 0xe2);					    /* and $mask,%r10d */
+	e32(e, (TLB_SIZE - 1) << TLB_ENTRY_SHIFT);
 	e_add_field(e, true, H_S2, CPU_DISP(hot.tlb));
 }
 
@@ -318,12 +314,6 @@ static void check_span(struct tctx *t, const struct tshare *s, unsigned int size
 	e_store64(e, H_CPU, share_disp(s->slot), H_S1);
 }
 
-static bool in_memory(const struct tctx *t, unsigned int role, unsigned int n)
-{
-	return (role & DROLE_RW) && !(role & ~(unsigned int)DROLE_RW) &&
-	       t_guest_reg(t, n) == DREG_NONE;
-}
-
 /* Those of which it has been made sure. */
 bool t_starts_with_s1(const struct dinsn *d)
 {
@@ -347,9 +337,9 @@ bool t_starts_with_s1(const struct dinsn *d)
 bool t_keeps_s1(const struct tctx *t, const struct dinsn *d)
 {
 	return t_starts_with_s1(d) && d->cls != DCLS_CALL && d->cls != DCLS_RET && !d->reg_high &&
-	       !d->rm_high && !in_memory(t, d->reg_role, d->reg) &&
-	       (d->has_mem || !in_memory(t, d->rm_role, d->rm)) &&
-	       !in_memory(t, d->vvvv_role, d->vvvv);
+	       !d->rm_high && !t_in_memory(t, d->reg_role, d->reg) &&
+	       (d->has_mem || !t_in_memory(t, d->rm_role, d->rm)) &&
+	       !t_in_memory(t, d->vvvv_role, d->vvvv);
 }
 
 static void shared_result(struct tctx *t, const struct tshare *s, struct hostmem *ret)

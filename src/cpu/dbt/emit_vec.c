@@ -154,17 +154,11 @@ static void copy(struct tctx *t, const struct dinsn *d)
 
 /* --- MXCSR ------------------------------------------------------------------------------------------ */
 
-static void cold_interp(struct tctx *t, struct tcold *x)
-{
-	t_exit(t, x->word);
-}
-
 /* The value is checked where the guest cannot change it any more. */
 static void ldmxcsr(struct tctx *t, const struct dinsn *d)
 {
 	struct emit *e = &t->e;
 	struct hostmem m;
-	struct tcold *x;
 
 	t_flags_spill(t); /* an operand that needs no check leaves them in the host's flags */
 	t_mem(t, d, 4, DROLE_R, &m);
@@ -174,9 +168,7 @@ static void ldmxcsr(struct tctx *t, const struct dinsn *d)
 	e_mem(e, H_S1, m.base, 0);
 	E(e, 0x41, 0xf7, 0xc1); /* test $0xffff0000,%r9d */
 	e32(e, 0xffff0000);
-	x = t_cold(t, cold_interp);
-	x->word = t_word(t, DBT_EXIT_INTERP);
-	t_jcc_cold(t, 5, x);
+	t_jcc_exit(t, 5, DBT_EXIT_INTERP);
 	e_store64(e, H_CPU, CPU_DISP(hot.spill[0]), H_S1);
 	E(e, 0x41, 0x0f, 0xae);
 	e_mem(e, 2, H_CPU, CPU_DISP(hot.spill[0]));

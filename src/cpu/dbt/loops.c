@@ -274,21 +274,14 @@ void map_enter(struct tctx *t)
 		map_load(t);
 }
 
-static void movabs(struct emit *e, unsigned int reg, uint64_t v)
-{
-	e_rex(e, 1, 0, 0, reg);
-	e8(e, 0xb8 | (reg & 7));
-	e64(e, v);
-}
-
 /* The set belongs to another block, or was forgotten: streams that match nothing. */
 static void cold_streams(struct tctx *t, struct tcold *x)
 {
 	struct emit *e = &t->e;
 	uint64_t none = STK_NONE & ~GUEST_PAGE_MASK;
 
-	movabs(e, H_S1, none);
-	movabs(e, H_S2, (uint64_t)(uintptr_t)stk_nobody - none);
+	e_movi64(e, H_S1, none);
+	e_movi64(e, H_S2, (uint64_t)(uintptr_t)stk_nobody - none);
 	for (unsigned int s = 0; s < t->nr_streams; s++) {
 		e_store64(e, H_CPU, stream_tag(t, s), H_S1);
 		e_store64(e, H_CPU, stream_delta(t, s), H_S2);

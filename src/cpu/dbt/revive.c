@@ -17,8 +17,6 @@
 #include "cpu/dbt/translate.h"
 #include "cpu/interp/block.h"
 
-enum { PIECE = 64 };
-
 /* --- making a block that may be used again --------------------------------------------------------- */
 
 void t_revive_imm(struct tctx *t)
@@ -46,7 +44,8 @@ void revive_note(struct tctx *t, struct tblock *b)
 	    __builtin_popcountll(b->pieces) > REVIVE_PIECES)
 		return;
 	for (uint64_t p = b->pieces; p; p &= p - 1)
-		memcpy(v->bytes[n++], t->bytes + (size_t)__builtin_ctzll(p) * PIECE, PIECE);
+		memcpy(v->bytes[n++], t->bytes + (size_t)__builtin_ctzll(p) * CODE_PIECE,
+		       CODE_PIECE);
 	memcpy(&v->entry, code_rw(t->d->blocks, b->code), sizeof(v->entry));
 	v->site = t->imm_site;
 	v->imm_off = t->imm_off;
@@ -61,19 +60,19 @@ static bool same_but_imm(struct revive *v, uint32_t *ret)
 	unsigned int n = 0;
 
 	for (uint64_t p = v->b->pieces; p; p &= p - 1, n++) {
-		unsigned int at = (unsigned int)__builtin_ctzll(p) * PIECE;
-		uint8_t now[PIECE];
+		unsigned int at = (unsigned int)__builtin_ctzll(p) * CODE_PIECE;
+		uint8_t now[CODE_PIECE];
 
-		memcpy(now, v->page + at, PIECE); /* other vCPUs may be writing it */
+		memcpy(now, v->page + at, CODE_PIECE); /* other vCPUs may be writing it */
 		for (unsigned int k = 0; k < 4; k++) {
 			unsigned int in = v->imm_off + k - at;
 
-			if (in >= PIECE)
+			if (in >= CODE_PIECE)
 				continue;
 			((uint8_t *)ret)[k] = now[in];
 			v->bytes[n][in] = now[in];
 		}
-		if (memcmp(now, v->bytes[n], PIECE) != 0)
+		if (memcmp(now, v->bytes[n], CODE_PIECE) != 0)
 			return false;
 	}
 	return true;
@@ -92,7 +91,8 @@ struct tblock *revive(struct cpu *c, const uint8_t *host, _Atomic uint8_t *flags
 		return NULL;
 	page = code_page_get(c->grp->code, host);
 	for (uint64_t p = b->pieces; p; p &= p - 1)
-		code_page_cover(c, page, (unsigned int)__builtin_ctzll(p) * PIECE, PIECE, flags);
+		code_page_cover(c, page, (unsigned int)__builtin_ctzll(p) * CODE_PIECE, CODE_PIECE,
+				flags);
 	if (!same_but_imm(v, &imm)) {
 		v->b = NULL;
 		return NULL;

@@ -13,8 +13,6 @@
 #include "cpu/dbt/run.h"
 #include "cpu/interp/vcpu.h"
 
-enum { ENTRY_SHIFT = 5 };
-
 #define KEPT_RAX CPU_DISP(tramp[0])
 #define KEPT_LIN CPU_DISP(tramp[1])
 
@@ -148,12 +146,9 @@ static void from_c(struct emit *e, unsigned int nr)
 	e8(e, 0xc3);
 }
 
-static void make_mem_slow(struct emit *e, struct dbt_tramp *t, const uint8_t *leave)
+/* eax = fn(c, r9, r10d), what it says in ZF, too; rdx = r10. On C's stack until from_c() or a jump to an exit. */
+static void ask_slow(struct emit *e, uint32_t (*fn)(struct cpu *, uint64_t, uint32_t))
 {
-	uint32_t (*fn)(struct cpu *, uint64_t, uint32_t) = dbt_slow_mem;
-	uint8_t *not_served;
-
-	t->mem_slow = begin(e);
 	to_c(e);
 	push(e, H_RAX);
 	push(e, H_S1);
@@ -167,6 +162,14 @@ static void make_mem_slow(struct emit *e, struct dbt_tramp *t, const uint8_t *le
 	pop(e, H_S1);
 	pop(e, H_S2);
 	E(e, 0x85, 0xc0); /* test %eax,%eax */
+}
+
+static void make_mem_slow(struct emit *e, struct dbt_tramp *t, const uint8_t *leave)
+{
+	uint8_t *not_served;
+
+	t->mem_slow = begin(e);
+	ask_slow(e, dbt_slow_mem);
 	not_served = jcc8(e, 5);
 	from_c(e, NR_SPOILED);
 	here(e, not_served);
@@ -181,11 +184,11 @@ static void make_mem_slow(struct emit *e, struct dbt_tramp *t, const uint8_t *le
 static void slot_in_rax(struct emit *e)
 {
 	e_mov64(e, H_RAX, H_S1);
-	E(e, 0x48, 0xc1, 0xe8, TLB_HASH);			/* shr $7,%rax */
-	E(e, 0x4c, 0x31, 0xc8);					/* xor %r9,%rax */
-	E(e, 0x48, 0xc1, 0xe8, GUEST_PAGE_SHIFT - ENTRY_SHIFT); /* shr $7,%rax */
-	e8(e, 0x25);						/* and $mask,%eax */
-	e32(e, (TLB_SIZE - 1) << ENTRY_SHIFT);
+	E(e, 0x48, 0xc1, 0xe8, TLB_HASH);			    /* shr $7,%rax */
+	E(e, 0x4c, 0x31, 0xc8);					    /* xor %r9,%rax */
+	E(e, 0x48, 0xc1, 0xe8, GUEST_PAGE_SHIFT - TLB_ENTRY_SHIFT); /* shr $7,%rax */
+	e8(e, 0x25);						    /* and $mask,%eax */
+	e32(e, (TLB_SIZE - 1) << TLB_ENTRY_SHIFT);
 	e_rex(e, 1, H_RAX, 0, H_CPU); /* add hot.tlb,%rax */
 	e8(e, 0x03);
 	e_mem(e, H_RAX, H_CPU, CPU_DISP(hot.tlb));
@@ -221,7 +224,6 @@ static void page_of_r9(struct emit *e)
 /* A span in two pages cannot be had; the stack's page may be in the TLB; else C. */
 static void make_span_slow(struct emit *e, struct dbt_tramp *t)
 {
-	uint32_t (*fn)(struct cpu *, uint64_t, uint32_t) = dbt_slow_span;
 	uint8_t *leaves, *other, *miss;
 
 	t->span_slow = begin(e);
@@ -252,19 +254,7 @@ static void make_span_slow(struct emit *e, struct dbt_tramp *t)
 	here(e, other);
 	here(e, miss);
 	load_kept(e);
-	to_c(e);
-	push(e, H_RAX);
-	push(e, H_S1);
-	push(e, H_S2);
-	push(e, H_CPU);
-	e_mov64(e, H_RSI, H_S1);
-	e_mov32(e, H_RDX, H_S2);
-	call_c(e, address_of(&fn));
-	pop(e, H_CPU);
-	pop(e, H_RDX);
-	pop(e, H_S1);
-	pop(e, H_S2);
-	E(e, 0x85, 0xc0); /* test %eax,%eax */
+	ask_slow(e, dbt_slow_span);
 	from_c(e, NR_SPOILED);
 }
 

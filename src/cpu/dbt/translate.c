@@ -12,7 +12,6 @@
 #include "cpu/dbt/translate.h"
 #include "cpu/interp/insn_class.h"
 
-enum { PIECE_SHIFT = 6, PIECE = 1 << PIECE_SHIFT };
 enum { MIN_INSNS = 8 }; /* of a block that ends where another one begins */
 enum { MAX_GAP = 32 };	/* bytes between parts of a block: padding */
 
@@ -26,11 +25,13 @@ void t_need(struct tctx *t, unsigned int off, unsigned int n)
 {
 	unsigned int end = MIN(off + n, (unsigned int)GUEST_PAGE_SIZE);
 
-	for (unsigned int p = off >> PIECE_SHIFT; p << PIECE_SHIFT < end; p++) {
+	for (unsigned int p = off >> CODE_PIECE_SHIFT; p << CODE_PIECE_SHIFT < end; p++) {
 		if (t->have >> p & 1)
 			continue;
-		code_page_cover(t->c, t->page_record, p << PIECE_SHIFT, PIECE, t->page_flags);
-		memcpy(t->bytes + (p << PIECE_SHIFT), t->b.page + (p << PIECE_SHIFT), PIECE);
+		code_page_cover(t->c, t->page_record, p << CODE_PIECE_SHIFT, CODE_PIECE,
+				t->page_flags);
+		memcpy(t->bytes + (p << CODE_PIECE_SHIFT), t->b.page + (p << CODE_PIECE_SHIFT),
+		       CODE_PIECE);
 		t->have |= UINT64_C(1) << p;
 	}
 }
@@ -133,7 +134,7 @@ static unsigned int next_target(const struct tctx *t, unsigned int off)
 static void cut_at_block(struct tctx *t)
 {
 	for (unsigned int k = MIN_INSNS; k < t->nr; k++) {
-		if (!(t->page_record->heads >> (t->insn[k].off >> PIECE_SHIFT) & 1) ||
+		if (!(t->page_record->heads >> (t->insn[k].off >> CODE_PIECE_SHIFT) & 1) ||
 		    t->insn[k - 1].ends ||
 		    !tblock_find(t->d, t->b.page, t->insn[k].off,
 				 t->b.key & (uint8_t)~DBT_KEY_ALONE))
@@ -168,9 +169,6 @@ static void find_labels(struct tctx *t)
 	} else if (!t->insn[0].loop) {
 		cut_at_block(t);
 	}
-	t->has_calls = false;
-	for (unsigned int k = 0; k < t->nr; k++)
-		t->has_calls |= t->insn[k].d.cls == DCLS_CALL || t->insn[k].d.cls == DCLS_CALL_IND;
 }
 
 static void decode_block(struct tctx *t)
@@ -258,22 +256,15 @@ static bool emit_insn(struct tctx *t, const struct dinsn *d)
 	}
 }
 
-static void cold_poll(struct tctx *t, struct tcold *x)
-{
-	t_exit(t, x->word);
-}
-
 /* cmpq $0,hot.pending (and hot.due): 5 bytes; jne to an exit */
 static void emit_poll(struct tctx *t)
 {
-	struct tcold *x = t_cold(t, cold_poll);
 	struct emit *e = &t->e;
 
 	E(e, 0x49, 0x83);
 	e_mem(e, 7, H_CPU, CPU_DISP(hot.pending));
 	e8(e, 0);
-	x->word = t_word(t, DBT_EXIT_POLL);
-	t_jcc_cold(t, 5, x);
+	t_jcc_exit(t, 5, DBT_EXIT_POLL);
 }
 
 /* An invalidation replaces the first instruction, of 5 bytes, by a jump. A loop that is prepared for polls when it begins. */
@@ -294,7 +285,7 @@ static void emit_label(struct tctx *t, struct tinsn *i)
 	if (t->cur && !t->insn[t->cur - 1].ends)
 		t_flags_spill(t);
 	t->flags = TF_MEM;
-	if (t->has_handlers || t->has_calls)
+	if (t->has_handlers)
 		t->fpu_ready = 0;
 	if (!t->cur && !t->prepared) {
 		i->at = t->b.code;
@@ -500,7 +491,7 @@ struct tblock *translate(struct cpu *c, const uint8_t *host, _Atomic uint8_t *fl
 	t->b.code_size = (uint32_t)(e_rx(&t->e) - t->b.code);
 	count(t, used);
 	b = tblock_commit(d, &t->b, used);
-	t->page_record->heads |= UINT64_C(1) << (b->off >> PIECE_SHIFT);
+	t->page_record->heads |= UINT64_C(1) << (b->off >> CODE_PIECE_SHIFT);
 	revive_note(t, b);
 	if (c->grp->perf_map)
 		perf_map_add(b);

@@ -120,9 +120,8 @@ struct tctx {
 	bool again;	   /* an instruction has become the interpreter's: plan anew */
 	bool crosses;	   /* the last instruction goes on into the next page (cross.c) */
 	bool has_handlers; /* some instructions are the interpreter's */
-	bool has_calls; /* comes back from other code, which may have put the vector state away */
-	uint8_t flags;	/* enum tflags, before what is emitted next */
-	bool s2_busy;	/* r10 holds something: moving flags must not use it */
+	uint8_t flags;	   /* enum tflags, before what is emitted next */
+	bool s2_busy;	   /* r10 holds something: moving flags must not use it */
 	int8_t slot_in_s1; /* r9 is what this slot of shared checks holds; -1: it is something else */
 	uint8_t fpu_ready; /* enum dbt_fpu: what this block has made sure of */
 
@@ -215,6 +214,8 @@ static inline int t_jump_inside(const struct tctx *t, unsigned int from, int32_t
 
 /* t_jcc_cold - emit jcc to a piece of cold code. */
 void t_jcc_cold(struct tctx *t, unsigned int cc, struct tcold *x);
+/* t_jcc_exit - emit jcc to an exit (enum dbt_exit) at the current instruction. */
+void t_jcc_exit(struct tctx *t, unsigned int cc, unsigned int kind);
 
 /*
  * t_mem - emit address computation and check of the current instruction's memory operand.
@@ -238,7 +239,9 @@ bool t_starts_with_s1(const struct dinsn *d);
 bool t_keeps_s1(const struct tctx *t, const struct dinsn *d);
 /* t_ea - only the address, into host register @to (may be any but r10 when the index lives in memory). */
 void t_ea(struct tctx *t, const struct dinsn *d, unsigned int to);
-/* t_canonical - unless r9 is canonical (of 48 bits), leave for the interpreter. Spoils r10 and flags. */
+/* t_cmp_canonical - compare so that `ja` jumps unless r9 is canonical (of 48 bits). Spoils r10.
+ * t_canonical - the same, and leave for the interpreter then. */
+void t_cmp_canonical(struct tctx *t);
 void t_canonical(struct tctx *t);
 /* t_stack - the current instruction's implicit access [base + disp, + size) to the stack, @base a host register.
  * Spills flags, when there is something to check. Result as t_mem(). */
@@ -272,6 +275,12 @@ void t_reencode(struct tctx *t, const struct dinsn *d, unsigned int reg, unsigne
 static inline unsigned int t_guest_reg(const struct tctx *t, unsigned int n)
 {
 	return t->map[n];
+}
+/* t_in_memory - is it a general register, in the role of an operand, and lives in memory? */
+static inline bool t_in_memory(const struct tctx *t, unsigned int role, unsigned int n)
+{
+	return (role & DROLE_RW) && !(role & ~(unsigned int)DROLE_RW) &&
+	       t_guest_reg(t, n) == DREG_NONE;
 }
 /* t_reg_in - a host register that holds guest register @n: its own, or @scratch, loaded. */
 unsigned int t_reg_in(struct tctx *t, unsigned int n, unsigned int scratch);
@@ -325,8 +334,8 @@ bool emit_alu(struct tctx *t, const struct dinsn *d);
 bool emit_stack(struct tctx *t, const struct dinsn *d);
 void emit_flow(struct tctx *t, const struct dinsn *d);
 bool emit_vec(struct tctx *t, const struct dinsn *d);
-bool emit_string(struct tctx *t, const struct dinsn *d);
-bool emit_sys(struct tctx *t); /* REP MOVS, REP STOS */
+bool emit_string(struct tctx *t, const struct dinsn *d); /* REP MOVS, REP STOS */
+bool emit_sys(struct tctx *t);
 /* vec_block_begin - at the entry: one look at hot.fpu_live when the block has vector instructions. */
 void vec_block_begin(struct tctx *t);
 

@@ -18,6 +18,8 @@
 struct physmem_region;
 struct unseen;
 
+enum { CODE_PIECE_SHIFT = 6, CODE_PIECE = 1 << CODE_PIECE_SHIFT }; /* bytes */
+
 struct code_page {
 	const uint8_t *host; /* first byte of the page */
 	_Atomic uint64_t pieces;

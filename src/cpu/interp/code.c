@@ -44,8 +44,6 @@
 enum {
 	MAP_BITS = 14,
 	MAP_SIZE = 1 << MAP_BITS,
-	PIECE_SHIFT = 6,
-	PIECE_SIZE = 1 << PIECE_SHIFT,
 	BESIDE_FIRST = 256,
 	BESIDE_LAST = 1 << 30,
 	RECHECK_NS = 1000 * 1000,
@@ -157,7 +155,7 @@ struct code_page *code_page_get(struct code_map *map, const uint8_t *host)
 /* Bits of the pieces that [off, off + len) of a page touches. */
 static uint64_t pieces_of(unsigned int off, unsigned int len)
 {
-	unsigned int first = off >> PIECE_SHIFT, last = (off + len - 1) >> PIECE_SHIFT;
+	unsigned int first = off >> CODE_PIECE_SHIFT, last = (off + len - 1) >> CODE_PIECE_SHIFT;
 
 	return (~UINT64_C(0) << first) & (~UINT64_C(0) >> (63 - last));
 }
@@ -236,16 +234,16 @@ static void unseen_keep(struct unseen *u, uint64_t pieces)
 	const uint8_t *host = u->page->host;
 
 	for (uint64_t b = pieces; b; b &= b - 1) {
-		unsigned int at = (unsigned int)__builtin_ctzll(b) * PIECE_SIZE;
+		unsigned int at = (unsigned int)__builtin_ctzll(b) * CODE_PIECE;
 
-		__builtin_memcpy(u->bytes + at, host + at, PIECE_SIZE);
+		__builtin_memcpy(u->bytes + at, host + at, CODE_PIECE);
 	}
 	u->pieces |= pieces;
 }
 
 static bool piece_is_same(const uint8_t *a, const uint8_t *b)
 {
-	for (unsigned int k = 0; k < PIECE_SIZE; k += 8) {
+	for (unsigned int k = 0; k < CODE_PIECE; k += 8) {
 		uint64_t va, vb;
 
 		__builtin_memcpy(&va, a + k, sizeof(va));
@@ -262,7 +260,7 @@ static uint64_t unseen_hit(const struct unseen *u)
 	uint64_t hit = 0;
 
 	for (uint64_t b = u->pieces & atomic_load(&u->page->pieces); b; b &= b - 1) {
-		unsigned int n = (unsigned int)__builtin_ctzll(b), at = n * PIECE_SIZE;
+		unsigned int n = (unsigned int)__builtin_ctzll(b), at = n * CODE_PIECE;
 
 		if (!piece_is_same(u->bytes + at, u->page->host + at))
 			hit |= UINT64_C(1) << n;

@@ -129,7 +129,9 @@ struct tlb_entry {
 	uint64_t r, w, x;
 	uintptr_t page; /* host address of the page; meaningless when no tag is set */
 };
-_Static_assert(sizeof(struct tlb_entry) == 32, "translated code scales by a shift");
+enum { TLB_ENTRY_SHIFT = 5 };
+_Static_assert(sizeof(struct tlb_entry) == 1 << TLB_ENTRY_SHIFT,
+	       "translated code scales by a shift");
 
 /* What only slow paths need to know of a slot. */
 struct tlb_back {
