@@ -54,17 +54,9 @@ static bool is_undecided(const uint8_t *p, size_t n, bool cpl0)
 
 static void start(struct vm *m, const struct diff_case *k, bool cpl0)
 {
-	uint8_t run[168] = { 0 };
+	uint8_t run[VM_RUN_SIZE] = { 0 };
 
-	for (unsigned int r = 0; r < 16; r++)
-		put_le64(run + 8 * r, k->gpr[r]);
-	put_le64(run + 128, k->rip);
-	put_le64(run + 136, cpl0      ? (k->is32 ? VM_CS0_32 : VM_CS0)
-			    : k->is32 ? DIFF_CS32
-				      : DIFF_CS64);
-	put_le64(run + 144, k->rflags);
-	put_le64(run + 152, k->gpr[CPU_RSP]);
-	put_le64(run + 160, cpl0 ? VM_SS0 : DIFF_DS);
+	vm_frame(k, !cpl0, run);
 	memcpy(m->ram + VM_RUN, run, sizeof(run));
 	memcpy(m->ram + VM_XSAVE, &k->fpu, sizeof(k->fpu));
 	vm_cmd(m, 0, OP_XRSTOR, VM_LIN + VM_XSAVE, 0, 0, 0);

@@ -11,11 +11,9 @@
  *
  * `--seed S --first N --worlds 1 --verbose` repeats a world.
  */
-#include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/bytes.h"
 #include "vm.h"
@@ -231,7 +229,7 @@ static void enter(struct world *w)
 {
 	struct snip *s = &w->snip[rng_below(&w->r, NR_SNIPS)];
 	struct diff_case k;
-	uint8_t run[168] = { 0 };
+	uint8_t run[VM_RUN_SIZE] = { 0 };
 	bool user = !rng_one_in(&w->r, 4), other;
 	enum vm_op op = OP_IRET;
 
@@ -261,15 +259,9 @@ static void enter(struct world *w)
 		k.rflags |= RFLAGS_IOPL;
 	if (user && rng_one_in(&w->r, 40))
 		k.rflags |= rng_one_in(&w->r, 2) ? RFLAGS_TF : RFLAGS_AC;
-	for (unsigned int n = 0; n < 16; n++)
-		put_le64(run + 8 * n, k.gpr[n]);
 	if (user && !rng_one_in(&w->r, 3) && !(k.counters & (1 << CPU_RCX | 1 << CPU_R11)))
 		op = k.is32 ? OP_SYSRET32 : OP_SYSRET;
-	put_le64(run + 128, k.rip);
-	put_le64(run + 136, user ? (k.is32 ? DIFF_CS32 : DIFF_CS64) : k.is32 ? VM_CS0_32 : VM_CS0);
-	put_le64(run + 144, k.rflags);
-	put_le64(run + 152, k.gpr[CPU_RSP]);
-	put_le64(run + 160, user ? DIFF_DS : VM_SS0);
+	vm_frame(&k, user, run);
 	poke(w, VM_RUN, run, sizeof(run));
 	if (!rng_one_in(&w->r, 3)) {
 		k.fpu.xstate_bv = 7;
@@ -384,61 +376,24 @@ static bool world(struct world *w, uint64_t seed)
 
 int main(int argc, char **argv)
 {
-	static const struct option longs[] = {
-		{ "worlds", required_argument, NULL, 'n' },
-		{ "seed", required_argument, NULL, 's' },
-		{ "first", required_argument, NULL, 'f' },
-		{ "engine", required_argument, NULL, 'e' },
-		{ "keep-going", no_argument, NULL, 'k' },
-		{ "verbose", no_argument, NULL, 'v' },
-		{ 0 },
-	};
+	struct vm_options o = { .runs = 300 };
 	static struct world w;
-	uint64_t worlds = 300, first = 0, seed, bad = 0;
-	enum cpu_engine_kind engine = CPU_ENGINE_DBT;
-	struct timespec now;
-	bool keep_going = false;
-	int c;
+	uint64_t bad = 0;
 
-	clock_gettime(CLOCK_REALTIME, &now);
-	seed = (uint64_t)now.tv_sec * 1000003 ^ (uint64_t)now.tv_nsec;
-	while ((c = getopt_long(argc, argv, "", longs, NULL)) != -1) {
-		switch (c) {
-		case 'n':
-			worlds = strtoull(optarg, NULL, 0);
-			break;
-		case 's':
-			seed = strtoull(optarg, NULL, 0);
-			break;
-		case 'f':
-			first = strtoull(optarg, NULL, 0);
-			break;
-		case 'e':
-			engine = *optarg == 'i' ? CPU_ENGINE_INTERP : CPU_ENGINE_DBT;
-			break;
-		case 'k':
-			keep_going = true;
-			break;
-		case 'v':
-			w.verbose = true;
-			break;
-		default:
-			return 2;
-		}
-	}
-	setvbuf(stdout, NULL, _IOLBF, 0);
-	printf("1..1\n# seed %#llx\n", (unsigned long long)seed);
+	if (!vm_parse(argc, argv, "worlds", &o))
+		return 2;
+	w.verbose = o.verbose;
 	gen_start();
 	vm_watchdog(100);
 	w.v[0] = vm_new(CPU_ENGINE_INTERP, NULL, 0);
-	w.v[1] = vm_new(engine, NULL, 0);
+	w.v[1] = vm_new(o.engine, NULL, 0);
 	if (!w.v[0] || !w.v[1])
 		return 2;
-	for (uint64_t k = first; k < first + worlds; k++) {
+	for (uint64_t k = o.first; k < o.first + o.runs; k++) {
 		w.number = k;
-		if (!world(&w, seed + k * UINT64_C(0xd1342543de82ef95))) {
+		if (!world(&w, vm_run_seed(&o, k))) {
 			bad++;
-			if (!keep_going)
+			if (!o.keep_going)
 				break;
 		}
 	}

@@ -13,7 +13,6 @@
  * before, and the end must be the same. So an interrupt is taken between instructions only, with everything in its
  * place: also in loops that carry flags, with rounding modes and vector registers in use.
  */
-#include <getopt.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -118,20 +117,12 @@ static bool is_on_the_way(struct vm *v, const struct cpu_state *s, unsigned int 
 
 static bool load(struct vm *v, const struct diff_case *k, uint64_t seed, bool user, bool quiet)
 {
-	uint8_t run[168] = { 0 };
+	uint8_t run[VM_RUN_SIZE] = { 0 };
 	struct cpu_fpu fpu = k->fpu;
 
 	vm_reset(v, seed);
 	memcpy(v->ram + VM_CODE + (k->rip - DIFF_CODE), k->code, k->len);
-	for (unsigned int n = 0; n < 16; n++)
-		put_le64(run + 8 * n, k->gpr[n]);
-	put_le64(run + 128, k->rip);
-	put_le64(run + 136, user      ? (k->is32 ? DIFF_CS32 : DIFF_CS64)
-			    : k->is32 ? VM_CS0_32
-				      : VM_CS0);
-	put_le64(run + 144, k->rflags | (user ? RFLAGS_IOPL : 0));
-	put_le64(run + 152, k->gpr[CPU_RSP]);
-	put_le64(run + 160, user ? DIFF_DS : VM_SS0);
+	vm_frame(k, user, run);
 	memcpy(v->ram + VM_RUN, run, sizeof(run));
 	put_le64(v->ram + VM_QUIET, quiet);
 	fpu.xstate_bv = 7;
@@ -310,6 +301,8 @@ static bool program(struct vm *const v[2], uint64_t seed, enum cpu_engine_kind e
 		k.runs = 200 + rng_below(&r, 3000);
 		gen_round(1, &k);
 		user = !rng_one_in(&r, 4);
+		if (user)
+			k.rflags |= RFLAGS_IOPL;
 		load(v[0], &k, seed, user, true);
 		if (record(v[0]))
 			break;
@@ -333,67 +326,30 @@ static bool program(struct vm *const v[2], uint64_t seed, enum cpu_engine_kind e
 
 int main(int argc, char **argv)
 {
-	static const struct option longs[] = {
-		{ "programs", required_argument, NULL, 'n' },
-		{ "seed", required_argument, NULL, 's' },
-		{ "first", required_argument, NULL, 'f' },
-		{ "engine", required_argument, NULL, 'e' },
-		{ "keep-going", no_argument, NULL, 'k' },
-		{ "verbose", no_argument, NULL, 'v' },
-		{ 0 },
-	};
 	struct sigaction sa = { .sa_handler = on_timer, .sa_flags = SA_RESTART | SA_ONSTACK };
 	struct sigevent ev = { .sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGRTMIN };
-	uint64_t programs = 60, first = 0, seed, bad = 0;
-	enum cpu_engine_kind engine = CPU_ENGINE_DBT;
-	struct timespec now;
+	struct vm_options o = { .runs = 60 };
 	struct vm *v[2];
-	bool keep_going = false;
-	int c;
+	uint64_t bad = 0;
 
-	clock_gettime(CLOCK_REALTIME, &now);
-	seed = (uint64_t)now.tv_sec * 1000003 ^ (uint64_t)now.tv_nsec;
-	while ((c = getopt_long(argc, argv, "", longs, NULL)) != -1) {
-		switch (c) {
-		case 'n':
-			programs = strtoull(optarg, NULL, 0);
-			break;
-		case 's':
-			seed = strtoull(optarg, NULL, 0);
-			break;
-		case 'f':
-			first = strtoull(optarg, NULL, 0);
-			break;
-		case 'e':
-			engine = *optarg == 'i' ? CPU_ENGINE_INTERP : CPU_ENGINE_DBT;
-			break;
-		case 'k':
-			keep_going = true;
-			break;
-		case 'v':
-			verbose = true;
-			break;
-		default:
-			return 2;
-		}
-	}
-	setvbuf(stdout, NULL, _IOLBF, 0);
-	printf("1..1\n# seed %#llx\n", (unsigned long long)seed);
+	if (!vm_parse(argc, argv, "programs", &o))
+		return 2;
+	verbose = o.verbose;
 	gen_start();
 	vm_watchdog(100);
 	sigaction(SIGRTMIN, &sa, NULL);
 	if (timer_create(CLOCK_MONOTONIC, &ev, &timer) < 0)
 		return 2;
 	v[0] = vm_new(CPU_ENGINE_INTERP, NULL, 0);
-	v[1] = vm_new(engine, NULL, 0);
+	v[1] = vm_new(o.engine, NULL, 0);
 	if (!v[0] || !v[1])
 		return 2;
-	for (uint64_t k = first; k < first + programs; k++) {
-		if (program(v, seed + k * UINT64_C(0xd1342543de82ef95), engine))
+	for (uint64_t k = o.first; k < o.first + o.runs; k++) {
+		if (program(v, vm_run_seed(&o, k), o.engine))
 			continue;
 		printf("# in program %llu\n", (unsigned long long)k);
 		bad++;
-		if (!keep_going)
+		if (!o.keep_going)
 			break;
 	}
 	printf("# %llu steps; states found: %llu at kicks, %llu at moves, %llu at interrupts\n",

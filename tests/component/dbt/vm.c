@@ -3,6 +3,7 @@
  * The machine: memory, tables, devices. Its devices spoil the host's vector and x87 registers on purpose: whatever
  * the engine keeps there for the guest must have been saved.
  */
+#include <getopt.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -10,6 +11,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/time.h>
+#include <time.h>
 
 #include "base/bytes.h"
 #include "base/clock.h"
@@ -345,27 +347,68 @@ enum vm_event vm_run(struct vm *v)
 	return EV_TIMEOUT;
 }
 
-/* --- comparison ------------------------------------------------------------------------------------------- */
-
-struct text {
-	char *p;
-	size_t n, cap;
-};
-
-static void say(struct text *t, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-static void say(struct text *t, const char *fmt, ...)
+void vm_frame(const struct diff_case *k, bool user, uint8_t ret[VM_RUN_SIZE])
 {
-	va_list ap;
-	int r;
-
-	if (t->n >= t->cap)
-		return;
-	va_start(ap, fmt);
-	r = vsnprintf(t->p + t->n, t->cap - t->n, fmt, ap);
-	va_end(ap);
-	if (r > 0)
-		t->n += (size_t)r;
+	for (unsigned int n = 0; n < 16; n++)
+		put_le64(ret + 8 * n, k->gpr[n]);
+	put_le64(ret + 128, k->rip);
+	put_le64(ret + 136, user      ? (k->is32 ? DIFF_CS32 : DIFF_CS64)
+			    : k->is32 ? VM_CS0_32
+				      : VM_CS0);
+	put_le64(ret + 144, k->rflags);
+	put_le64(ret + 152, k->gpr[CPU_RSP]);
+	put_le64(ret + 160, user ? DIFF_DS : VM_SS0);
 }
+
+/* --- command line ----------------------------------------------------------------------------------------- */
+
+bool vm_parse(int argc, char **argv, const char *runs, struct vm_options *o)
+{
+	const struct option longs[] = {
+		{ runs, required_argument, NULL, 'n' },
+		{ "seed", required_argument, NULL, 's' },
+		{ "first", required_argument, NULL, 'f' },
+		{ "engine", required_argument, NULL, 'e' },
+		{ "keep-going", no_argument, NULL, 'k' },
+		{ "verbose", no_argument, NULL, 'v' },
+		{ 0 },
+	};
+	struct timespec now;
+	int c;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	o->seed = (uint64_t)now.tv_sec * 1000003 ^ (uint64_t)now.tv_nsec;
+	o->engine = CPU_ENGINE_DBT;
+	while ((c = getopt_long(argc, argv, "", longs, NULL)) != -1) {
+		switch (c) {
+		case 'n':
+			o->runs = strtoull(optarg, NULL, 0);
+			break;
+		case 's':
+			o->seed = strtoull(optarg, NULL, 0);
+			break;
+		case 'f':
+			o->first = strtoull(optarg, NULL, 0);
+			break;
+		case 'e':
+			o->engine = *optarg == 'i' ? CPU_ENGINE_INTERP : CPU_ENGINE_DBT;
+			break;
+		case 'k':
+			o->keep_going = true;
+			break;
+		case 'v':
+			o->verbose = true;
+			break;
+		default:
+			return false;
+		}
+	}
+	setvbuf(stdout, NULL, _IOLBF, 0);
+	printf("1..1\n# seed %#llx\n", (unsigned long long)o->seed);
+	return true;
+}
+
+/* --- comparison ------------------------------------------------------------------------------------------- */
 
 static void diff_u64(struct text *t, const char *name, uint64_t a, uint64_t b)
 {

@@ -34,7 +34,8 @@ enum {
 	VM_SAVE = VM_KERNEL + 0x2000,
 	VM_VECTOR = VM_SAVE + 128,
 	VM_RUN = VM_KERNEL + 0x2100,
-	VM_QUIET = VM_RUN + 168,
+	VM_RUN_SIZE = 168,
+	VM_QUIET = VM_RUN + VM_RUN_SIZE,
 	VM_CMD = VM_KERNEL + 0x2400,
 	VM_IST1 = VM_KERNEL + 0x5000, /* tops */
 	VM_IST2 = VM_KERNEL + 0x6000,
@@ -114,6 +115,9 @@ void vm_write(struct vm *v, uint32_t gpa, const void *p, uint32_t n);
 void vm_cmd(struct vm *v, unsigned int n, enum vm_op op, uint64_t a, uint64_t b, uint64_t c,
 	    uint64_t d);
 
+/* vm_frame - what VM_RUN gets, so that the kernel's IRET or SYSRET begins the program @k. */
+void vm_frame(const struct diff_case *k, bool user, uint8_t ret[VM_RUN_SIZE]);
+
 /* vm_live - status flags that matter at an address, by the code that is there now. */
 uint64_t vm_live(struct vm *v, uint64_t rip, bool is32);
 
@@ -126,5 +130,21 @@ bool vm_compare(struct vm *a, struct vm *b, char *text, size_t size);
 /* vm_state_differs - the comparison of registers in it; status flags in @flags only. */
 size_t vm_state_differs(const struct cpu_state *a, const struct cpu_state *b, uint64_t flags,
 			char *text, size_t size);
+
+/* What dbt_pair and dbt_steps are told on the command line. */
+struct vm_options {
+	uint64_t runs, first, seed; /* runs: as the caller has set it, or as told */
+	enum cpu_engine_kind engine;
+	bool keep_going, verbose;
+};
+
+/* vm_parse - read the command line; @runs: name of the option for it. Prints the plan and the seed. false: wrong. */
+bool vm_parse(int argc, char **argv, const char *runs, struct vm_options *o);
+
+/* vm_run_seed - the seed of one run. */
+static inline uint64_t vm_run_seed(const struct vm_options *o, uint64_t n)
+{
+	return o->seed + n * UINT64_C(0xd1342543de82ef95);
+}
 
 #endif

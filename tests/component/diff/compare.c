@@ -20,13 +20,7 @@
 #include "base/bytes.h"
 #include "gen.h"
 
-struct text {
-	char *p;
-	size_t n, cap;
-};
-
-static void say(struct text *t, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-static void say(struct text *t, const char *fmt, ...)
+void say(struct text *t, const char *fmt, ...)
 {
 	va_list ap;
 	int r;

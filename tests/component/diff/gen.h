@@ -43,4 +43,11 @@ void gen_registers(struct rng *r, struct diff_case *k);
 /* Make the operands of the decoded instruction reach the test's memory, and put there what it wants. */
 void gen_operands(struct rng *r, struct diff_case *k, const ZydisDecodedOperand *op);
 
+/* A text that grows up to @cap bytes; the rest is lost. */
+struct text {
+	char *p;
+	size_t n, cap;
+};
+void say(struct text *t, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
 #endif
