@@ -15,6 +15,7 @@
  * find that an epoch has begun.
  */
 #include <errno.h>
+#include <sched.h>
 #include <stdlib.h>
 
 #include "base/mem.h"
@@ -150,7 +151,17 @@ static uint32_t come_out(struct cpu *c, uint32_t word)
 	return c->hot.exit;
 }
 
-/* Where to go on; NULL: by the interpreter, for one instruction. */
+/* Let those run who are still in evicted code: with more vCPUs than processors, one may have been preempted there. Meanwhile
+ * this one counts as outside, or two that wait would wait for each other. */
+static void wait_for_room(struct cpu *c, struct dbt_cpu *dc)
+{
+	dc->starved = false;
+	dbt_fpu_save(c);
+	outside(dc);
+	sched_yield();
+}
+
+/* Where to go on; NULL: by the interpreter, for one instruction; or starved. */
 static const uint8_t *after_exit(struct cpu *c, uint32_t word)
 {
 	switch (word & 15) {
@@ -177,12 +188,17 @@ static const uint8_t *after_exit(struct cpu *c, uint32_t word)
 static _noinline_ void run_translated(struct cpu *c)
 {
 	const struct dbt *d = c->grp->dbt;
+	struct dbt_cpu *dc = dbt_cpu(c);
 	const uint8_t *code = look_up(c);
 
 	for (;;) {
 		uint32_t word;
 
 		if (!code) {
+			if (dc->starved) {
+				wait_for_room(c, dc);
+				return;
+			}
 			one_by_interp(c);
 			if (unlikely(is_wanted(c) || !c->hot.key))
 				return;

@@ -136,6 +136,7 @@ struct dbt_cpu {
 	_Atomic uint64_t
 		epoch;	/* last one passed; UINT64_MAX while outside of cpu_run(), or in events.c */
 	uint64_t clean; /* the epoch in which the tables were last emptied */
+	bool starved;	/* no room for a translation: somebody has yet to leave evicted code */
 };
 
 /* The group's: hangs on cpu_group.dbt. */
@@ -163,7 +164,7 @@ static inline struct dbt_cpu *dbt_cpu(const struct cpu *c)
 uint8_t dbt_key(const struct cpu *c);
 
 /* translate - make a block of variant @key for the code at @host (@flags: its page's flags byte, NULL for ROM), whose linear
- * address is st.rip's. Locked. NULL: execute one instruction by the interpreter. */
+ * address is st.rip's. Locked. NULL: execute one instruction by the interpreter, or starved. */
 struct tblock *translate(struct cpu *c, const uint8_t *host, _Atomic uint8_t *flags, uint8_t key);
 
 /* translate_free - free the translator's working memory. */

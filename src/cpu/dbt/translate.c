@@ -462,8 +462,10 @@ struct tblock *translate(struct cpu *c, const uint8_t *host, _Atomic uint8_t *fl
 	t = d->tctx;
 	t->c = c;
 	t->d = d;
-	if (tspace_get(d, &s) < 0)
+	if (tspace_get(d, &s) < 0) {
+		dbt_cpu(c)->starved = true;
 		return NULL;
+	}
 	if (!begin(t, host, flags, key))
 		return NULL;
 	do {
