@@ -1,0 +1,409 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef ATOLL_DISK_DISK_H
+#define ATOLL_DISK_DISK_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/uio.h>
+
+#include "base/attr.h"
+#include "base/err.h"
+#include "base/list.h"
+
+/*
+ * A disk: an array of bytes, kept in an image file of some format and perhaps in a chain of backing
+ * files below it. README.md of this folder says how it works inside.
+ *
+ * All offsets and lengths are bytes and need no alignment. Functions are safe to call from any
+ * number of threads at once, except disk_close(), which must be the last.
+ */
+struct disk;
+struct disk_file;
+
+enum disk_flag {
+	DISK_RDWR = 1 << 0,	  /* else the image is opened for reading only */
+	DISK_DIRECT = 1 << 1,	  /* cache "none": past the host's page cache (O_DIRECT) */
+	DISK_NO_FLUSH = 1 << 2,	  /* cache "unsafe": flushes do nothing; for images being built */
+	DISK_PROBE = 1 << 3,	  /* guess the format when none is given: only for tools */
+	DISK_NO_BACKING = 1 << 4, /* refuse an image that has a backing file */
+	DISK_TOP_ONLY =
+		1 << 5,	       /* do not open the backing file: what is not in the top reads zero */
+	DISK_NO_LOCK = 1 << 6, /* look at an image that somebody else may be writing */
+	DISK_UNMAP = 1 << 7,   /* a discard gives space back to the host */
+	DISK_REPAIR = 1 << 8,  /* open an image that is marked corrupt or dirty as it is, for
+				   * disk_check() */
+};
+
+/*
+ * Told of each change of an image's files before it is made; for tests that cut a run short. May be
+ * called by several threads at once.
+ */
+enum disk_event { DISK_EVENT_WRITE, DISK_EVENT_ZERO, DISK_EVENT_TRUNCATE, DISK_EVENT_SYNC };
+
+struct disk_observer {
+	/*
+	 * @path:  of the file
+	 * @off, @len:  range; for a truncation the new size is @off
+	 * @iov:   of a write, else NULL
+	 * Returns 0, or a negative errno that the change then fails with, undone.
+	 */
+	int (*event)(struct disk_observer *o, enum disk_event event, const char *path, uint64_t off,
+		     uint64_t len, const struct iovec *iov, unsigned nr_iov);
+};
+
+struct disk_open_opts {
+	unsigned flags;		    /* of enum disk_flag */
+	const char *format;	    /* "raw", "qcow2" ...; NULL: probe, when DISK_PROBE is set */
+	const char *backing_format; /* of the first backing file, where the image does not say */
+	const char *snapshot;	    /* id or name of an internal snapshot to look at; or NULL */
+	uint64_t cache_bytes;	    /* limit on the tables held in memory; 0: 32 MiB */
+	struct disk_observer *observer; /* or NULL; lives longer than the disk */
+};
+
+/*
+ * disk_open - open an image and its backing files.
+ *
+ * Backing files are opened for reading. A relative name of a backing file is taken relative to the
+ * folder of the image that names it.
+ *
+ * @opts:  not kept, but for what it points to where it says so
+ * @ret:   closed by disk_close()
+ * Returns 0; -EBUSY (somebody else has it open in a way that excludes ours), -EINVAL (format
+ * missing, or not a thing that can be a disk), -EILSEQ (not an image of the format, or damaged),
+ * -EOPNOTSUPP (a feature we do not have), -ELOOP (backing files in a circle), -ENOENT and others of
+ * open(2).
+ * Thread: any.
+ */
+_nodiscard_ int disk_open(const char *path, const struct disk_open_opts *opts, struct disk **ret,
+			  struct err *err);
+
+/*
+ * disk_open_fd - disk_open() of an open file.
+ *
+ * @fd:    regular file or block device, opened as the flags want it; taken over also on failure
+ * @path:  what to call it, and the place that relative names start from
+ * Returns as disk_open(). Thread: any.
+ */
+_nodiscard_ int disk_open_fd(int fd, const char *path, const struct disk_open_opts *opts,
+			     struct disk **ret, struct err *err);
+
+/*
+ * disk_close - write what is still in memory, end the disk's threads, close its files.
+ *
+ * @disk:  NULL is accepted; gone afterwards also on failure. No request is in flight (disk_drain()).
+ * Returns 0 or the negative errno of the last flush. Thread: the last user.
+ */
+int disk_close(struct disk *disk, struct err *err);
+
+/* disk_closep - for _cleanup_: disk_close() on a path that reports another error. Thread: owner. */
+void disk_closep(struct disk **disk);
+
+/* disk_size - bytes of the disk as the guest sees it; a multiple of 512. Thread: any. */
+uint64_t disk_size(struct disk *disk);
+
+/* disk_flags - the flags it was opened with. Thread: any. */
+unsigned disk_flags(struct disk *disk);
+
+/*
+ * disk_cluster - what the top image allocates at once, bytes, a power of two >= 512; writes and
+ * discards in multiples of it are cheapest. Thread: any.
+ */
+uint32_t disk_cluster(struct disk *disk);
+
+/* --- where bytes live ----------------------------------------------------------------------- */
+
+enum disk_kind {
+	DISK_HOLE,   /* in no image of the chain; reads zero */
+	DISK_ZERO,   /* recorded as zero; reads zero */
+	DISK_DATA,   /* in a file, as they are */
+	DISK_PACKED, /* in a file, compressed or otherwise not as they are */
+};
+
+struct disk_extent {
+	enum disk_kind kind;
+	unsigned depth; /* 0: top image, 1: its backing file ... */
+	uint64_t off, len;
+	const char *path;  /* of the file, for DISK_DATA; belongs to the disk */
+	uint64_t host_off; /* in that file, for DISK_DATA */
+};
+
+/*
+ * disk_map - find where guest bytes live.
+ *
+ * Looks at [off, off + len) in the top image and its backing chain. Does no data I/O.
+ *
+ * @len:  > 0
+ * @ret:  first extent only: ret->off = @off, 0 < ret->len <= @len
+ * Returns 0; -ERANGE (past the end), -EIO and others of read(2) (tables), -EILSEQ (corrupt).
+ * Thread: any.
+ */
+_nodiscard_ int disk_map(struct disk *disk, uint64_t off, uint64_t len, struct disk_extent *ret);
+
+/* --- reading and writing, waiting for it ------------------------------------------------------ */
+
+/*
+ * disk_readv, disk_writev - move bytes between memory and the disk.
+ *
+ * @iov:  memory whose lengths sum up to what is moved; not changed
+ * Returns 0; -ERANGE (past the end), -EROFS, -ENOSPC, -EIO, -EILSEQ (image corrupt), others of
+ * read(2) and write(2). After a failed write, each of its bytes is old or new.
+ * Thread: any. A write is in the image when it returns, and on the medium after disk_flush().
+ */
+_nodiscard_ int disk_readv(struct disk *disk, uint64_t off, const struct iovec *iov,
+			   unsigned nr_iov);
+_nodiscard_ int disk_writev(struct disk *disk, uint64_t off, const struct iovec *iov,
+			    unsigned nr_iov);
+
+/* disk_read, disk_write - disk_readv() and disk_writev() with one piece of memory. Thread: any. */
+_nodiscard_ int disk_read(struct disk *disk, uint64_t off, void *buf, size_t len);
+_nodiscard_ int disk_write(struct disk *disk, uint64_t off, const void *buf, size_t len);
+
+/*
+ * disk_zero - make bytes read zero, without storing zeros where the format can say so.
+ *
+ * @unmap:  space may be given back to the host
+ * Returns as disk_writev(). Thread: any.
+ */
+_nodiscard_ int disk_zero(struct disk *disk, uint64_t off, uint64_t len, bool unmap);
+
+/*
+ * disk_discard - bytes are not needed any more. Whole clusters of the range read zero afterwards
+ * when the image could drop them, and keep their content when it could not or when DISK_UNMAP is
+ * not set. Returns as disk_writev(). Thread: any.
+ */
+_nodiscard_ int disk_discard(struct disk *disk, uint64_t off, uint64_t len);
+
+/*
+ * disk_flush - everything written by requests that were completed before is on the medium when it
+ * returns 0. Returns 0 or negative errno. Thread: any.
+ */
+_nodiscard_ int disk_flush(struct disk *disk);
+
+/*
+ * disk_pack - compress one cluster as the top image wants it. Touches nothing of the disk, so that many
+ * threads can do it at once.
+ *
+ * @buf:  disk_cluster() bytes
+ * @out:  memory of disk_cluster() bytes
+ * @ret_bytes:  what was put there; 0: it does not get smaller and is to be written as it is
+ * Returns 0; -EOPNOTSUPP (the format has no compression), -ENOMEM. Thread: any.
+ */
+_nodiscard_ int disk_pack(struct disk *disk, const void *buf, void *out, size_t *ret_bytes);
+
+/*
+ * disk_write_packed - write one cluster that disk_pack() made, for images that are being filled.
+ *
+ * @off:  multiple of disk_cluster(); nothing was written to this cluster before
+ * Returns 0; -EEXIST (there is something already); else as disk_writev(). Thread: any.
+ */
+_nodiscard_ int disk_write_packed(struct disk *disk, uint64_t off, const void *packed,
+				  size_t bytes);
+
+/* --- without waiting -------------------------------------------------------------------------- */
+
+enum disk_op { DISK_OP_READ, DISK_OP_WRITE, DISK_OP_FLUSH, DISK_OP_DISCARD, DISK_OP_ZERO };
+
+enum disk_request_flag {
+	DISK_FUA = 1 << 0, /* a write, zero or discard that is on the medium when it is done */
+	DISK_MAY_UNMAP = 1 << 1, /* DISK_OP_ZERO: space may be given back */
+};
+
+/* A range that is in use; the disk's own. */
+struct disk_hold {
+	struct list link;
+	uint64_t off, len;
+	bool is_exclusive;
+};
+
+/*
+ * One request. The memory of it and what it points to belongs to the disk from disk_submit() until
+ * done() is called, and to the submitter again inside done(), which may free it or submit it again.
+ */
+struct disk_request {
+	enum disk_op op;
+	unsigned flags;		 /* of enum disk_request_flag */
+	uint64_t off;		 /* not for a flush */
+	uint64_t len;		 /* of a zero or discard; else the sum of iov */
+	const struct iovec *iov; /* of a read or write; not changed */
+	unsigned nr_iov;
+	/*
+	 * @status:  0, or as disk_readv() and disk_writev() return
+	 * Called exactly once, on any thread: also on the submitter's before disk_submit() returns.
+	 * No lock of the disk is held; must not wait for other requests.
+	 */
+	void (*done)(struct disk_request *req, int status);
+	void *arg; /* the submitter's */
+
+	struct disk_request_priv { /* the disk's */
+		struct list link;
+		struct disk *disk;
+		struct disk_file *file;
+		uint64_t host_off, done_bytes;
+		struct disk_hold hold;
+	} priv;
+};
+
+/*
+ * disk_async_start - get ready for disk_submit().
+ *
+ * @nr_workers:  threads for what cannot be done without waiting (allocation, decompression, tables
+ *               that are not in memory), 1 to 64
+ * Returns 0; -EALREADY; -EAGAIN (no threads). The threads end with disk_close(). Thread: any.
+ */
+_nodiscard_ int disk_async_start(struct disk *disk, unsigned nr_workers, struct err *err);
+
+/*
+ * disk_submit - start a request.
+ *
+ * Requests that overlap and were not completed are done in any order, each whole. Errors are told by
+ * done(). disk_async_start() was called. Thread: any; does not wait for the disk.
+ */
+void disk_submit(struct disk *disk, struct disk_request *req);
+
+/*
+ * disk_drain - wait until no request is in flight. Others must not go on submitting. Not from
+ * done(). Thread: any.
+ */
+void disk_drain(struct disk *disk);
+
+/* --- images as a whole ------------------------------------------------------------------------ */
+
+struct disk_option {
+	const char *name, *value;
+};
+
+struct disk_create_opts {
+	uint64_t size;		    /* bytes; with a backing file 0 means: its size */
+	const char *backing;	    /* stored as given, so relative to the new image; or NULL */
+	const char *backing_format; /* required with a backing file */
+	const struct disk_option *options; /* of the format: disk_format_options() */
+	size_t nr_options;
+	struct disk_observer *observer; /* or NULL */
+};
+
+/*
+ * disk_create - make a new image, empty or on top of a backing file.
+ *
+ * A file that is there is replaced, unless it is open elsewhere.
+ * Returns 0; -EINVAL (option unknown or out of range, with what is right), -EOPNOTSUPP, -EBUSY, and
+ * others of open(2) and write(2). Thread: any.
+ */
+_nodiscard_ int disk_create(const char *path, const char *format,
+			    const struct disk_create_opts *opts, struct err *err);
+
+/* One option of disk_create(). */
+struct disk_option_info {
+	const char *name;
+	const char *help; /* with the values taken; NULL ends a table */
+};
+
+/*
+ * disk_format_name - the name of format number @i, NULL past the last. disk_format_options - the
+ * options its images can be created with, ended by a NULL name; NULL: no such format, or it cannot
+ * create. Thread: any.
+ */
+const char *disk_format_name(size_t i);
+const struct disk_option_info *disk_format_options(const char *format);
+
+/*
+ * disk_probe - what format an image has, by what stands in it.
+ *
+ * A guest that owns a raw disk can write the beginnings of any format into it: an answer may be used
+ * only where the user of a tool named the file, never for a disk that is given to a machine, and the
+ * answer "raw" only means that nothing else was recognized.
+ *
+ * @ret_format:  static
+ * Returns 0 or negative errno of reading the file. Thread: any.
+ */
+_nodiscard_ int disk_probe(const char *path, const char **ret_format, struct err *err);
+
+/* A property that only some formats have; for people and JSON. */
+struct disk_detail {
+	const char *key; /* static, words joined by '-' */
+	enum { DISK_DETAIL_STR, DISK_DETAIL_U64, DISK_DETAIL_BOOL } type;
+	uint64_t num;
+	char str[120];
+};
+
+struct disk_snapshot {
+	char id[64], name[256];
+	uint64_t wall_ns;     /* when it was made, since 1970 */
+	uint64_t vm_clock_ns; /* how long the machine had run */
+	uint64_t vm_state_bytes;
+	uint64_t disk_bytes;
+};
+
+#define DISK_DETAILS_MAX 24
+
+struct disk_info {
+	const char *path, *format; /* belong to the disk */
+	uint64_t size;		   /* bytes for the guest */
+	uint64_t file_bytes;	   /* length of the files */
+	uint64_t host_bytes;	   /* what they take on the host's disk */
+	uint32_t cluster;	   /* 0: none */
+	bool is_dirty, is_corrupt, is_encrypted;
+	const char *backing, *backing_format; /* as stored; NULL: none */
+	const char *backing_path;	      /* as it was resolved; NULL: none, or not opened */
+	struct disk_detail details[DISK_DETAILS_MAX];
+	size_t nr_details;
+	struct disk_snapshot *snapshots; /* disk_info_done() */
+	size_t nr_snapshots;
+};
+
+/*
+ * disk_info - what an image of the chain says about itself.
+ *
+ * @depth:  0: the top image, 1: its backing file ...
+ * @ret:    disk_info_done(); the disk outlives it
+ * Returns 0; -ENOENT (the chain is shorter); others of stat(2). Thread: any.
+ */
+_nodiscard_ int disk_info(struct disk *disk, unsigned depth, struct disk_info *ret,
+			  struct err *err);
+
+/* disk_info_done - free what disk_info() made. Thread: owner. */
+void disk_info_done(struct disk_info *info);
+
+struct disk_check {
+	/* in */
+	bool fix_leaks, fix_errors;
+	void (*report)(void *arg, const char *text); /* each finding in words; or NULL */
+	void *arg;
+	/* out */
+	uint64_t errors, leaks; /* found; of these fixed: */
+	uint64_t errors_fixed, leaks_fixed;
+	uint64_t clusters, allocated, packed, fragmented; /* of the guest's clusters */
+	uint64_t file_end;				  /* first byte that nothing uses */
+};
+
+/*
+ * disk_check - test the tables of the top image, and repair them when asked to.
+ *
+ * Returns 0 when the check could be done, whatever it found; -EOPNOTSUPP (nothing to check in this
+ * format); -EROFS (repair of an image opened for reading). Thread: any, no request in flight.
+ */
+_nodiscard_ int disk_check(struct disk *disk, struct disk_check *check, struct err *err);
+
+/*
+ * disk_resize - make the disk larger or smaller. New bytes read zero.
+ *
+ * @size:    bytes, rounded up to a multiple of 512
+ * @shrink:  allow to lose what is behind the new end
+ * Returns 0; -EINVAL, -EOPNOTSUPP, -EROFS, -ENOSPC ... Thread: any; no request past the new end is
+ * in flight.
+ */
+_nodiscard_ int disk_resize(struct disk *disk, uint64_t size, bool shrink, struct err *err);
+
+/*
+ * Internal snapshots of the top image. disk_snapshot_create: keep the present content as @name.
+ * disk_snapshot_apply: go back to it (id or name). disk_snapshot_delete: forget it.
+ *
+ * Return 0; -EOPNOTSUPP (not in this format), -ENOENT, -EEXIST (name taken), -EROFS, -ENOSPC ...
+ * Thread: any; requests of others wait meanwhile. Afterwards what was done is on the medium.
+ */
+_nodiscard_ int disk_snapshot_create(struct disk *disk, const char *name, uint64_t wall_ns,
+				     struct err *err);
+_nodiscard_ int disk_snapshot_apply(struct disk *disk, const char *name, struct err *err);
+_nodiscard_ int disk_snapshot_delete(struct disk *disk, const char *name, struct err *err);
+
+#endif

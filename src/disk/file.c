@@ -1,0 +1,497 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * One file of an image on the host. Formats and the data path see bytes at offsets; what the host makes
+ * of it stays here: short transfers, the end of the file, alignment with O_DIRECT, holes, locks.
+ *
+ * Locks are those that QEMU takes (bytes 100 + n for a permission n that is used, 200 + n for one that
+ * others must not use), as open file description locks: so an image that one of the two programs writes
+ * cannot be opened by the other. A file system without locks goes without.
+ *
+ * With O_DIRECT, requests that are aligned go straight; others through aligned memory, and a write of a
+ * part of a block reads the rest of it first, one at a time (rmw). A second descriptor without O_DIRECT was
+ * rejected: a page that is dirty in the cache wins over what was written past it.
+ */
+#include "disk/file_priv.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <linux/falloc.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/checked.h"
+#include "base/mem.h"
+#include "disk/disk.h"
+#include "sys/fd.h"
+#include "sys/thread.h"
+
+#define IOV_CHUNK    64
+#define DIRECT_ALIGN 4096
+#define BOUNCE_MAX   (1U << 20)
+
+/* --- locks ------------------------------------------------------------------------------------ */
+
+enum { USED = 100, UNSHARED = 200, P_READ = 0, P_WRITE = 1, P_RESIZE = 3, P_COUNT = 5 };
+
+static int lock_range(int fd, short type, off_t from, off_t n)
+{
+	struct flock l = { .l_type = type, .l_whence = SEEK_SET, .l_start = from, .l_len = n };
+
+	if (fcntl(fd, F_OFD_SETLK, &l) == 0)
+		return 0;
+	return errno == EAGAIN || errno == EACCES ? -EBUSY : 0;
+}
+
+/* Whether somebody else has locked the byte in any way. */
+static bool is_locked(int fd, off_t at)
+{
+	struct flock l = { .l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = at, .l_len = 1 };
+
+	return fcntl(fd, F_OFD_GETLK, &l) == 0 && l.l_type != F_UNLCK;
+}
+
+static int take_locks(const struct disk_file *f, struct err *err)
+{
+	int r;
+
+	if (f->is_writable) {
+		r = lock_range(f->fd, F_WRLCK, USED, P_COUNT);
+		if (r == 0)
+			r = lock_range(f->fd, F_WRLCK, UNSHARED, P_COUNT);
+		if (r < 0)
+			return err_set(err, r, "'%s' is in use by another process", f->path);
+		return 0;
+	}
+	r = lock_range(f->fd, F_RDLCK, USED + P_READ, 1);
+	if (r == 0)
+		r = lock_range(f->fd, F_RDLCK, UNSHARED + P_WRITE, 1);
+	if (r == 0)
+		r = lock_range(f->fd, F_RDLCK, UNSHARED + P_RESIZE, 1);
+	if (r < 0 || is_locked(f->fd, USED + P_WRITE))
+		return err_set(err, -EBUSY, "'%s' is being written by another process", f->path);
+	return 0;
+}
+
+/* --- opening ---------------------------------------------------------------------------------- */
+
+int disk_file_new(int fd, const char *path, unsigned flags, struct disk_observer *observer,
+		  struct disk_file **ret, struct err *err)
+{
+	struct disk_file *f = mem_new(sizeof(*f));
+	uint64_t size = 0;
+	struct stat st;
+	int r = 0;
+
+	mutex_init(&f->rmw);
+	f->fd = fd;
+	f->path = mem_strdup(path);
+	f->is_writable = flags & DISK_RDWR;
+	f->no_flush = flags & DISK_NO_FLUSH;
+	f->align = flags & DISK_DIRECT ? DIRECT_ALIGN : 1;
+	f->observer = observer;
+	if (fstat(fd, &st) < 0)
+		r = err_set_errno(err, "'%s'", path);
+	if (r == 0)
+		r = fd_size(fd, &size, err);
+	/* It was only for the open: io_uring would take it at its word. */
+	if (r == 0 && fd_nonblock(fd, 0) < 0)
+		r = err_set_errno(err, "'%s'", path);
+	if (r == 0 && !(flags & DISK_NO_LOCK))
+		r = take_locks(f, err);
+	if (r < 0) {
+		disk_file_close(f);
+		return r;
+	}
+	f->dev = st.st_dev;
+	f->ino = st.st_ino;
+	f->is_block = S_ISBLK(st.st_mode);
+	atomic_store(&f->size, size);
+	*ret = f;
+	return 0;
+}
+
+static int open_flags(unsigned flags)
+{
+	/* A fifo or a terminal in the place of an image must not make us wait. */
+	return (flags & DISK_RDWR ? O_RDWR : O_RDONLY) | (flags & DISK_DIRECT ? O_DIRECT : 0) |
+	       O_NONBLOCK | O_NOCTTY;
+}
+
+int disk_file_open(const char *path, unsigned flags, struct disk_observer *observer,
+		   struct disk_file **ret, struct err *err)
+{
+	int fd = -EBADF;
+	int r = fd_open(path, open_flags(flags), &fd, err);
+
+	return r < 0 ? r : disk_file_new(fd, path, flags, observer, ret, err);
+}
+
+int disk_file_create(const char *path, struct disk_observer *observer, struct disk_file **ret,
+		     struct err *err)
+{
+	struct disk_file *f = NULL;
+	int fd = -EBADF;
+	int r = fd_open(path, O_RDWR | O_CREAT | O_NONBLOCK | O_NOCTTY, &fd, err);
+
+	if (r == 0)
+		r = disk_file_new(fd, path, DISK_RDWR, observer, &f, err);
+	/* Emptied only once the lock is ours. */
+	if (r == 0 && !f->is_block) {
+		r = disk_file_truncate(f, 0);
+		if (r < 0)
+			err_set(err, r, "empty '%s': %s", path, strerror(-r));
+	}
+	if (r < 0)
+		disk_file_close(f);
+	else
+		*ret = f;
+	return r;
+}
+
+int disk_file_open_beside(const struct disk_file *main, const char *name, unsigned flags,
+			  bool create, struct disk_file **ret, struct err *err)
+{
+	_cleanup_(strbuf_done) struct strbuf path = { 0 };
+	_cleanup_(fd_closep) int dir = -EBADF;
+	const char *slash = strrchr(main->path, '/');
+	int fd = -EBADF, r;
+
+	if (slash)
+		strbuf_add(&path, main->path, (size_t)(slash - main->path + 1));
+	else
+		strbuf_adds(&path, "./");
+	r = fd_open(strbuf_cstr(&path), O_PATH | O_DIRECTORY, &dir, err);
+	if (r == 0)
+		r = path_open_in(dir, name, open_flags(flags) | (create ? O_CREAT | O_EXCL : 0),
+				 create ? 0666 : 0, &fd, err);
+	if (r < 0)
+		return r;
+	strbuf_adds(&path, name);
+	return disk_file_new(fd, strbuf_cstr(&path), flags, main->observer, ret, err);
+}
+
+void disk_file_close(struct disk_file *f)
+{
+	if (!f)
+		return;
+	fd_closep(&f->fd);
+	free(f->path);
+	free(f);
+}
+
+void disk_file_closep(struct disk_file **f)
+{
+	disk_file_close(*f);
+	*f = NULL;
+}
+
+/* --- transfers -------------------------------------------------------------------------------- */
+
+static int observe(struct disk_file *f, enum disk_event event, uint64_t off, uint64_t len,
+		   const struct iovec *iov, unsigned nr)
+{
+	if (likely(!f->observer))
+		return 0;
+	return f->observer->event(f->observer, event, f->path, off, len, iov, nr);
+}
+
+/* The file may have become longer. */
+static void grew(struct disk_file *f, uint64_t end)
+{
+	uint64_t size = disk_file_size(f);
+
+	while (size < end && !atomic_compare_exchange_weak(&f->size, &size, end))
+		;
+}
+
+static int offset_ok(uint64_t off, uint64_t len)
+{
+	return range_ok(off, len, INT64_MAX) ? 0 : -EFBIG;
+}
+
+static int plain_readv(struct disk_file *f, uint64_t off, struct iov_iter *it, uint64_t len)
+{
+	struct iovec part[IOV_CHUNK];
+
+	while (len) {
+		uint64_t n;
+		unsigned nr = iov_slice(it, len, part, ARRAY_SIZE(part), &n);
+		ssize_t got = preadv(f->fd, part, (int)nr, (off_t)off);
+
+		if (got < 0 && errno == EINTR)
+			continue;
+		if (got < 0)
+			return -errno;
+		if (got == 0) {
+			iov_fill_zero(it, len);
+			return 0;
+		}
+		iov_advance(it, (uint64_t)got);
+		off += (uint64_t)got;
+		len -= (uint64_t)got;
+	}
+	return 0;
+}
+
+static int plain_writev(struct disk_file *f, uint64_t off, struct iov_iter *it, uint64_t len)
+{
+	struct iovec part[IOV_CHUNK];
+
+	while (len) {
+		uint64_t n;
+		unsigned nr = iov_slice(it, len, part, ARRAY_SIZE(part), &n);
+		ssize_t put;
+		int r = observe(f, DISK_EVENT_WRITE, off, n, part, nr);
+
+		if (r < 0)
+			return r;
+		do
+			put = pwritev(f->fd, part, (int)nr, (off_t)off);
+		while (put < 0 && errno == EINTR);
+		if (put < 0)
+			return -errno;
+		if (put == 0)
+			return -ENOSPC;
+		iov_advance(it, (uint64_t)put);
+		off += (uint64_t)put;
+		len -= (uint64_t)put;
+		grew(f, off);
+	}
+	return 0;
+}
+
+static bool is_aligned(const struct disk_file *f, uint64_t off, const struct iov_iter *it,
+		       uint64_t len)
+{
+	struct iovec part[IOV_CHUNK];
+	uint64_t n;
+	unsigned nr;
+
+	if (likely(f->align == 1))
+		return true;
+	nr = iov_slice(it, len, part, ARRAY_SIZE(part), &n);
+	if (n < len || (off | len) & (f->align - 1))
+		return false;
+	for (unsigned i = 0; i < nr; i++)
+		if (((uintptr_t)part[i].iov_base | part[i].iov_len) & (f->align - 1))
+			return false;
+	return true;
+}
+
+/* Through aligned memory, a piece at a time. */
+static int bounce(struct disk_file *f, bool write, uint64_t off, struct iov_iter *it, uint64_t len)
+{
+	_cleanup_(mem_freep) void *buf = NULL;
+	size_t cap = MIN(align_up(len, f->align) + f->align, (uint64_t)BOUNCE_MAX);
+	int r = 0;
+
+	if (posix_memalign(&buf, f->align, cap))
+		return -ENOMEM;
+	while (len && r == 0) {
+		uint64_t from = align_down(off, f->align);
+		uint64_t n = MIN(len, from + cap - off);
+		uint64_t span = align_up(off + n, f->align) - from;
+		bool partial = write && (from != off || span != n);
+		struct iovec whole = { buf, span };
+		struct iov_iter b = iov_iter(&whole, 1);
+
+		if (write)
+			mutex_lock(&f->rmw);
+		if (!write || partial)
+			r = plain_readv(f, from, &b, span);
+		if (r == 0 && !write) {
+			iov_copy_to(it, (char *)buf + (off - from), n);
+		} else if (r == 0) {
+			iov_copy_from(it, (char *)buf + (off - from), n);
+			b = iov_iter(&whole, 1);
+			r = plain_writev(f, from, &b, span);
+		}
+		if (write)
+			mutex_unlock(&f->rmw);
+		off += n;
+		len -= n;
+	}
+	return r;
+}
+
+int disk_file_readv(struct disk_file *f, uint64_t off, struct iov_iter *it, uint64_t len)
+{
+	int r = offset_ok(off, len);
+
+	if (r < 0)
+		return r;
+	return is_aligned(f, off, it, len) ? plain_readv(f, off, it, len)
+					   : bounce(f, false, off, it, len);
+}
+
+int disk_file_writev(struct disk_file *f, uint64_t off, struct iov_iter *it, uint64_t len)
+{
+	int r = offset_ok(off, len);
+
+	if (r == 0 && !f->is_writable)
+		r = -EROFS;
+	if (r < 0)
+		return r;
+	return is_aligned(f, off, it, len) ? plain_writev(f, off, it, len)
+					   : bounce(f, true, off, it, len);
+}
+
+int disk_file_read(struct disk_file *f, uint64_t off, void *buf, size_t n)
+{
+	struct iovec iov = { buf, n };
+	struct iov_iter it = iov_iter(&iov, 1);
+
+	return disk_file_readv(f, off, &it, n);
+}
+
+int disk_file_write(struct disk_file *f, uint64_t off, const void *buf, size_t n)
+{
+	struct iovec iov = { (void *)buf, n };
+	struct iov_iter it = iov_iter(&iov, 1);
+
+	return disk_file_writev(f, off, &it, n);
+}
+
+/* --- space ------------------------------------------------------------------------------------ */
+
+static int do_fallocate(struct disk_file *f, int mode, uint64_t off, uint64_t len)
+{
+	int r;
+
+	do
+		r = fallocate(f->fd, mode, (off_t)off, (off_t)len);
+	while (r < 0 && errno == EINTR);
+	if (r == 0)
+		return 0;
+	/* What a block device says to what it cannot do. */
+	return errno == ENODEV || errno == ENOSYS || errno == EINVAL ? -EOPNOTSUPP : -errno;
+}
+
+int disk_file_fill_zero(struct disk_file *f, uint64_t off, uint64_t len)
+{
+	_cleanup_(mem_freep) void *zeros = NULL;
+	size_t chunk = MIN(align_up(len, DIRECT_ALIGN), (uint64_t)BOUNCE_MAX);
+	int r = 0;
+
+	if (posix_memalign(&zeros, DIRECT_ALIGN, chunk))
+		return -ENOMEM;
+	memset(zeros, 0, chunk);
+	while (len && r == 0) {
+		size_t n = MIN(len, (uint64_t)chunk);
+
+		r = disk_file_write(f, off, zeros, n);
+		off += n;
+		len -= n;
+	}
+	return r;
+}
+
+int disk_file_zero(struct disk_file *f, uint64_t off, uint64_t len, bool unmap)
+{
+	uint64_t size = disk_file_size(f);
+	int r = offset_ok(off, len);
+
+	if (r == 0 && !f->is_writable)
+		r = -EROFS;
+	if (r < 0 || !len)
+		return r;
+	r = observe(f, DISK_EVENT_ZERO, off, len, NULL, 0);
+	if (r < 0)
+		return r;
+	r = -EOPNOTSUPP;
+	if (unmap && off + len <= size)
+		r = do_fallocate(f, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, off, len);
+	/* Past the end this makes the file longer; a truncate could cut off what another thread
+	 * has just written behind us. */
+	if (r == -EOPNOTSUPP)
+		r = do_fallocate(f, FALLOC_FL_ZERO_RANGE, off, len);
+	if (r == 0)
+		grew(f, off + len);
+	return r == -EOPNOTSUPP ? disk_file_fill_zero(f, off, len) : r;
+}
+
+int disk_file_punch(struct disk_file *f, uint64_t off, uint64_t len)
+{
+	int r = offset_ok(off, len);
+
+	if (r == 0 && !f->is_writable)
+		r = -EROFS;
+	if (r == 0)
+		r = observe(f, DISK_EVENT_ZERO, off, len, NULL, 0);
+	return r < 0 || !len
+		       ? r
+		       : do_fallocate(f, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, off, len);
+}
+
+int disk_file_reserve(struct disk_file *f, uint64_t off, uint64_t len)
+{
+	int r = offset_ok(off, len);
+
+	if (r == 0)
+		r = observe(f, DISK_EVENT_TRUNCATE, MAX(off + len, disk_file_size(f)), 0, NULL, 0);
+	if (r == 0 && len)
+		r = do_fallocate(f, 0, off, len);
+	if (r == 0)
+		grew(f, off + len);
+	return r;
+}
+
+int disk_file_truncate(struct disk_file *f, uint64_t size)
+{
+	int r = offset_ok(size, 0);
+
+	if (r == 0 && !f->is_writable)
+		r = -EROFS;
+	if (r == 0 && f->is_block)
+		return size <= disk_file_size(f) ? 0 : -ENOSPC;
+	if (r == 0)
+		r = observe(f, DISK_EVENT_TRUNCATE, size, 0, NULL, 0);
+	if (r < 0)
+		return r;
+	if (ftruncate(f->fd, (off_t)size) < 0)
+		return -errno;
+	atomic_store(&f->size, size);
+	return 0;
+}
+
+int disk_file_sync(struct disk_file *f)
+{
+	int r;
+
+	if (f->no_flush || !f->is_writable)
+		return 0;
+	r = observe(f, DISK_EVENT_SYNC, 0, 0, NULL, 0);
+	if (r < 0)
+		return r;
+	return fdatasync(f->fd) < 0 ? -errno : 0;
+}
+
+int disk_file_hole(struct disk_file *f, uint64_t off, uint64_t len, bool *ret_hole,
+		   uint64_t *ret_len)
+{
+	off_t data, hole;
+
+	*ret_hole = false;
+	*ret_len = len;
+	if (!f->is_block && off >= disk_file_size(f)) {
+		*ret_hole = true;
+		return 0;
+	}
+	data = lseek(f->fd, (off_t)off, SEEK_DATA);
+	if (data < 0) {
+		/* No data from here to the end; or a file that cannot tell. */
+		*ret_hole = errno == ENXIO;
+		return 0;
+	}
+	if ((uint64_t)data > off) {
+		*ret_hole = true;
+		*ret_len = MIN(len, (uint64_t)data - off);
+		return 0;
+	}
+	hole = lseek(f->fd, (off_t)off, SEEK_HOLE);
+	if (hole > 0 && (uint64_t)hole > off)
+		*ret_len = MIN(len, (uint64_t)hole - off);
+	return 0;
+}

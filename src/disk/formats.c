@@ -1,0 +1,142 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The list of formats, and small things that all of them need: names, options of a new image, lines of an
+ * answer.
+ */
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/str.h"
+#include "disk/format_priv.h"
+
+const struct format *const disk_formats[] = {
+	&format_raw,
+	NULL,
+};
+
+const struct format *format_find(const char *name)
+{
+	for (size_t i = 0; disk_formats[i]; i++)
+		if (strcmp(disk_formats[i]->name, name) == 0)
+			return disk_formats[i];
+	return NULL;
+}
+
+void format_names(struct strbuf *out)
+{
+	for (size_t i = 0; disk_formats[i]; i++)
+		strbuf_addf(out, "%s%s", i ? ", " : "", disk_formats[i]->name);
+}
+
+const char *disk_format_name(size_t i)
+{
+	size_t n = 0;
+
+	while (disk_formats[n])
+		n++;
+	return i < n ? disk_formats[i]->name : NULL;
+}
+
+const struct disk_option_info *disk_format_options(const char *format)
+{
+	const struct format *fmt = format_find(format);
+
+	return fmt && fmt->create ? fmt->options : NULL;
+}
+
+const char *create_option(const struct disk_create_opts *o, const char *name)
+{
+	const char *value = NULL;
+
+	for (size_t i = 0; i < o->nr_options; i++)
+		if (strcmp(o->options[i].name, name) == 0)
+			value = o->options[i].value;
+	return value;
+}
+
+int create_check_options(const struct disk_create_opts *o, const struct disk_option_info *table,
+			 struct err *err)
+{
+	_cleanup_(strbuf_done) struct strbuf names = { 0 };
+
+	for (size_t k = 0; table && table[k].name; k++)
+		strbuf_addf(&names, "%s%s", k ? ", " : "", table[k].name);
+	for (size_t i = 0; i < o->nr_options; i++) {
+		size_t k = 0;
+
+		while (table && table[k].name && strcmp(table[k].name, o->options[i].name) != 0)
+			k++;
+		if (!table || !table[k].name)
+			return err_set(err, -EINVAL, "option '%.40s' is none of %s",
+				       o->options[i].name, strbuf_cstr(&names));
+	}
+	return 0;
+}
+
+static struct disk_detail *add_detail(struct disk_info *info, const char *key, int type)
+{
+	static struct disk_detail none; /* the table is large enough for every format of ours */
+	struct disk_detail *d = &none;
+
+	if (info->nr_details < DISK_DETAILS_MAX)
+		d = &info->details[info->nr_details++];
+	*d = (struct disk_detail){ .key = key };
+	d->type = type;
+	return d;
+}
+
+void detail_str(struct disk_info *info, const char *key, const char *fmt, ...)
+{
+	struct disk_detail *d = add_detail(info, key, DISK_DETAIL_STR);
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(d->str, sizeof(d->str), fmt, ap);
+	va_end(ap);
+}
+
+void detail_u64(struct disk_info *info, const char *key, uint64_t v)
+{
+	add_detail(info, key, DISK_DETAIL_U64)->num = v;
+}
+
+void detail_bool(struct disk_info *info, const char *key, bool v)
+{
+	add_detail(info, key, DISK_DETAIL_BOOL)->num = v;
+}
+
+_printf_(4, 0) static void report(struct disk_check *c, const char *what, bool is_fixed,
+				  const char *fmt, va_list ap)
+{
+	char text[200];
+	int n = snprintf(text, sizeof(text), "%s%s: ", what, is_fixed ? " (repaired)" : "");
+
+	if (!c->report)
+		return;
+	vsnprintf(text + n, sizeof(text) - (size_t)n, fmt, ap);
+	c->report(c->arg, text);
+}
+
+void check_error(struct disk_check *c, bool is_fixed, const char *fmt, ...)
+{
+	va_list ap;
+
+	c->errors++;
+	c->errors_fixed += is_fixed;
+	va_start(ap, fmt);
+	report(c, "error", is_fixed, fmt, ap);
+	va_end(ap);
+}
+
+void check_leak(struct disk_check *c, bool is_fixed, uint64_t n, const char *fmt, ...)
+{
+	va_list ap;
+
+	c->leaks += n;
+	c->leaks_fixed += is_fixed ? n : 0;
+	va_start(ap, fmt);
+	report(c, "leak", is_fixed, fmt, ap);
+	va_end(ap);
+}

@@ -1,0 +1,287 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Opening a disk: the image, then the file that it names as its backing file, and so on.
+ *
+ * Everything that an image says is hostile. A backing file is opened for reading only, with the format
+ * that the image states: a format that is guessed from the content is chosen by whoever wrote the
+ * content, and for a raw disk that is a guest, who would only need to write a header that names
+ * /etc/shadow as its backing file. Where no format is stored, the user has to say one. Names with a
+ * protocol ("nbd:", "json:") are refused, they are not files.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/mem.h"
+#include "disk/graph_priv.h"
+#include "sys/fd.h"
+#include "sys/thread.h"
+
+#define CHAIN_MAX     100
+#define CACHE_DEFAULT (32U << 20)
+
+static void image_close(struct image *img)
+{
+	if (!img)
+		return;
+	if (img->priv)
+		img->fmt->close(img);
+	disk_file_close(img->file);
+	free(img->backing);
+	free(img->backing_format);
+	free(img->path);
+	pthread_mutex_destroy(&img->lock);
+	free(img);
+}
+
+static const struct format *guess(struct disk_file *f)
+{
+	uint8_t head[2048] = { 0 }, tail[512] = { 0 };
+	uint64_t size = disk_file_size(f);
+	size_t n = MIN(size, (uint64_t)sizeof(head)), t = MIN(size, (uint64_t)sizeof(tail));
+
+	if (disk_file_read(f, 0, head, n) < 0 || disk_file_read(f, size - t, tail, t) < 0)
+		return NULL;
+	for (size_t i = 0; disk_formats[i]; i++)
+		if (disk_formats[i]->probe && disk_formats[i]->probe(head, n, tail, t))
+			return disk_formats[i];
+	return &format_raw;
+}
+
+/* The image of one file, without what is below it. */
+static int image_open(struct disk_file *file, const struct disk_open_opts *o, const char *format,
+		      unsigned flags, struct image **ret, struct err *err)
+{
+	_cleanup_(strbuf_done) struct strbuf names = { 0 };
+	struct image *img = mem_new(sizeof(*img));
+	int r = 0;
+
+	mutex_init(&img->lock);
+	img->file = file;
+	img->path = mem_strdup(file->path);
+	img->flags = flags;
+	img->cache_bytes = o->cache_bytes ? o->cache_bytes : CACHE_DEFAULT;
+	img->snapshot = o->snapshot;
+	if (format) {
+		img->fmt = format_find(format);
+		format_names(&names);
+		if (!img->fmt)
+			r = err_set(err, -EINVAL, "format '%.40s' is none of %s", format,
+				    strbuf_cstr(&names));
+	} else if (flags & DISK_PROBE) {
+		img->fmt = guess(file);
+		if (!img->fmt)
+			r = err_set(err, -EIO, "cannot be read");
+	} else {
+		r = err_set(err, -EINVAL, "the format is not given");
+	}
+	if (r == 0)
+		r = img->fmt->open(img, err);
+	if (r == 0 && o->snapshot && !img->fmt->snapshot_create)
+		r = err_set(err, -EOPNOTSUPP, "format %s has no snapshots", img->fmt->name);
+	img->snapshot = NULL;
+	if (r < 0) {
+		r = err_wrap(err, r, "disk '%s'", img->path);
+		image_close(img);
+		return r;
+	}
+	if (!img->zero_unit)
+		img->zero_unit = img->cluster;
+	*ret = img;
+	return 0;
+}
+
+/* The path of a backing file, seen from here. */
+static int backing_path(const struct image *img, struct strbuf *out, struct err *err)
+{
+	const char *name = img->backing, *slash = strrchr(img->path, '/');
+	const char *colon = strchr(name, ':');
+
+	if (str_starts(str_of(name), STR("file:")))
+		name += 5;
+	else if (colon && !memchr(name, '/', (size_t)(colon - name)))
+		return err_set(err, -EOPNOTSUPP,
+			       "backing file '%.100s' is not a file but a protocol; './' in front "
+			       "makes it a file name",
+			       name);
+	if (name[0] != '/' && slash)
+		strbuf_add(out, img->path, (size_t)(slash - img->path + 1));
+	strbuf_adds(out, name);
+	return 0;
+}
+
+static bool is_in_chain(const struct image *top, const struct disk_file *f)
+{
+	for (; top; top = top->below)
+		if (top->file->dev == f->dev && top->file->ino == f->ino)
+			return true;
+	return false;
+}
+
+static int open_below(struct image *top, struct image *img, const struct disk_open_opts *o,
+		      struct err *err)
+{
+	const char *format = img->backing_format;
+	_cleanup_(strbuf_done) struct strbuf path = { 0 };
+	struct disk_open_opts below = *o;
+	struct disk_file *f = NULL;
+	int r;
+
+	below.flags = (o->flags & ~(unsigned)(DISK_RDWR | DISK_PROBE | DISK_REPAIR | DISK_UNMAP));
+	below.snapshot = NULL;
+	if (!format && img == top)
+		format = o->backing_format;
+	if (!format)
+		return err_set(err, -EINVAL,
+			       "'%s' does not say which format its backing file '%.60s' has; name it "
+			       "(--backing-format)",
+			       img->path, img->backing);
+	r = backing_path(img, &path, err);
+	if (r == 0)
+		r = disk_file_open(strbuf_cstr(&path), below.flags, o->observer, &f, err);
+	if (r == 0 && is_in_chain(top, f)) {
+		disk_file_close(f);
+		r = err_set(err, -ELOOP, "'%s' is its own backing file", strbuf_cstr(&path));
+	}
+	if (r == 0)
+		r = image_open(f, &below, format, below.flags, &img->below, err);
+	return r < 0 ? err_wrap(err, r, "backing file of '%s'", img->path) : 0;
+}
+
+static int open_chain(struct image *top, const struct disk_open_opts *o, struct err *err)
+{
+	unsigned depth = 0;
+	int r = 0;
+
+	for (struct image *img = top; r == 0 && img->backing; img = img->below) {
+		if (o->flags & DISK_NO_BACKING)
+			return err_set(err, -EPERM,
+				       "'%s' names a backing file, which is not allowed here",
+				       img->path);
+		if (++depth > CHAIN_MAX)
+			return err_set(err, -ELOOP, "more than %d backing files", CHAIN_MAX);
+		r = open_below(top, img, o, err);
+	}
+	return r;
+}
+
+static void disk_free(struct disk *disk)
+{
+	struct image *img = disk->top;
+
+	while (img) {
+		struct image *below = img->below;
+
+		image_close(img);
+		img = below;
+	}
+	ranges_done(&disk->ranges);
+	free(disk);
+}
+
+static int open_file(struct disk_file *f, const struct disk_open_opts *o, struct disk **ret,
+		     struct err *err)
+{
+	struct disk *disk = mem_new(sizeof(*disk));
+	int r;
+
+	disk->flags = o->flags;
+	ranges_init(&disk->ranges);
+	r = image_open(f, o, o->format, o->flags, &disk->top, err);
+	if (r == 0 && !(o->flags & DISK_TOP_ONLY))
+		r = open_chain(disk->top, o, err);
+	if (r < 0) {
+		disk_free(disk);
+		return r;
+	}
+	*ret = disk;
+	return 0;
+}
+
+static int check_flags(const struct disk_open_opts *o, struct err *err)
+{
+	if (o->flags & DISK_RDWR && o->flags & DISK_NO_LOCK)
+		return err_set(err, -EINVAL, "an image cannot be written without its lock");
+	if (o->flags & DISK_RDWR && o->snapshot)
+		return err_set(err, -EINVAL, "a snapshot can only be read");
+	return 0;
+}
+
+int disk_open(const char *path, const struct disk_open_opts *o, struct disk **ret, struct err *err)
+{
+	struct disk_file *f = NULL;
+	int r = check_flags(o, err);
+
+	if (r == 0)
+		r = disk_file_open(path, o->flags, o->observer, &f, err);
+	return r < 0 ? r : open_file(f, o, ret, err);
+}
+
+int disk_open_fd(int fd, const char *path, const struct disk_open_opts *o, struct disk **ret,
+		 struct err *err)
+{
+	struct disk_file *f = NULL;
+	int r = check_flags(o, err);
+
+	if (r < 0) {
+		fd_closep(&fd);
+		return r;
+	}
+	r = disk_file_new(fd, path, o->flags, o->observer, &f, err);
+	return r < 0 ? r : open_file(f, o, ret, err);
+}
+
+int disk_close(struct disk *disk, struct err *err)
+{
+	int r = 0;
+
+	if (!disk)
+		return 0;
+	async_stop(disk->async);
+	if (disk->top->is_written) {
+		r = disk_flush(disk);
+		if (r < 0)
+			err_set(err, r, "write to '%s': %s", disk->top->path, strerror(-r));
+	}
+	disk_free(disk);
+	return r;
+}
+
+void disk_closep(struct disk **disk)
+{
+	disk_close(*disk, NULL);
+	*disk = NULL;
+}
+
+unsigned disk_flags(struct disk *disk)
+{
+	return disk->flags;
+}
+
+uint32_t disk_cluster(struct disk *disk)
+{
+	return disk->top->cluster;
+}
+
+uint64_t disk_size(struct disk *disk)
+{
+	mutex_guard(&disk->top->lock);
+
+	return disk->top->size;
+}
+
+int disk_probe(const char *path, const char **ret_format, struct err *err)
+{
+	_cleanup_(disk_file_closep) struct disk_file *f = NULL;
+	const struct format *fmt;
+	int r = disk_file_open(path, DISK_NO_LOCK, NULL, &f, err);
+
+	if (r < 0)
+		return r;
+	fmt = guess(f);
+	if (!fmt)
+		return err_set(err, -EIO, "'%s' cannot be read", path);
+	*ret_format = fmt->name;
+	return 0;
+}
