@@ -60,6 +60,7 @@ struct alloc {
 
 struct format {
 	const char *name;
+	const char *alias; /* another name that people know it by; NULL: none */
 	const char *long_name;
 	const struct disk_option_info *options; /* of create(); NULL: it cannot create */
 
@@ -76,6 +77,12 @@ struct format {
 	int (*open)(struct image *img, struct err *err);
 	/* Free what open() made; also after open() failed half way. Nothing is written any more. */
 	void (*close)(struct image *img);
+
+	/*
+	 * The backing file was opened: is it the one that this image was made for? -EILSEQ, -EINVAL, with
+	 * the story. NULL: any is. @below is read only; no lock is held or needed.
+	 */
+	int (*check_below)(struct image *img, struct image *below, struct err *err);
 
 	/*
 	 * First extent of [off, off + len), which lies inside the disk. ret->off = off, 0 < ret->len
@@ -111,6 +118,12 @@ struct format {
 
 	/* All that was written is on the medium, tables included. */
 	int (*flush)(struct image *img);
+
+	/*
+	 * Called once after the last flush, when first_write() was: leave the image as one that is not in
+	 * use (marks, logs, what only a complete image has). May be NULL.
+	 */
+	int (*finish)(struct image *img);
 
 	/* image->size becomes @size, a multiple of 512. What is new reads zero. */
 	int (*resize)(struct image *img, uint64_t size, struct err *err);

@@ -19,7 +19,8 @@ const struct format *const disk_formats[] = {
 const struct format *format_find(const char *name)
 {
 	for (size_t i = 0; disk_formats[i]; i++)
-		if (strcmp(disk_formats[i]->name, name) == 0)
+		if (strcmp(disk_formats[i]->name, name) == 0 ||
+		    (disk_formats[i]->alias && strcmp(disk_formats[i]->alias, name) == 0))
 			return disk_formats[i];
 	return NULL;
 }

@@ -146,6 +146,8 @@ static int open_below(struct image *top, struct image *img, const struct disk_op
 	}
 	if (r == 0)
 		r = image_open(f, &below, format, below.flags, &img->below, err);
+	if (r == 0 && img->fmt->check_below)
+		r = img->fmt->check_below(img, img->below, err);
 	return r < 0 ? err_wrap(err, r, "backing file of '%s'", img->path) : 0;
 }
 
@@ -241,6 +243,8 @@ int disk_close(struct disk *disk, struct err *err)
 	async_stop(disk->async);
 	if (disk->top->is_written) {
 		r = disk_flush(disk);
+		if (r == 0 && disk->top->fmt->finish)
+			r = disk->top->fmt->finish(disk->top);
 		if (r < 0)
 			err_set(err, r, "write to '%s': %s", disk->top->path, strerror(-r));
 	}
