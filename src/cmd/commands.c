@@ -8,9 +8,7 @@
 #include "base/attr.h"
 
 static const struct opt run_options[] = {
-#define KERNEL_REQUIRED true
 #include "cmd/run_options.def"
-#undef KERNEL_REQUIRED
 	{ 0 },
 };
 
@@ -18,7 +16,7 @@ const struct cmd cmd_run = {
 	.name = "run",
 	.summary = "Run one virtual machine in the foreground",
 	.description =
-		"Boots a kernel and connects its first serial port to standard input and output. On "
+		"Boots a kernel, or what firmware finds on the disks, and connects the machine's first serial port to standard input and output. On "
 		"a terminal, Ctrl-A x leaves, Ctrl-A h lists the other escapes.\n"
 		"\n"
 		"No hardware virtualization, privileges or kernel modules are needed: the dbt engine "
@@ -41,9 +39,7 @@ const struct cmd cmd_run = {
 };
 
 static const struct opt trace_options[] = {
-#define KERNEL_REQUIRED false
 #include "cmd/run_options.def"
-#undef KERNEL_REQUIRED
 	{
 		.name = "top",
 		.letter = 't',

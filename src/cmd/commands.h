@@ -14,7 +14,7 @@
 
 /* Options of `atoll run` and of `atoll-vm`, which it becomes. Texts belong to argv. */
 struct run_opts {
-	const char *kernel; /* path, never NULL */
+	const char *kernel; /* path; NULL only with firmware, and for `trace MACHINE` */
 	const char *initrd; /* path or NULL */
 	const char *append; /* kernel command line, "" when none is given */
 	uint64_t memory_bytes;
@@ -26,9 +26,10 @@ struct run_opts {
 	bool no_reboot;
 	bool stats;
 	bool stats_json;
-	uint64_t gdb_port;  /* 0: none */
-	unsigned log_level; /* enum log_level */
-	const char *name;   /* or NULL */
+	uint64_t gdb_port;				     /* 0: none */
+	unsigned log_level;				     /* enum log_level */
+	const char *name;				     /* or NULL */
+	const char *firmware, *firmware_vars, *firmware_log; /* or NULL */
 	bool count;
 	uint64_t code_cache_bytes;
 	bool perf_map;

@@ -202,10 +202,10 @@ int cmd_trace_exec(const struct cmd_call *call)
 	struct err err = ERR_INIT;
 	int r;
 
-	if (!call->nr_args && !o->run.kernel)
+	if (!call->nr_args && !o->run.kernel && !o->run.firmware)
 		r = err_set(&err, -EINVAL,
 			    "--kernel FILE is missing, or the name of a running machine");
-	else if (call->nr_args && o->run.kernel)
+	else if (call->nr_args && (o->run.kernel || o->run.firmware))
 		r = err_set(&err, -EINVAL, "either --kernel or the name of a running machine");
 	else if (call->nr_args)
 		r = trace_running(call, &err);

@@ -11,6 +11,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "cmd/commands.h"
+
 static const char vm_program[] = "atoll-vm";
 
 /* The path of atoll-vm in the folder of the running program. */
@@ -31,10 +33,13 @@ static int find_vm(char *ret, size_t size, struct err *err)
 
 int cmd_run_exec(const struct cmd_call *call)
 {
+	const struct run_opts *o = call->opts; /* of `trace`, too: they come first there */
 	struct err err = ERR_INIT;
 	char path[2048];
 
-	if (find_vm(path, sizeof(path), &err) == 0) {
+	if (!o->kernel && !o->firmware) {
+		err_set(&err, -EINVAL, "--kernel FILE is missing, or --firmware WHAT");
+	} else if (find_vm(path, sizeof(path), &err) == 0) {
 		execv(path, call->argv);
 		err_set_errno(&err, "'%s', which runs the machine; reinstall or rebuild it", path);
 	}

@@ -81,6 +81,17 @@ static int open_serial_ports(struct chardev_host *host, const struct run_opts *o
 	return 0;
 }
 
+static int open_firmware_log(struct chardev_host *host, const struct run_opts *o,
+			     struct machine_config *cfg, struct err *err)
+{
+	int r;
+
+	if (!o->firmware_log)
+		return 0;
+	r = chardev_host_open(host, o->firmware_log, &cfg->firmware_log, err);
+	return r < 0 ? err_wrap(err, r, "--firmware-log") : 0;
+}
+
 /* "v2,+x2apic,-pcid" into the model and the changes; @cpu is cut in two. */
 static void split_cpu(char *cpu, struct machine_config *cfg)
 {
@@ -181,6 +192,8 @@ static int vm_start(const struct run_opts *o, const struct cpu_hot_query *query)
 	_cleanup_(mem_freep) char *cpu = mem_strdup(o->cpu);
 	struct machine_config cfg = {
 		.kernel = o->kernel,
+		.firmware = o->firmware,
+		.firmware_vars = o->firmware_vars,
 		.initrd = o->initrd,
 		.cmdline = o->append,
 		.memory_bytes = o->memory_bytes & ~UINT64_C(4095),
@@ -206,7 +219,8 @@ static int vm_start(const struct run_opts *o, const struct cpu_hot_query *query)
 	signal(SIGPIPE, SIG_IGN);
 	split_cpu(cpu, &cfg);
 	if (chardev_host_new(on_leave, &m, &host, &err) == 0 &&
-	    open_serial_ports(host, o, &cfg, &err) == 0 && socket_open(&s, o->name, &err) == 0) {
+	    open_serial_ports(host, o, &cfg, &err) == 0 &&
+	    open_firmware_log(host, o, &cfg, &err) == 0 && socket_open(&s, o->name, &err) == 0) {
 		cfg.control_fd = MAX(s.fd, 0);
 		cfg.name = s.name;
 		if (machine_new(&cfg, &m, &err) == 0)

@@ -54,7 +54,7 @@ static void info(void *arg, struct strbuf *out)
 	strbuf_addf(out, ",\"up_ns\":%llu,\"resets\":%llu,\"kernel\":",
 		    (unsigned long long)(started_ns ? clock_now(m->clock) - started_ns : 0),
 		    (unsigned long long)atomic_load(&m->nr_resets));
-	strbuf_add_json(out, str_of(m->kernel.path));
+	strbuf_add_json(out, str_of(m->kernel.path ? m->kernel.path : m->firmware.path));
 	strbuf_addc(out, '}');
 }
 

@@ -172,6 +172,8 @@ static int make_part(struct machine *m, const struct machine_config *cfg, enum m
 		return pci_init(&m->pci, b, err);
 	case PART_FW_CFG:
 		return fw_cfg_init(&m->fw_cfg, b, err);
+	case PART_FIRMWARE:
+		return machine_firmware_init(m, cfg, err);
 	case PART_DEBUG_EXIT:
 		return cfg->debug_exit ? debug_exit_init(&m->debug_exit_dev, b, err) : 0;
 	case PART_TESTDEV:
@@ -216,6 +218,9 @@ static void end_part(struct machine *m, enum machine_part part)
 	case PART_FW_CFG:
 		fw_cfg_done(&m->fw_cfg);
 		break;
+	case PART_FIRMWARE:
+		machine_firmware_done(m);
+		break;
 	case PART_DEBUG_EXIT:
 		if (m->debug_exit)
 			debug_exit_done(&m->debug_exit_dev);
@@ -259,7 +264,7 @@ static int make_board(struct machine *m, const struct machine_config *cfg, struc
 	if (r < 0)
 		return r;
 	rtc_set_memory(&m->rtc, m->memory.low_end, m->memory.high_end - MEMORY_HIGH_BASE);
-	return pci_assign_bars(&m->pci, err);
+	return m->has_firmware ? 0 : pci_assign_bars(&m->pci, err);
 }
 
 /* What test guests and firmware ask for; fails only without memory. */
@@ -313,13 +318,17 @@ static int build(struct machine *m, const struct machine_config *cfg, struct err
 	if (m->wake_fd < 0)
 		return err_set_errno(err, "eventfd");
 	/* The cheap check of the files before the expensive making of a machine. */
-	r = machine_load(m, err);
+	r = machine_firmware_new(m, cfg, err);
+	if (r == 0)
+		r = machine_load(m, err);
 	if (r < 0)
 		return r;
 	r = make_board(m, cfg, err);
 	if (r < 0)
 		return r;
 	r = fill_fw_cfg(m, cfg->memory_bytes, err);
+	if (r == 0)
+		r = machine_firmware_fill(m, cfg->name, err);
 	if (r < 0)
 		return r;
 	r = make_cpus(m, cfg, err);
@@ -346,6 +355,8 @@ int machine_new(const struct machine_config *cfg, struct machine **ret, struct e
 	    cfg->memory_bytes > MEMORY_MAX)
 		return err_set(err, -EINVAL,
 			       "guest memory must be a multiple of 4 KiB from 2 MiB to 512 GiB");
+	if (!cfg->kernel && !cfg->firmware)
+		return err_set(err, -EINVAL, "neither a kernel nor firmware to start");
 	m = mem_new(sizeof(*m));
 	m->nr_cpus = cfg->nr_cpus;
 	m->debug_exit = cfg->debug_exit;
@@ -355,7 +366,10 @@ int machine_new(const struct machine_config *cfg, struct machine **ret, struct e
 	m->count_blocks = cfg->count_blocks;
 	m->engine_switch_ns = cfg->engine_switch_ns;
 	m->cmdline = mem_strdup(cfg->cmdline ? cfg->cmdline : "");
-	m->kernel = (struct machine_image){ .path = mem_strdup(cfg->kernel), .fd = -EBADF };
+	m->kernel = (struct machine_image){ .fd = -EBADF };
+	m->firmware = (struct firmware){ .vars_fd = -EBADF };
+	if (cfg->kernel)
+		m->kernel.path = mem_strdup(cfg->kernel);
 	m->initrd = (struct machine_image){ .fd = -EBADF };
 	if (cfg->initrd)
 		m->initrd.path = mem_strdup(cfg->initrd);
@@ -402,6 +416,7 @@ void machine_free(struct machine *m)
 	bus_free(m->mmio);
 	boot_plan_done(&m->plan);
 	free(m->vcpu);
+	firmware_done(&m->firmware);
 	machine_image_done(&m->kernel);
 	machine_image_done(&m->initrd);
 	free(m->cmdline);

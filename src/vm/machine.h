@@ -27,7 +27,12 @@ enum machine_end {
 };
 
 struct machine_config {
-	const char *kernel;    /* path of a bzImage, ELF vmlinux (PVH) or multiboot image */
+	const char *
+		kernel; /* path of a bzImage, ELF vmlinux (PVH) or multiboot image; NULL: firmware boots from disks */
+	const char *firmware; /* "seabios", "ovmf" or a path; NULL: the kernel is started directly */
+	const char *firmware_vars; /* file that keeps UEFI's variables; NULL: they are lost */
+	struct chardev
+		*firmware_log; /* takes what firmware writes to port 0x402; NULL: no such port */
 	const char *initrd;    /* path or NULL */
 	const char *cmdline;   /* NULL = "" */
 	uint64_t memory_bytes; /* page multiple, at least 2 MiB */

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/bytes.h"
+#include "base/checked.h"
 #include "sys/fd.h"
 #include "vm/acpi/acpi.h"
 #include "vm/machine_priv.h"
@@ -38,8 +39,8 @@ static void make_map(struct machine *m, uint64_t memory_bytes)
 
 /* --- images -------------------------------------------------------------------------------------- */
 
-static int image_read(struct machine *m, struct machine_image *image, const char *what,
-		      struct err *err)
+int machine_image_read(struct machine *m, struct machine_image *image, const char *what,
+		       struct err *err)
 {
 	int r;
 
@@ -83,12 +84,12 @@ int machine_load(struct machine *m, struct err *err)
 	struct boot_input in;
 	int r;
 
-	if (m->kernel.data && (m->initrd.data || !m->initrd.path))
+	if (m->has_firmware || (m->kernel.data && (m->initrd.data || !m->initrd.path)))
 		return 0;
 	boot_plan_done(&m->plan);
-	r = image_read(m, &m->kernel, "kernel", err);
+	r = machine_image_read(m, &m->kernel, "kernel", err);
 	if (r == 0)
-		r = image_read(m, &m->initrd, "initrd", err);
+		r = machine_image_read(m, &m->initrd, "initrd", err);
 	if (r < 0)
 		return r;
 	make_map(m, m->memory_bytes);
@@ -114,18 +115,29 @@ static int place(struct machine *m, uint64_t gpa, const void *p, size_t n)
 	return physmem_write(&m->memory.phys, gpa, p, n);
 }
 
+void machine_acpi_config(const struct machine *m, struct acpi_config *ret)
+{
+	*ret = (struct acpi_config){
+		.nr_cpus = m->nr_cpus,
+		.base = MACHINE_ACPI,
+		.mmio64_base = align_up(m->memory.high_end, PCI_MMIO64_ALIGN),
+		.mmio64_last = PCI_MMIO64_LAST,
+	};
+	for (unsigned int i = 0; i < MACHINE_SERIALS; i++)
+		if (m->has_serial[i])
+			ret->serial_mask |= 1u << i;
+}
+
 /* What a BIOS leaves behind: tables, and where base memory ends (BIOS data area 40:0e, 40:13). */
 static int place_tables(struct machine *m)
 {
-	struct acpi_config cfg = { .nr_cpus = m->nr_cpus, .base = MACHINE_ACPI };
+	struct acpi_config cfg;
 	struct strbuf mp = { 0 };
 	struct acpi_tables acpi;
 	uint8_t word[2];
 	int r;
 
-	for (unsigned int i = 0; i < MACHINE_SERIALS; i++)
-		if (m->has_serial[i])
-			cfg.serial_mask |= 1u << i;
+	machine_acpi_config(m, &cfg);
 	acpi_build(&cfg, &acpi);
 	r = place(m, cfg.base, acpi.blob.p, acpi.blob.n);
 	acpi_tables_done(&acpi);
@@ -156,6 +168,8 @@ int machine_boot(struct machine *m, struct err *err)
 	struct cpu_state *state;
 	int r;
 
+	if (m->has_firmware)
+		return firmware_shadow(&m->firmware, &m->memory.phys, err);
 	r = machine_load(m, err);
 	if (r < 0)
 		return r;
@@ -187,6 +201,8 @@ static void reset_devices(struct machine *m)
 		edu_reset(&m->edu);
 		vtd_reset(&m->vtd);
 	}
+	if (m->vars.mmio)
+		pflash_reset(&m->vars);
 	fw_cfg_reset(&m->fw_cfg);
 	pci_reset(&m->pci);
 	i8042_reset(&m->kbd);
@@ -209,7 +225,7 @@ int machine_reset(struct machine *m, struct err *err)
 		return err_set_errno(err, "clearing guest memory");
 	cpu_group_reset(m->cpus);
 	cpu_group_flush(m->cpus);
-	r = pci_assign_bars(&m->pci, err);
+	r = m->has_firmware ? 0 : pci_assign_bars(&m->pci, err);
 	if (r < 0)
 		return r;
 	return machine_boot(m, err);

@@ -12,6 +12,7 @@
 #include "vm/control.h"
 #include "vm/dev/acpi_pm.h"
 #include "vm/dev/debug_exit.h"
+#include "vm/dev/debugcon.h"
 #include "vm/dev/edu.h"
 #include "vm/dev/fw_cfg.h"
 #include "vm/dev/hpet.h"
@@ -20,10 +21,12 @@
 #include "vm/dev/i8259.h"
 #include "vm/dev/ioapic.h"
 #include "vm/dev/pci.h"
+#include "vm/dev/pflash.h"
 #include "vm/dev/rtc.h"
 #include "vm/dev/serial16550.h"
 #include "vm/dev/testdev.h"
 #include "vm/dev/vtd.h"
+#include "vm/firmware/firmware.h"
 #include "vm/gdb.h"
 #include "vm/machine.h"
 #include "vm/memory.h"
@@ -62,6 +65,7 @@ enum machine_part {
 	PART_I8042,
 	PART_PCI,
 	PART_FW_CFG,
+	PART_FIRMWARE,
 	PART_DEBUG_EXIT,
 	PART_TESTDEV,
 	PART_ALL,
@@ -87,6 +91,8 @@ struct machine {
 	char *cmdline;
 
 	struct machine_image kernel, initrd;
+	bool has_firmware;
+	struct firmware firmware;
 	struct boot_plan plan;
 	struct boot_mem map[BOOT_MAX_MEM];
 	unsigned int nr_map;
@@ -108,6 +114,9 @@ struct machine {
 	struct i8042 kbd;
 	struct pci_bus pci;
 	struct fw_cfg fw_cfg;
+	struct pflash vars; /* with firmware that has variables */
+	struct debugcon debugcon;
+	bool has_debugcon;
 	struct debug_exit debug_exit_dev;
 	struct testdev testdev; /* this and the next two: only with debug_exit */
 	struct vtd vtd;
@@ -146,8 +155,25 @@ struct machine {
 	struct control *control_socket;
 };
 
+/* machine_firmware_new - load firmware when it is asked for; the first part of its making. Returns 0 or negative. */
+_nodiscard_ int machine_firmware_new(struct machine *m, const struct machine_config *cfg,
+				     struct err *err);
+/* machine_firmware_init, machine_firmware_done - the part of the board that holds it. */
+_nodiscard_ int machine_firmware_init(struct machine *m, const struct machine_config *cfg,
+				      struct err *err);
+void machine_firmware_done(struct machine *m);
+/* machine_firmware_fill - tell it about the finished board. Returns 0 or negative. */
+_nodiscard_ int machine_firmware_fill(struct machine *m, const char *name, struct err *err);
+
+/* machine_acpi_config - what the board's tables say. */
+void machine_acpi_config(const struct machine *m, struct acpi_config *ret);
+
 /* machine_load - read the kernel and initrd, unless they are in memory, and plan how they start. Returns 0 or negative. */
 _nodiscard_ int machine_load(struct machine *m, struct err *err);
+
+/* machine_image_read - an image's contents into memory, unless they are there. Returns 0 or negative. */
+_nodiscard_ int machine_image_read(struct machine *m, struct machine_image *image, const char *what,
+				   struct err *err);
 
 /* machine_image_done - free what an image holds. */
 void machine_image_done(struct machine_image *image);

@@ -54,7 +54,7 @@ def check_version():
 def check_complaints():
     for args, want in (
             (("rnu",), "atoll: unknown command 'rnu'; did you mean 'run'?\n"),
-            (("run",), "atoll run: --kernel FILE is missing\n"),
+            (("run",), "atoll run: --kernel FILE is missing, or --firmware WHAT\n"),
             (("run", "-k", "x", "--memory", "1"),
              "atoll run: --memory: 1 is not between 2097152 and 549755813888\n"),
             (("run", "-k", "x", "--name", "a/b"),

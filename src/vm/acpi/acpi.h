@@ -2,6 +2,7 @@
 #ifndef VM_ACPI_ACPI_H
 #define VM_ACPI_ACPI_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -16,6 +17,8 @@ struct acpi_config {
 	unsigned int nr_cpus;	  /* 1 to 64; APIC ids count from 0 */
 	unsigned int serial_mask; /* bit n: COMn+1 exists */
 	uint32_t base; /* guest-physical address of the first byte of the tables; 64-byte aligned */
+	uint64_t mmio64_base, mmio64_last; /* window for 64-bit BARs above all RAM; both 0: none */
+	bool has_vga;
 };
 
 /* The tables, one after the other in one block. */
@@ -48,6 +51,27 @@ struct acpi_tables {
  */
 void acpi_build(const struct acpi_config *cfg, struct acpi_tables *ret);
 void acpi_tables_done(struct acpi_tables *t);
+
+/*
+ * The same for firmware that places the tables itself: three files of fw_cfg. @script tells which to load where,
+ * which fields are addresses to be added to, and which checksums to compute then.
+ */
+#define ACPI_FILE_RSDP	 "etc/acpi/rsdp"
+#define ACPI_FILE_TABLES "etc/acpi/tables"
+#define ACPI_FILE_LOADER "etc/table-loader"
+
+struct acpi_files {
+	struct strbuf rsdp, tables, script;
+};
+
+/*
+ * acpi_build_files - make them; cfg->base is not used.
+ *
+ * @ret: acpi_files_done(). Source: QEMU docs/specs/acpi_loader (commands ALLOCATE, ADD_POINTER, ADD_CHECKSUM).
+ * Thread: any.
+ */
+void acpi_build_files(const struct acpi_config *cfg, struct acpi_files *ret);
+void acpi_files_done(struct acpi_files *f);
 
 /* acpi_build_dsdt - the body of the DSDT (without its header), appended. Thread: any. */
 void acpi_build_dsdt(const struct acpi_config *cfg, struct strbuf *out);

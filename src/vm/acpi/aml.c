@@ -275,6 +275,20 @@ void crs_mem32_window(struct strbuf *b, uint32_t first, uint32_t last)
 	add_le(b, (uint64_t)last - first + 1, 4);
 }
 
+void crs_mem64_window(struct strbuf *b, uint64_t first, uint64_t last)
+{
+	add_le(b, 0x8a, 1);
+	add_le(b, 43, 2);
+	add_le(b, SPACE_MEMORY, 1);
+	add_le(b, FIXED_MIN_MAX, 1);
+	add_le(b, MEM_READ_WRITE, 1);
+	add_le(b, 0, 8);
+	add_le(b, first, 8);
+	add_le(b, last, 8);
+	add_le(b, 0, 8);
+	add_le(b, last - first + 1, 8);
+}
+
 void aml_crs(struct aml *a, struct strbuf *b)
 {
 	add_le(b, 0x79, 1); /* end tag; checksum 0 is "not computed" */

@@ -58,6 +58,7 @@ void crs_mem32_fixed(struct strbuf *b, uint32_t base, uint32_t len);
 void crs_bus_range(struct strbuf *b, uint16_t first, uint16_t last);
 void crs_io_window(struct strbuf *b, uint16_t first, uint16_t last);
 void crs_mem32_window(struct strbuf *b, uint32_t first, uint32_t last);
+void crs_mem64_window(struct strbuf *b, uint64_t first, uint64_t last);
 
 /* aml_crs - name _CRS with the descriptors of @b and an end tag; empties @b. Thread: owner. */
 void aml_crs(struct aml *a, struct strbuf *b);

@@ -41,7 +41,7 @@ static void add_processors(struct aml *a, unsigned int nr)
 	}
 }
 
-/* Slot s pin p is wired to GSI 16 + (s + p) % 4; the package's source 0 means "a global number". */
+/* The wiring of pci_pirq(); the package's source 0 means "a global number". */
 static void add_interrupt_routing(struct aml *a)
 {
 	aml_name(a, "_PRT");
@@ -52,7 +52,7 @@ static void add_interrupt_routing(struct aml *a)
 			aml_int(a, (uint64_t)slot << 16 | 0xffff);
 			aml_int(a, pin);
 			aml_int(a, 0);
-			aml_int(a, PCI_PIRQ_GSI + (slot + pin) % PCI_NR_PIRQ);
+			aml_int(a, PCI_PIRQ_GSI + pci_pirq(slot, pin));
 			aml_close(a);
 		}
 	}
@@ -98,7 +98,7 @@ static void add_isa_devices(struct aml *a, unsigned int serial_mask, struct strb
 	aml_close(a);
 }
 
-static void add_pci_host(struct aml *a, unsigned int serial_mask, struct strbuf *crs)
+static void add_pci_host(struct aml *a, const struct acpi_config *cfg, struct strbuf *crs)
 {
 	aml_device(a, "PCI0");
 	aml_name_eisaid(a, "_HID", "PNP0A08");
@@ -112,12 +112,14 @@ static void add_pci_host(struct aml *a, unsigned int serial_mask, struct strbuf 
 	crs_io_window(crs, 0xd00, 0xffff);
 	crs_mem32_window(crs, 0xa0000, 0xbffff);
 	crs_mem32_window(crs, PCI_MMIO32_BASE, PCI_MMIO32_END - 1);
+	if (cfg->mmio64_last)
+		crs_mem64_window(crs, cfg->mmio64_base, cfg->mmio64_last);
 	aml_crs(a, crs);
 	add_interrupt_routing(a);
 
 	aml_device(a, "LPC");
 	aml_name_int(a, "_ADR", PCI_LPC_ADR);
-	add_isa_devices(a, serial_mask, crs);
+	add_isa_devices(a, cfg->serial_mask, crs);
 	aml_close(a);
 
 	aml_close(a);
@@ -151,7 +153,7 @@ void acpi_build_dsdt(const struct acpi_config *cfg, struct strbuf *out)
 	add_sleep_states(&a);
 	aml_scope(&a, "_SB");
 	add_motherboard(&a, &crs);
-	add_pci_host(&a, cfg->serial_mask, &crs);
+	add_pci_host(&a, cfg, &crs);
 	add_processors(&a, cfg->nr_cpus);
 	aml_close(&a);
 

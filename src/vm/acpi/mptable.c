@@ -98,7 +98,7 @@ void mptable_build(const struct acpi_config *cfg, struct strbuf *out)
 		for (unsigned int pin = 0; pin < 4; pin++) {
 			add_interrupt(&b, ENTRY_IOINT, INT_VECTORED, LEVEL_LOW, BUS_PCI,
 				      slot << 2 | pin, ioapic_id,
-				      PCI_PIRQ_GSI + (slot + pin) % PCI_NR_PIRQ);
+				      PCI_PIRQ_GSI + pci_pirq(slot, pin));
 			nr++;
 		}
 	}

@@ -144,8 +144,9 @@ static void build_facs(struct acpi_tables *t)
 	p[32] = 2; /* version */
 }
 
-static void build_fadt(struct acpi_tables *t, uint32_t base)
+static void build_fadt(struct acpi_tables *t, const struct acpi_config *cfg)
 {
+	uint32_t base = cfg->base;
 	uint32_t dsdt = base + (uint32_t)t->off[ACPI_DSDT];
 	uint8_t *p;
 
@@ -169,7 +170,8 @@ static void build_fadt(struct acpi_tables *t, uint32_t base)
 	put_le16(p + FADT_P_LVL2_LAT, NO_LATENCY);
 	put_le16(p + FADT_P_LVL3_LAT, NO_LATENCY);
 	p[FADT_CENTURY] = RTC_CENTURY;
-	put_le16(p + FADT_IAPC_BOOT_ARCH, BOOT_LEGACY_DEVICES | BOOT_8042 | BOOT_NO_VGA);
+	put_le16(p + FADT_IAPC_BOOT_ARCH,
+		 BOOT_LEGACY_DEVICES | BOOT_8042 | (cfg->has_vga ? 0 : BOOT_NO_VGA));
 	put_le32(p + FADT_FLAGS,
 		 FLAG_WBINVD | FLAG_PROC_C1 | FLAG_NO_SLEEP_BUTTON | FLAG_RESET_REG_SUP);
 	put_gas_io(p + FADT_RESET_REG, ACPI_RESET_PORT, 1);
@@ -291,7 +293,7 @@ void acpi_build(const struct acpi_config *cfg, struct acpi_tables *ret)
 	table_begin(ret, ACPI_RSDP, 16, RSDP_SIZE);
 	build_facs(ret);
 	build_dsdt(ret, cfg);
-	build_fadt(ret, cfg->base);
+	build_fadt(ret, cfg);
 	build_madt(ret, cfg);
 	build_hpet(ret);
 	build_mcfg(ret);

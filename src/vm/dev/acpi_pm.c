@@ -32,6 +32,8 @@ enum {
 	CNT_SLP_TYP_SHIFT = 10,
 	CNT_SLP_EN = 1 << 13,
 
+	SMI_APMC_EN = 1 << 5,
+
 	TMR_BITS = 24,
 };
 
@@ -216,7 +218,8 @@ void acpi_pm_reset(struct acpi_pm *pm)
 	memset(pm->gpe_sts, 0, sizeof(pm->gpe_sts));
 	memset(pm->gpe_en, 0, sizeof(pm->gpe_en));
 	pm->apm_cmd = pm->apm_sts = 0;
-	pm->smi_en = pm->smi_sts = 0;
+	pm->smi_en = SMI_APMC_EN; /* firmware takes SMM for set up, and leaves it alone */
+	pm->smi_sts = 0;
 	look_at_timer(pm);
 	pm->pm1_sts = 0;
 	update(pm);

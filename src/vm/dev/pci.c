@@ -101,7 +101,9 @@ static void drive_pirq(struct pci_bus *p, unsigned int pirq)
 
 static unsigned int pirq_of(const struct pci_dev *d)
 {
-	return ((d->devfn >> 3) + d->config[PCI_INTERRUPT_PIN] - 1u) % PCI_NR_PIRQ;
+	uint8_t pin = d->config[PCI_INTERRUPT_PIN];
+
+	return pci_pirq(d->devfn >> 3, pin ? pin - 1u : 0);
 }
 
 static void update_intx(struct pci_dev *d)

@@ -15,7 +15,7 @@
  * buses (only bus 0 has devices), a host bridge at 0:00.0, an ISA bridge at 0:1f.0, and what struct
  * pci_dev describes. Source: PCI Local Bus 3.0, PCI Express base 4.0 chapter 7, ICH9 data sheet.
  *
- * INTx: pin INTA-INTD (0-3) of slot s is wired to PIRQ (s + pin) % 4, which is GSI 16 + that at the I/O
+ * INTx: pin INTA-INTD (0-3) of slot s is wired to PIRQ pci_pirq(s, pin), which is GSI 16 + that at the I/O
  * APIC, and the ISA IRQ that the bridge's PIRQ_ROUT register names at the 8259s. The DSDT's _PRT says
  * the same.
  */
@@ -24,8 +24,11 @@
 /* Windows for BARs that firmware, or the guest, may hand out. */
 #define PCI_MMIO32_BASE UINT64_C(0xc0000000)
 #define PCI_MMIO32_END	UINT64_C(0xfec00000)
-#define PCI_IO_BASE	0xc000
-#define PCI_IO_END	0x10000
+/* The window above all RAM: from the next GiB to the end of what 40 address bits reach. */
+#define PCI_MMIO64_ALIGN (UINT64_C(1) << 30)
+#define PCI_MMIO64_LAST	 ((UINT64_C(1) << 40) - 1)
+#define PCI_IO_BASE	 0xc000
+#define PCI_IO_END	 0x10000
 
 enum {
 	PCI_CONFIG_SIZE = 4096,
@@ -37,6 +40,15 @@ enum {
 };
 
 enum pci_bar_kind { PCI_BAR_NONE, PCI_BAR_IO, PCI_BAR_MEM32, PCI_BAR_MEM64 };
+
+/*
+ * pci_pirq - PIRQ A (0) to D (3) of a slot's pin A (0) to D (3). Slots of add-in cards rotate; those of the
+ * chipset itself (25 on) do not. SeaBIOS has the same rule built in for this board. Thread: any.
+ */
+static inline unsigned int pci_pirq(unsigned int slot, unsigned int pin)
+{
+	return (pin + (slot < 25 ? slot : 0)) % PCI_NR_PIRQ;
+}
 
 struct pci_bus;
 struct pci_bar {

@@ -2,6 +2,11 @@
 /*
  * The host bridge and the ISA bridge of a Q35 board, and the two ways to configuration space.
  *
+ * The PAM registers can be written and read back, and change nothing: 0xc0000-0xfffff is always RAM, and holds
+ * firmware's copy from the start. Reading ROM there until firmware has made its copy would mean changing the memory
+ * map of running CPUs, for something that nobody can tell from the result. Write protection of the copy is not
+ * offered for the same reason.
+ *
  * Port 0xcf8 takes the address as 32 bits; a byte written to 0xcf9 in the middle of it is the reset
  * control register of the ISA bridge. MMCONFIG is at a fixed place: PCIEXBAR reads as what the ACPI
  * tables say, and writing it changes nothing but what is read.
@@ -21,9 +26,16 @@ enum {
 	ADDRESS_ENABLE = 1 << 31,
 
 	MCH_PCIEXBAR = 0x60,
+	MCH_PAM0 = 0x90, /* PAM0 to PAM6 */
+	MCH_NR_PAM = 7,
+	MCH_SMRAM = 0x9d,
+	SMRAM_RESET = 0x02, /* closed; there is no SMM */
 	LPC_PMBASE = 0x40,
 	LPC_ACPI_CNTL = 0x44,
 	LPC_ACPI_EN = 0x80,
+	LPC_PIRQE_ROUTE = 0x68, /* to PIRQH: not wired to anything here */
+	LPC_GEN_PMCON_1 = 0xa0,
+	LPC_RCBA = 0xf0,
 
 	RST_CPU = 1 << 2,
 	RST_KEPT = 0x0a,
@@ -114,6 +126,11 @@ void pci_host_reset(struct pci_bus *p)
 	put_le64(p->host.config + MCH_PCIEXBAR, PCI_ECAM_BASE | 1); /* 256 buses, enabled */
 	put_le32(p->lpc.config + LPC_PMBASE, ACPI_PM_BASE | 1);
 	p->lpc.config[LPC_ACPI_CNTL] = LPC_ACPI_EN;
+	memset(p->host.config + MCH_PAM0, 0, MCH_NR_PAM);
+	p->host.config[MCH_SMRAM] = SMRAM_RESET;
+	put_le32(p->lpc.config + LPC_RCBA, 0);
+	put_le16(p->lpc.config + LPC_GEN_PMCON_1, 0);
+	memset(p->lpc.config + LPC_PIRQE_ROUTE, PCI_PIRQ_OFF, PCI_NR_PIRQ);
 	for (unsigned int k = 0; k < PCI_NR_PIRQ; k++)
 		p->lpc.config[pci_pirq_reg(k)] = PCI_PIRQ_OFF;
 }
@@ -125,10 +142,15 @@ static int plug_bridges(struct pci_bus *p, struct err *err)
 	pci_dev_setup(&p->host, "host bridge", INTEL, DEVICE_MCH, CLASS_HOST, 0);
 	pci_dev_set_subsystem(&p->host, SUBSYSTEM_VENDOR, SUBSYSTEM);
 	put_le64(p->host.wmask + MCH_PCIEXBAR, UINT64_C(0xff0000007));
+	memset(p->host.wmask + MCH_PAM0, 0x33, MCH_NR_PAM);
+	p->host.wmask[MCH_PAM0] = 0x30;
 	pci_dev_setup(&p->lpc, "isa bridge", INTEL, DEVICE_LPC, CLASS_ISA, 2);
 	pci_dev_set_subsystem(&p->lpc, SUBSYSTEM_VENDOR, SUBSYSTEM);
 	put_le32(p->lpc.wmask + LPC_PMBASE, 0xff80);
 	p->lpc.wmask[LPC_ACPI_CNTL] = 0x87;
+	memset(p->lpc.wmask + LPC_PIRQE_ROUTE, 0x8f, PCI_NR_PIRQ);
+	put_le16(p->lpc.wmask + LPC_GEN_PMCON_1, 0x1fff);
+	put_le32(p->lpc.wmask + LPC_RCBA, 0xffffc001);
 	for (unsigned int k = 0; k < PCI_NR_PIRQ; k++)
 		p->lpc.wmask[pci_pirq_reg(k)] = 0x8f;
 	pci_host_reset(p);
