@@ -19,6 +19,13 @@ mount -t devpts devpts /dev/pts
 mount -t tmpfs tmp /tmp
 hostname atoll
 
+# Drivers that the kernel has as modules, in an order in which they can be loaded.
+if [ -f /modules/order ]; then
+	while read -r module; do
+		insmod "/modules/$module"
+	done </modules/order
+fi
+
 auto='' clock='' run='' end=poweroff
 for word in $(cat /proc/cmdline); do
 	case $word in

@@ -199,6 +199,7 @@ static int vm_start(const struct run_opts *o, const struct cpu_hot_query *query)
 		.memory_bytes = o->memory_bytes & ~UINT64_C(4095),
 		.nr_cpus = (unsigned int)o->nr_cpus,
 		.engine = (enum cpu_engine_kind)o->engine,
+		.rng = o->rng,
 		.debug_exit = o->debug_exit,
 		.no_reboot = o->no_reboot,
 		.gdb_port = (uint16_t)o->gdb_port,

@@ -2,6 +2,9 @@
 /*
  * The wires between devices and interrupt controllers. Both controllers see ISA interrupts, as on a PC:
  * which of them counts is the guest's choice, made by masks and by LINT0.
+ *
+ * Devices that share an interrupt are wired together with an "or": each source has a bit, so that one
+ * of them going down does not take the level away from the others.
  */
 #include "vm/irq.h"
 
@@ -13,20 +16,43 @@
 
 enum { GSI_TIMER = 0, GSI_CASCADE = 2, NR_ISA = 16 };
 
-struct irq_line irq_router_line(struct irq_router *r, unsigned int gsi)
+struct irq_line irq_router_line(struct irq_router *r, unsigned int gsi, enum irq_source source)
 {
-	return (struct irq_line){ .router = gsi < IRQ_NR_GSI ? r : NULL, .gsi = gsi };
+	return (struct irq_line){ .router = gsi < IRQ_NR_GSI ? r : NULL,
+				  .gsi = gsi,
+				  .source = source };
+}
+
+void irq_router_reset(struct irq_router *r)
+{
+	for (unsigned int gsi = 0; gsi < IRQ_NR_GSI; gsi++)
+		atomic_store(&r->raised[gsi], 0);
+}
+
+static void deliver(struct irq_router *r, unsigned int gsi, bool level)
+{
+	if (r->pic && gsi < NR_ISA)
+		i8259_set_irq(r->pic, gsi, level);
+	if (r->ioapic)
+		ioapic_set_irq(r->ioapic, gsi == GSI_TIMER ? 2 : gsi, level);
 }
 
 void irq_set(const struct irq_line *line, bool level)
 {
 	struct irq_router *r = line->router;
-	unsigned int pin = line->gsi == GSI_TIMER ? 2 : line->gsi;
+	unsigned int bit = 1u << line->source;
+	bool out;
 
 	if (!r || line->gsi == GSI_CASCADE)
 		return;
-	if (r->pic && line->gsi < NR_ISA)
-		i8259_set_irq(r->pic, line->gsi, level);
-	if (r->ioapic)
-		ioapic_set_irq(r->ioapic, pin, level);
+	if (level)
+		atomic_fetch_or(&r->raised[line->gsi], bit);
+	else
+		atomic_fetch_and(&r->raised[line->gsi], ~bit);
+	/* Another source may change its mind between our look and the delivery, and deliver first: so
+	 * look again until what was delivered last is what holds. */
+	do {
+		out = atomic_load(&r->raised[line->gsi]) != 0;
+		deliver(r, line->gsi, out);
+	} while ((atomic_load(&r->raised[line->gsi]) != 0) != out);
 }

@@ -2,6 +2,7 @@
 #ifndef VM_IRQ_ROUTER_H
 #define VM_IRQ_ROUTER_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 
 #include "vm/irq.h"
@@ -17,11 +18,15 @@ struct ioapic;
 enum { IRQ_NR_GSI = 24 };
 
 struct irq_router {
-	struct i8259 *pic;     /* NULL: none */
-	struct ioapic *ioapic; /* NULL: none */
+	struct i8259 *pic;			 /* NULL: none */
+	struct ioapic *ioapic;			 /* NULL: none */
+	_Atomic unsigned int raised[IRQ_NR_GSI]; /* by whom: one bit an enum irq_source */
 };
 
-/* irq_router_line - the line of @gsi (0 to 23) of a router that outlives its users. */
-struct irq_line irq_router_line(struct irq_router *r, unsigned int gsi);
+/* irq_router_line - the line of @gsi (0 to 23) as @source drives it, of a router that outlives its users. */
+struct irq_line irq_router_line(struct irq_router *r, unsigned int gsi, enum irq_source source);
+
+/* irq_router_reset - nobody raises anything; after the devices were reset, before the controllers are. */
+void irq_router_reset(struct irq_router *r);
 
 #endif

@@ -178,6 +178,8 @@ static int make_part(struct machine *m, const struct machine_config *cfg, enum m
 		return cfg->debug_exit ? debug_exit_init(&m->debug_exit_dev, b, err) : 0;
 	case PART_TESTDEV:
 		return cfg->debug_exit ? make_test_devices(m, err) : 0;
+	case PART_VIRTIO:
+		return machine_virtio_init(&m->virtio, b, &m->pci, cfg, err);
 	case PART_NONE:
 	case PART_ALL:
 		break;
@@ -228,6 +230,9 @@ static void end_part(struct machine *m, enum machine_part part)
 	case PART_TESTDEV:
 		if (m->debug_exit)
 			end_test_devices(m);
+		break;
+	case PART_VIRTIO:
+		machine_virtio_done(&m->virtio);
 		break;
 	case PART_NONE:
 	case PART_ALL:

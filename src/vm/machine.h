@@ -40,6 +40,7 @@ struct machine_config {
 	enum cpu_engine_kind engine;
 	const char *cpu_model, *cpu_features; /* see cpu_group_config */
 	struct chardev *serial[4];	      /* owned by the caller; NULL = port absent */
+	bool rng;			      /* a source of random numbers */
 	bool debug_exit;	   /* isa-debug-exit at port 0xf4 and the kvm-unit-tests devices */
 	bool no_reboot;		   /* a reset ends the machine instead of restarting it */
 	uint16_t gdb_port;	   /* 0 = none; the machine then starts stopped, waiting for gdb */

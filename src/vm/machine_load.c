@@ -203,6 +203,7 @@ static void reset_devices(struct machine *m)
 	}
 	if (m->vars.mmio)
 		pflash_reset(&m->vars);
+	machine_virtio_reset(&m->virtio);
 	fw_cfg_reset(&m->fw_cfg);
 	pci_reset(&m->pci);
 	i8042_reset(&m->kbd);
@@ -210,6 +211,7 @@ static void reset_devices(struct machine *m)
 	hpet_reset(&m->hpet);
 	rtc_reset(&m->rtc);
 	i8254_reset(&m->pit);
+	irq_router_reset(&m->irqs);
 	ioapic_reset(&m->ioapic);
 	i8259_reset(&m->pic);
 }

@@ -29,6 +29,7 @@
 #include "vm/firmware/firmware.h"
 #include "vm/gdb.h"
 #include "vm/machine.h"
+#include "vm/machine_virtio.h"
 #include "vm/memory.h"
 
 /* Guest-physical places of what stands in for the BIOS. */
@@ -68,6 +69,7 @@ enum machine_part {
 	PART_FIRMWARE,
 	PART_DEBUG_EXIT,
 	PART_TESTDEV,
+	PART_VIRTIO,
 	PART_ALL,
 };
 
@@ -113,6 +115,7 @@ struct machine {
 	struct acpi_pm pm;
 	struct i8042 kbd;
 	struct pci_bus pci;
+	struct machine_virtio virtio;
 	struct fw_cfg fw_cfg;
 	struct pflash vars; /* with firmware that has variables */
 	struct debugcon debugcon;

@@ -126,6 +126,8 @@ static int start_threads(struct machine *m, struct err *err)
 {
 	int r = timerq_start(&m->timers, err);
 
+	if (r == 0)
+		r = machine_virtio_start(&m->virtio, err);
 	if (r < 0)
 		return r;
 	for (unsigned int i = 0; i < m->nr_cpus; i++) {
@@ -149,6 +151,7 @@ static void stop_threads(struct machine *m)
 		cpu_kick(m->vcpu[i].cpu);
 	for (unsigned int i = 0; i < m->nr_cpus; i++)
 		thread_join(&m->vcpu[i].thread);
+	machine_virtio_stop(&m->virtio);
 }
 
 /* Start the guest again, as its reset button would. */
@@ -222,8 +225,11 @@ int machine_set_engine(struct machine *m, enum cpu_engine_kind kind, struct err 
 
 	machine_pause(m);
 	mutex_lock(&m->control);
+	/* Nobody writes guest memory while there is no engine to be told. */
+	iothread_pause(&m->virtio.io);
 	r = cpu_group_set_engine(m->cpus, kind, err);
 	memory_attach_engine(&m->memory);
+	iothread_resume(&m->virtio.io);
 	mutex_unlock(&m->control);
 	machine_resume(m);
 	return r;

@@ -253,6 +253,7 @@ static void add_text(struct machine *m, const struct looks *l)
 	bus_each(m->pio, add_range_text, b);
 	strbuf_adds(b, "\nmemory-mapped I/O by device             reads          writes\n");
 	bus_each(m->mmio, add_range_text, b);
+	machine_virtio_stats(&m->virtio, false, b);
 }
 
 /* --- JSON ---------------------------------------------------------------------------------------- */
@@ -312,6 +313,8 @@ static void add_json(struct machine *m, const struct stats_totals *t, struct str
 	bus_each(m->pio, add_range_json, b);
 	strbuf_adds(b, "],\"mmio\":[");
 	bus_each(m->mmio, add_range_json, b);
+	strbuf_adds(b, "],\"virtio\":[");
+	machine_virtio_stats(&m->virtio, true, b);
 	strbuf_adds(b, "]}\n");
 }
 

@@ -112,12 +112,31 @@ static void test_level(void **state)
 	assert_int_equal(b->nr_msi, 4);
 }
 
+/* Two sources of one interrupt: it falls when the last of them lets go. */
+static void test_shared(void **state)
+{
+	struct bench *b = *state;
+	struct irq_line pci = irq_router_line(&b->irqs, 20, IRQ_FROM_PIRQ),
+			hpet = irq_router_line(&b->irqs, 20, IRQ_FROM_HPET);
+
+	irq_set(&pci, true);
+	irq_set(&hpet, true);
+	irq_set(&pci, false);
+	assert_true(bench_line(b, 20));
+	irq_set(&pci, true);
+	irq_set(&hpet, false);
+	assert_true(bench_line(b, 20));
+	irq_set(&pci, false);
+	assert_false(bench_line(b, 20));
+}
+
 static void test_router(void **state)
 {
 	struct bench *b = *state;
-	struct irq_line timer = irq_router_line(&b->irqs, 0), pci = irq_router_line(&b->irqs, 20),
-			cascade = irq_router_line(&b->irqs, 2),
-			none = irq_router_line(&b->irqs, 24);
+	struct irq_line timer = irq_router_line(&b->irqs, 0, IRQ_FROM_ISA),
+			pci = irq_router_line(&b->irqs, 20, IRQ_FROM_PIRQ),
+			cascade = irq_router_line(&b->irqs, 2, IRQ_FROM_ISA),
+			none = irq_router_line(&b->irqs, 24, IRQ_FROM_ISA);
 
 	irq_set(&timer, true);
 	assert_int_equal(b->edges[2], 1);
@@ -142,6 +161,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_edge, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_level, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_router, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_shared, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -244,7 +244,7 @@ int acpi_pm_init(struct acpi_pm *pm, const struct board *board, struct err *err)
 			 .write = smi_write,
 			 .arg = pm,
 			 .max_size = 1 },
-		.sci = irq_router_line(board->irqs, ACPI_SCI_GSI),
+		.sci = irq_router_line(board->irqs, ACPI_SCI_GSI, IRQ_FROM_SCI),
 		.clock = board->clock,
 		.timers = board->timers,
 		.events = board->events,

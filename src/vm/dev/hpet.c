@@ -86,7 +86,7 @@ static bool may_route(const struct hpet_timer *t, unsigned int gsi)
 /* Several timers may share a pin. */
 static void drive(struct hpet *h, unsigned int gsi)
 {
-	struct irq_line line = irq_router_line(h->irqs, gsi);
+	struct irq_line line = irq_router_line(h->irqs, gsi, IRQ_FROM_HPET);
 	bool level = false;
 
 	for (unsigned int k = 0; k < HPET_TIMERS; k++)

@@ -347,7 +347,7 @@ int i8042_init(struct i8042 *k, const struct board *board, struct err *err)
 			    .write = port92_write,
 			    .arg = k,
 			    .max_size = 1 },
-		.kbd_irq = irq_router_line(board->irqs, KBD_GSI),
+		.kbd_irq = irq_router_line(board->irqs, KBD_GSI, IRQ_FROM_ISA),
 		.events = board->events,
 	};
 	mutex_init(&k->lock);

@@ -401,7 +401,7 @@ int i8254_init(struct i8254 *p, const struct board *board, struct err *err)
 			    .write = port61_write,
 			    .arg = p,
 			    .max_size = 1 },
-		.irq = irq_router_line(board->irqs, 0),
+		.irq = irq_router_line(board->irqs, 0, IRQ_FROM_ISA),
 		.clock = board->clock,
 		.timers = board->timers,
 	};

@@ -84,7 +84,7 @@ static void remap(struct pci_dev *d)
 
 static void drive_pirq(struct pci_bus *p, unsigned int pirq)
 {
-	struct irq_line line = irq_router_line(p->irqs, PCI_PIRQ_GSI + pirq);
+	struct irq_line line = irq_router_line(p->irqs, PCI_PIRQ_GSI + pirq, IRQ_FROM_PIRQ);
 	uint8_t route = p->lpc.config[pci_pirq_reg(pirq)];
 	bool level = p->pirq_count[pirq] > 0;
 
@@ -95,7 +95,7 @@ static void drive_pirq(struct pci_bus *p, unsigned int pirq)
 	level = false;
 	for (unsigned int k = 0; k < PCI_NR_PIRQ; k++)
 		level = level || (p->lpc.config[pci_pirq_reg(k)] == route && p->pirq_count[k]);
-	line = irq_router_line(p->irqs, route & 15);
+	line = irq_router_line(p->irqs, route & 15, IRQ_FROM_PIRQ);
 	irq_set(&line, level);
 }
 
@@ -110,7 +110,7 @@ static void update_intx(struct pci_dev *d)
 {
 	uint8_t pin = d->config[PCI_INTERRUPT_PIN];
 	bool disabled = reg16(d, PCI_COMMAND) & PCI_COMMAND_INTX_OFF;
-	bool out = d->intx && !disabled && pin;
+	bool out = d->intx && !disabled && pin && !d->has_messages;
 	unsigned int pirq = pirq_of(d);
 
 	if (d->intx)
@@ -158,16 +158,20 @@ static void config_write(struct pci_bus *p, struct pci_dev *d, uint16_t off, uns
 		update_intx(d);
 	}
 	for (unsigned int k = 0; d == &p->lpc && k < PCI_NR_PIRQ; k++) {
-		struct irq_line old = irq_router_line(p->irqs, route[k] & 15);
+		struct irq_line old = irq_router_line(p->irqs, route[k] & 15, IRQ_FROM_PIRQ);
 
 		if (route[k] == p->lpc.config[pci_pirq_reg(k)])
 			continue;
 		if (!(route[k] & PCI_PIRQ_OFF))
 			irq_set(&old, false);
-		drive_pirq(p, k);
+		/* Others may be routed to where this one was. */
+		for (unsigned int other = 0; other < PCI_NR_PIRQ; other++)
+			drive_pirq(p, other);
 	}
-	if (d->config_written)
+	if (d->config_written) {
 		d->config_written(d, off, size);
+		update_intx(d);
+	}
 }
 
 /* The device at bus/device/function @bdf; only bus 0 exists. */
@@ -181,10 +185,26 @@ static bool access_ok(uint16_t off, unsigned int size)
 	return (size == 1 || size == 2 || size == 4) && range_ok(off, size, PCI_CONFIG_SIZE);
 }
 
+/* The window behind a register, if it is one. */
+static bool window(struct pci_bus *p, uint16_t bdf, uint16_t off, unsigned int size, bool is_write,
+		   uint32_t *value)
+{
+	struct pci_dev *d;
+
+	mutex_lock(&p->lock);
+	d = find(p, bdf);
+	mutex_unlock(&p->lock);
+	return d && d->config_window && access_ok(off, size) &&
+	       d->config_window(d, off, size, is_write, value);
+}
+
 uint32_t pci_config_read(struct pci_bus *p, uint16_t bdf, uint16_t off, unsigned int size)
 {
 	const struct pci_dev *d;
+	uint32_t value;
 
+	if (window(p, bdf, off, size, false, &value))
+		return value;
 	mutex_guard(&p->lock);
 	d = find(p, bdf);
 	if (!d || !access_ok(off, size))
@@ -197,10 +217,12 @@ void pci_config_write(struct pci_bus *p, uint16_t bdf, uint16_t off, unsigned in
 {
 	struct pci_dev *d;
 
-	mutex_guard(&p->lock);
+	mutex_lock(&p->lock);
 	d = find(p, bdf);
 	if (d && access_ok(off, size))
 		config_write(p, d, off, size, value);
+	mutex_unlock(&p->lock);
+	window(p, bdf, off, size, true, &value);
 }
 
 /* --- devices --- */

@@ -67,12 +67,18 @@ struct pci_dev {
 	uint8_t wmask[PCI_CONFIG_SIZE];	  /* bits the guest may change */
 	uint8_t w1cmask[PCI_CONFIG_SIZE]; /* bits that writing 1 clears */
 	struct pci_bar bar[PCI_NR_BARS];
-	uint16_t cap_end; /* first free byte for capabilities */
-	bool intx;	  /* what the device wants its interrupt pin to be */
-	bool intx_out;	  /* what it is: the guest may have switched it off */
+	uint16_t cap_end;  /* first free byte for capabilities */
+	bool intx;	   /* what the device wants its interrupt pin to be */
+	bool intx_out;	   /* what it is: the guest may have switched it off */
+	bool has_messages; /* MSI-X is on: the pin is not used; changed in config_written() only */
 	/* After the guest wrote [off, off + size) of the space; under the bus lock, so it must not call
 	 * pci_config_*() or pci_dev_set_intx(). May be NULL. */
 	void (*config_written)(struct pci_dev *d, uint16_t off, unsigned int size);
+	/* Before a read and after a write of the space, without the bus lock: for a register that is a window to
+	 * something else, which a read fills and a write goes on to. Returns whether it is one; then *value is what
+	 * is read. May be NULL. */
+	bool (*config_window)(struct pci_dev *d, uint16_t off, unsigned int size, bool is_write,
+			      uint32_t *value);
 };
 
 struct pci_bus {

@@ -418,7 +418,7 @@ int rtc_init(struct rtc *r, const struct board *board, struct err *err)
 			   .write = rtc_write,
 			   .arg = r,
 			   .max_size = 1 },
-		.irq = irq_router_line(board->irqs, RTC_GSI),
+		.irq = irq_router_line(board->irqs, RTC_GSI, IRQ_FROM_ISA),
 		.clock = board->clock,
 		.timers = board->timers,
 	};

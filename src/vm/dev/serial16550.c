@@ -397,7 +397,9 @@ int serial16550_init(struct serial16550 *s, const struct board *board, uint16_t 
 			   .write = serial_write,
 			   .arg = s,
 			   .max_size = 1 },
-		.irq = irq_router_line(board->irqs, gsi),
+		.irq = irq_router_line(board->irqs, gsi,
+				       base == 0x3e8 || base == 0x2e8 ? IRQ_FROM_COM3
+								      : IRQ_FROM_ISA),
 		.clock = board->clock,
 		.timers = board->timers,
 	};

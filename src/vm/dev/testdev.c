@@ -47,7 +47,7 @@ static void echo_byte_write(void *arg, uint64_t off, unsigned int size, uint64_t
 static void lines_write(void *arg, uint64_t off, unsigned int size, uint64_t value)
 {
 	struct testdev *t = arg;
-	struct irq_line line = irq_router_line(t->irqs, (unsigned int)off);
+	struct irq_line line = irq_router_line(t->irqs, (unsigned int)off, IRQ_FROM_TEST);
 
 	irq_set(&line, value != 0);
 }

@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Which virtio devices a machine has, and where. A guest finds the devices of one kind in the order of their slots,
+ * so the order of the configuration is the order of the guest's names. One device a slot, because a function is cheap
+ * and slots are what hot plugging and drivers' names go by.
+ */
+#include "vm/machine_virtio.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "vm/board.h"
+#include "vm/virtio/rng.h"
+
+enum { CLASS_RNG = 0x00ff00 };
+
+/* Where a new device goes. Its caller has made @device, which is the unit's from now on. */
+static int plug(struct machine_virtio *v, const struct board *board, struct pci_bus *bus,
+		struct virtio_dev *d, void *device, void (*done)(void *device), unsigned int index,
+		uint32_t class_code, struct err *err)
+{
+	struct machine_unit *u;
+	int r;
+
+	if (v->nr == MACHINE_VIRTIO_MAX) {
+		done(device);
+		free(device);
+		return err_set(err, -ENOSPC, "more than %d virtio devices", MACHINE_VIRTIO_MAX);
+	}
+	u = mem_new(sizeof(*u));
+	v->unit[v->nr] = u;
+	u->device = device;
+	u->done = done;
+	snprintf(u->name, sizeof(u->name), "%s %u", d->ops->name, index);
+	d->name = u->name;
+	r = virtio_pci_init(&u->pci, d, board, bus, (uint8_t)((MACHINE_VIRTIO_SLOT + v->nr) << 3),
+			    class_code, err);
+	v->nr++;
+	return r;
+}
+
+static void done_rng(void *device)
+{
+	virtio_rng_done(device);
+}
+
+static int make_rng(struct machine_virtio *v, const struct board *board, struct pci_bus *bus,
+		    struct err *err)
+{
+	struct virtio_rng *r = mem_new(sizeof(*r));
+
+	virtio_rng_init(r, board->mem, &v->io);
+	return plug(v, board, bus, &r->dev, r, done_rng, 0, CLASS_RNG, err);
+}
+
+int machine_virtio_init(struct machine_virtio *v, const struct board *board, struct pci_bus *bus,
+			const struct machine_config *cfg, struct err *err)
+{
+	int r = iothread_init(&v->io, err);
+
+	if (r < 0)
+		return r;
+	v->is_made = true;
+	if (cfg->rng)
+		r = make_rng(v, board, bus, err);
+	if (r < 0)
+		machine_virtio_done(v);
+	return r;
+}
+
+void machine_virtio_done(struct machine_virtio *v)
+{
+	if (!v->is_made)
+		return;
+	machine_virtio_stop(v);
+	while (v->nr) {
+		struct machine_unit *u = v->unit[--v->nr];
+
+		virtio_pci_done(&u->pci);
+		u->done(u->device);
+		free(u->device);
+		free(u);
+	}
+	iothread_done(&v->io);
+	v->is_made = false;
+}
+
+int machine_virtio_start(struct machine_virtio *v, struct err *err)
+{
+	return iothread_start(&v->io, err);
+}
+
+void machine_virtio_stop(struct machine_virtio *v)
+{
+	/* While the thread still runs: what is in flight comes to its end, and nothing new begins. */
+	if (v->io.thread.name)
+		machine_virtio_reset(v);
+	iothread_stop(&v->io);
+}
+
+void machine_virtio_reset(struct machine_virtio *v)
+{
+	for (unsigned int n = 0; n < v->nr; n++)
+		virtio_pci_reset(&v->unit[n]->pci);
+}
+
+void machine_virtio_stats(struct machine_virtio *v, bool json, struct strbuf *out)
+{
+	if (!json && v->nr)
+		strbuf_addf(out, "\n%-18s %14s %14s %14s %14s %14s %14s\n", "virtio", "kicks",
+			    "requests", "bytes out", "bytes in", "interrupts", "bad rings");
+	for (unsigned int n = 0; n < v->nr; n++) {
+		if (json && n)
+			strbuf_addc(out, ',');
+		virtio_print_stats(v->unit[n]->pci.dev, json, out);
+	}
+}
