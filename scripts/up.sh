@@ -31,4 +31,4 @@ else
 fi
 
 exec "$atoll" run --kernel "$kernel" --initrd "$initramfs" --append "$cmdline" \
-	--memory "${UP_MEMORY:-512M}" --cpus "${UP_CPUS:-1}" --engine "${UP_ENGINE:-interp}"
+	--memory "${UP_MEMORY:-512M}" --cpus "${UP_CPUS:-1}" --engine "${UP_ENGINE:-auto}"
