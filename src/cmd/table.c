@@ -320,6 +320,24 @@ bool cmd_given(const struct cmd_call *call, const char *opt_name)
 	return call->given & UINT64_C(1) << (opt - call->cmd->opts);
 }
 
+size_t cmd_group_len(const struct cmd *cmd)
+{
+	const char *space = strchr(cmd->name, ' ');
+
+	return space ? (size_t)(space - cmd->name) : 0;
+}
+
+bool cmd_is_group(const struct cmd_program *prog, const char *word)
+{
+	for (size_t i = 0; i < prog->nr_cmds; i++) {
+		size_t n = cmd_group_len(prog->cmds[i].cmd);
+
+		if (n && strlen(word) == n && memcmp(prog->cmds[i].cmd->name, word, n) == 0)
+			return true;
+	}
+	return false;
+}
+
 const struct cmd_binding *cmd_find(const struct cmd_program *prog, const char *name,
 				   struct err *err)
 {

@@ -54,7 +54,7 @@ struct opt {
 #define OPT_AT(type, member) .offset = offsetof(type, member)
 
 struct cmd {
-	const char *name;	   /* "run" */
+	const char *name;	   /* "run", or "disk info": two words make a group of commands */
 	const char *summary;	   /* one line without a full stop, shown in lists */
 	const char *description;   /* paragraphs separated by an empty line; for help and man */
 	const char *args;	   /* what help calls the operands: "SHELL"; NULL: none taken */
@@ -96,7 +96,7 @@ struct cmd_program {
  * cmd_main - what main() does: parse, answer --help, --version, `help` and `completion`, or call the
  * subcommand.
  *
- * `PROGRAM help [COMMAND]` and `PROGRAM [COMMAND] --help` print help; `PROGRAM help --man [COMMAND]`
+ * `PROGRAM help [COMMAND]` and `PROGRAM [COMMAND] --help` print help (also for a group of commands); `PROGRAM help --man [COMMAND]`
  * a man page; `PROGRAM completion bash|zsh|fish` a completion script. A wrong command line prints
  * one line on standard error that names what is wrong and the nearest right word.
  *
@@ -125,6 +125,12 @@ bool cmd_given(const struct cmd_call *call, const char *opt_name);
 /* cmd_find - the binding of a subcommand by name, NULL with the nearest name in @err. Thread: any. */
 const struct cmd_binding *cmd_find(const struct cmd_program *prog, const char *name,
 				   struct err *err);
+
+/* cmd_is_group - whether names of subcommands begin with this word and a space. Thread: any. */
+_pure_ bool cmd_is_group(const struct cmd_program *prog, const char *word);
+
+/* cmd_help_group - the text of `PROGRAM GROUP --help`, appended. Thread: any. */
+void cmd_help_group(const struct cmd_program *prog, const char *group, struct strbuf *out);
 
 /* cmd_help_program - the text of `PROGRAM --help`, appended. Thread: any. */
 void cmd_help_program(const struct cmd_program *prog, struct strbuf *out);

@@ -47,9 +47,39 @@ static void add_quoted(struct strbuf *out, const char *s)
 	}
 }
 
+/* The first of its group in the table, or of no group. */
+static bool is_first(const struct cmd_program *prog, const struct cmd *cmd)
+{
+	size_t n = cmd_group_len(cmd);
+
+	for (size_t i = 0; n && i < prog->nr_cmds && prog->cmds[i].cmd != cmd; i++)
+		if (cmd_group_len(prog->cmds[i].cmd) == n &&
+		    memcmp(prog->cmds[i].cmd->name, cmd->name, n) == 0)
+			return false;
+	return true;
+}
+
+/* What can be the first word: a command, or a group once. */
 static void add_name(const struct cmd_program *prog, const struct cmd *cmd, struct strbuf *out)
 {
-	strbuf_addf(out, " %s", cmd->name);
+	size_t n = cmd_group_len(cmd);
+
+	if (is_first(prog, cmd))
+		strbuf_addf(out, " %.*s", (int)(n ? n : strlen(cmd->name)), cmd->name);
+}
+
+/* Second words of the group that @first is the first command of. */
+static void add_group_names(const struct cmd_program *prog, const struct cmd *first,
+			    struct strbuf *out)
+{
+	size_t n = cmd_group_len(first);
+
+	for (size_t i = 0; i < prog->nr_cmds; i++) {
+		const struct cmd *cmd = prog->cmds[i].cmd;
+
+		if (cmd_group_len(cmd) == n && memcmp(cmd->name, first->name, n) == 0)
+			strbuf_addf(out, " %s", cmd->name + n + 1);
+	}
 }
 
 static void add_operand_words(const struct cmd_program *prog, const struct cmd *cmd,
@@ -81,13 +111,38 @@ static void bash_value(const struct opt *opt, struct strbuf *out)
 	strbuf_adds(out, "return ;;\n");
 }
 
+/* Two words are the command when the first is a group. */
+static void bash_group(const struct cmd_program *prog, const struct cmd *cmd, struct strbuf *out)
+{
+	size_t n = cmd_group_len(cmd);
+
+	if (!n || !is_first(prog, cmd))
+		return;
+	strbuf_addf(out,
+		    "\t[ \"$command\" = %.*s ] && [ \"$COMP_CWORD\" -gt 2 ] &&\n"
+		    "\t\tcommand=\"$command ${COMP_WORDS[2]}\"\n",
+		    (int)n, cmd->name);
+}
+
+static void bash_group_words(const struct cmd_program *prog, const struct cmd *cmd,
+			     struct strbuf *out)
+{
+	size_t n = cmd_group_len(cmd);
+
+	if (!n || !is_first(prog, cmd))
+		return;
+	strbuf_addf(out, "\t%.*s) words='--help", (int)n, cmd->name);
+	add_group_names(prog, cmd, out);
+	strbuf_adds(out, "' ;;\n");
+}
+
 /* A case of bash's `case "$command"`. */
 static void bash_cmd(const struct cmd_program *prog, const struct cmd *cmd, struct strbuf *out)
 {
 	if (prog->sole)
 		strbuf_adds(out, "\t*)\n\t\tcase \"$prev\" in\n");
 	else
-		strbuf_addf(out, "\t%s)\n\t\tcase \"$prev\" in\n", cmd->name);
+		strbuf_addf(out, "\t'%s')\n\t\tcase \"$prev\" in\n", cmd->name);
 	for (size_t i = 0; i < opt_count(cmd); i++)
 		bash_value(&cmd->opts[i], out);
 	strbuf_adds(out, "\t\tesac\n\t\twords='--help");
@@ -106,13 +161,16 @@ static void complete_bash(const struct cmd_program *prog, struct strbuf *out)
 			 "\tcur=${COMP_WORDS[COMP_CWORD]}\n"
 			 "\tprev=${COMP_WORDS[COMP_CWORD-1]}\n"
 			 "\tcommand=\n"
-			 "\t[ \"$COMP_CWORD\" -gt 1 ] && command=${COMP_WORDS[1]}\n"
-			 "\tCOMPREPLY=()\n"
+			 "\t[ \"$COMP_CWORD\" -gt 1 ] && command=${COMP_WORDS[1]}\n");
+	if (!prog->sole)
+		each_cmd(prog, bash_group, out);
+	strbuf_adds(out, "\tCOMPREPLY=()\n"
 			 "\tcase \"$command\" in\n");
 	if (!prog->sole) {
 		strbuf_adds(out, "\t'') words='--help --version");
 		each_cmd(prog, add_name, out);
 		strbuf_adds(out, "' ;;\n");
+		each_cmd(prog, bash_group_words, out);
 	}
 	each_cmd(prog, bash_cmd, out);
 	strbuf_adds(out, "\tesac\n\tCOMPREPLY=($(compgen -W \"$words\" -- \"$cur\"))\n}\n");
@@ -121,12 +179,23 @@ static void complete_bash(const struct cmd_program *prog, struct strbuf *out)
 	strbuf_addf(out, " %s\n", prog->name);
 }
 
+/* When the words of a command have been given. */
+static void fish_seen(const struct cmd *cmd, struct strbuf *out)
+{
+	size_t n = cmd_group_len(cmd);
+
+	strbuf_adds(out, " -n '__fish_seen_subcommand_from ");
+	if (n)
+		strbuf_addf(out, "%.*s; and __fish_seen_subcommand_from ", (int)n, cmd->name);
+	strbuf_addf(out, "%s'", cmd->name + (n ? n + 1 : 0));
+}
+
 static void fish_opt(const struct cmd_program *prog, const struct cmd *cmd, const struct opt *opt,
 		     struct strbuf *out)
 {
 	strbuf_addf(out, "complete -c %s", prog->name);
 	if (!prog->sole)
-		strbuf_addf(out, " -n '__fish_seen_subcommand_from %s'", cmd->name);
+		fish_seen(cmd, out);
 	strbuf_addf(out, " -l %s", opt->name);
 	if (opt->letter)
 		strbuf_addf(out, " -s %c", opt->letter);
@@ -146,22 +215,42 @@ static void fish_opt(const struct cmd_program *prog, const struct cmd *cmd, cons
 	strbuf_adds(out, "'\n");
 }
 
+static void fish_word(const struct cmd_program *prog, const struct cmd *cmd, struct strbuf *out)
+{
+	int n = (int)cmd_group_len(cmd);
+
+	if (n && is_first(prog, cmd))
+		strbuf_addf(out, "complete -c %s -n __fish_use_subcommand -f -a %.*s\n", prog->name,
+			    n, cmd->name);
+	strbuf_addf(out, "complete -c %s -n ", prog->name);
+	if (n) {
+		strbuf_addf(out,
+			    "'__fish_seen_subcommand_from %.*s; and not "
+			    "__fish_seen_subcommand_from",
+			    n, cmd->name);
+		add_group_names(prog, cmd, out);
+		strbuf_addf(out, "' -f -a %s -d '", cmd->name + n + 1);
+	} else {
+		strbuf_addf(out, "__fish_use_subcommand -f -a %s -d '", cmd->name);
+	}
+	add_quoted(out, cmd->summary);
+	strbuf_adds(out, "'\n");
+}
+
 static void fish_cmd(const struct cmd_program *prog, const struct cmd *cmd, struct strbuf *out)
 {
 	_cleanup_(strbuf_done) struct strbuf words = { 0 };
 
-	if (!prog->sole) {
-		strbuf_addf(out, "complete -c %s -n __fish_use_subcommand -f -a %s -d '",
-			    prog->name, cmd->name);
-		add_quoted(out, cmd->summary);
-		strbuf_adds(out, "'\n");
-	}
+	if (!prog->sole)
+		fish_word(prog, cmd, out);
 	for (size_t i = 0; i < opt_count(cmd); i++)
 		fish_opt(prog, cmd, &cmd->opts[i], out);
 	add_operand_words(prog, cmd, &words);
-	if (words.n)
-		strbuf_addf(out, "complete -c %s -n '__fish_seen_subcommand_from %s' -f -a '%s'\n",
-			    prog->name, cmd->name, strbuf_cstr(&words) + 1);
+	if (words.n) {
+		strbuf_addf(out, "complete -c %s", prog->name);
+		fish_seen(cmd, out);
+		strbuf_addf(out, " -f -a '%s'\n", strbuf_cstr(&words) + 1);
+	}
 }
 
 int cmd_completion(const struct cmd_program *prog, const char *shell, struct strbuf *out,

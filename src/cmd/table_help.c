@@ -124,8 +124,11 @@ static void add_call_name(struct strbuf *out, const struct cmd_program *prog, co
 			  const char *separator)
 {
 	strbuf_adds(out, prog->name);
-	if (!prog->sole)
-		strbuf_addf(out, "%s%s", separator, cmd->name);
+	if (prog->sole)
+		return;
+	strbuf_adds(out, separator);
+	for (const char *p = cmd->name; *p; p++)
+		strbuf_addc(out, *p == ' ' ? *separator : *p);
 }
 
 static void add_paragraphs(struct strbuf *out, const char *text)
@@ -177,6 +180,20 @@ void cmd_help_program(const struct cmd_program *prog, struct strbuf *out)
 	add_help_line(out, "-h, --help", STR("Show this text"));
 	add_help_line(out, "    --version", STR("Show the version"));
 	strbuf_addf(out, "\n'%s help COMMAND' explains a command.\n", prog->name);
+}
+
+void cmd_help_group(const struct cmd_program *prog, const char *group, struct strbuf *out)
+{
+	size_t n = strlen(group);
+
+	strbuf_addf(out, "Usage: %s %s COMMAND [OPTIONS]\n\nCommands:\n", prog->name, group);
+	for (size_t i = 0; i < prog->nr_cmds; i++) {
+		const struct cmd *cmd = prog->cmds[i].cmd;
+
+		if (cmd_group_len(cmd) == n && memcmp(cmd->name, group, n) == 0)
+			add_help_line(out, cmd->name + n + 1, str_of(cmd->summary));
+	}
+	strbuf_addf(out, "\n'%s help %s COMMAND' explains a command.\n", prog->name, group);
 }
 
 /* Text for groff: backslashes and dashes escaped, no line that begins with a control character. */

@@ -34,7 +34,7 @@ const struct cmd cmd_builtin_help = {
 	.summary = "Explain the program or one of its commands",
 	.description = "Without a command, lists the commands.",
 	.args = "[COMMAND]",
-	.args_max = 1,
+	.args_max = 2,
 	.opts = help_options,
 	.opts_size = sizeof(struct help_opts),
 };
@@ -67,24 +67,45 @@ static int print(const struct strbuf *text)
 	return fd_write_full(STDOUT_FILENO, strbuf_cstr(text), text->n) < 0 ? 1 : 0;
 }
 
+/* The command that one or two words name; NULL with the story. */
+static const struct cmd *find_words(const struct cmd_program *prog, const char *first,
+				    const char *second, struct err *err)
+{
+	_cleanup_(strbuf_done) struct strbuf name = { 0 };
+	const struct cmd_binding *b;
+
+	strbuf_adds(&name, first);
+	if (second)
+		strbuf_addf(&name, " %s", second);
+	if (strcmp(strbuf_cstr(&name), "help") == 0)
+		return &cmd_builtin_help;
+	if (strcmp(strbuf_cstr(&name), "completion") == 0)
+		return &cmd_builtin_completion;
+	b = cmd_find(prog, strbuf_cstr(&name), err);
+	return b ? b->cmd : NULL;
+}
+
+static int print_group(const struct cmd_program *prog, const char *group)
+{
+	_cleanup_(strbuf_done) struct strbuf out = { 0 };
+
+	cmd_help_group(prog, group, &out);
+	return print(&out);
+}
+
 static int do_help(const struct cmd_program *prog, const struct cmd_call *call, struct err *err)
 {
 	const struct help_opts *o = call->opts;
 	_cleanup_(strbuf_done) struct strbuf out = { 0 };
 	const struct cmd *about = NULL;
 
+	if (call->nr_args == 1 && !o->man && cmd_is_group(prog, call->args[0]))
+		return print_group(prog, call->args[0]);
 	if (call->nr_args) {
-		if (strcmp(call->args[0], "help") == 0) {
-			about = &cmd_builtin_help;
-		} else if (strcmp(call->args[0], "completion") == 0) {
-			about = &cmd_builtin_completion;
-		} else {
-			const struct cmd_binding *b = cmd_find(prog, call->args[0], err);
-
-			if (!b)
-				return complain(prog, call->cmd, err);
-			about = b->cmd;
-		}
+		about = find_words(prog, call->args[0], call->nr_args > 1 ? call->args[1] : NULL,
+				   err);
+		if (!about)
+			return complain(prog, call->cmd, err);
 	}
 	if (o->man)
 		cmd_man(prog, about, &out);
@@ -128,6 +149,22 @@ static int run(const struct cmd_program *prog, const struct cmd *cmd,
 	return fn(&call);
 }
 
+/* `PROGRAM GROUP COMMAND ...`: @argv is that of the group's word. */
+static int run_grouped(const struct cmd_program *prog, char **argv)
+{
+	_cleanup_(strbuf_done) struct strbuf name = { 0 };
+	const struct cmd_binding *b;
+	struct err err = ERR_INIT;
+
+	if (!argv[1] || strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)
+		return print_group(prog, argv[0]) || !argv[1];
+	strbuf_addf(&name, "%s %s", argv[0], argv[1]);
+	b = cmd_find(prog, strbuf_cstr(&name), &err);
+	if (!b)
+		return complain(prog, NULL, &err);
+	return run(prog, b->cmd, b->fn, argv + 1);
+}
+
 static int print_version(const struct cmd_program *prog)
 {
 	printf("%s %s\n", prog->name, ATOLL_VERSION);
@@ -157,6 +194,8 @@ int cmd_main(const struct cmd_program *prog, int argc, char **argv)
 		return run(prog, &cmd_builtin_help, NULL, argv + 1);
 	if (strcmp(word, "completion") == 0)
 		return run(prog, &cmd_builtin_completion, NULL, argv + 1);
+	if (cmd_is_group(prog, word))
+		return run_grouped(prog, argv + 1);
 	b = cmd_find(prog, word, &err);
 	if (!b)
 		return complain(prog, NULL, &err);

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Command lines by table: values, ranges, complaints, and what is generated from the same table. */
 #include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "cmd/commands.h"
@@ -152,7 +154,15 @@ static int never(const struct cmd_call *call)
 	return 1;
 }
 
-static const struct cmd_binding bindings[] = { { &cmd, never }, { &cmd_run, never } };
+static const struct cmd box_open = { .name = "box open", .summary = "Open a box" };
+static const struct cmd box_shut = { .name = "box shut", .summary = "Shut a box" };
+
+static const struct cmd_binding bindings[] = {
+	{ &cmd, never },
+	{ &cmd_run, never },
+	{ &box_open, never },
+	{ &box_shut, never },
+};
 static const struct cmd_program demo = {
 	.name = "demo", .summary = "Demonstrate", .cmds = bindings, .nr_cmds = ARRAY_SIZE(bindings)
 };
@@ -230,6 +240,59 @@ static void test_completion(void **state)
 	has(&out, "guest'\\''s");
 }
 
+/* A list of words as a shell completes them, out of the bash script. */
+static void completes(const char *typed, const char *words)
+{
+	_cleanup_(strbuf_done) struct strbuf script = { 0 };
+	struct err err = ERR_INIT;
+	char got[200] = { 0 };
+	FILE *f;
+
+	assert_int_equal(cmd_completion(&demo, "bash", &script, &err), 0);
+	strbuf_addf(&script,
+		    "COMP_WORDS=(demo %s ''); COMP_CWORD=$((${#COMP_WORDS[@]} - 1)); _demo; "
+		    "echo \"${COMPREPLY[*]}\"\n",
+		    typed);
+	setenv("SCRIPT", strbuf_cstr(&script), 1);
+	f = popen("bash -c \"$SCRIPT\"", "r");
+	assert_non_null(f);
+	assert_non_null(fgets(got, sizeof(got), f));
+	assert_int_equal(pclose(f), 0);
+	got[strcspn(got, "\n")] = 0;
+	assert_string_equal(got, words);
+}
+
+static void test_groups(void **state)
+{
+	_cleanup_(strbuf_done) struct strbuf out = { 0 };
+	struct err err = ERR_INIT;
+
+	assert_true(cmd_is_group(&demo, "box"));
+	assert_false(cmd_is_group(&demo, "bo"));
+	assert_false(cmd_is_group(&demo, "box open"));
+	assert_false(cmd_is_group(&demo, "run"));
+	assert_ptr_equal(cmd_find(&demo, "box shut", &err)->cmd, &box_shut);
+	assert_null(cmd_find(&demo, "box shot", &err));
+	assert_string_equal(err_text(&err), "unknown command 'box shot'; did you mean 'box shut'?");
+	cmd_help_group(&demo, "box", &out);
+	has(&out, "  open ");
+	has(&out, "Shut a box");
+	assert_null(strstr(strbuf_cstr(&out), "Try"));
+	strbuf_reset(&out);
+	cmd_help(&demo, &box_open, &out);
+	has(&out, "Usage: demo box open [OPTIONS]\n");
+	cmd_man(&demo, &box_open, &out);
+	has(&out, ".TH DEMO-BOX-OPEN 1 ");
+	has(&out, ".B demo box open\n");
+	completes("", "--help --version try run box completion help");
+	completes("box", "--help open shut");
+	completes("box open", "--help");
+	strbuf_reset(&out);
+	assert_int_equal(cmd_completion(&demo, "fish", &out, &err), 0);
+	has(&out, "complete -c demo -n '__fish_seen_subcommand_from box; and not "
+		  "__fish_seen_subcommand_from open shut' -f -a open -d 'Open a box'\n");
+}
+
 static void test_run_table(void **state)
 {
 	const char *argv[] = { "run", "-k", "vmlinuz", NULL };
@@ -254,7 +317,8 @@ int main(void)
 		cmocka_unit_test(test_values),	   cmocka_unit_test(test_complaints),
 		cmocka_unit_test(test_help_wins),  cmocka_unit_test(test_find),
 		cmocka_unit_test(test_help),	   cmocka_unit_test(test_man),
-		cmocka_unit_test(test_completion), cmocka_unit_test(test_run_table),
+		cmocka_unit_test(test_completion), cmocka_unit_test(test_groups),
+		cmocka_unit_test(test_run_table),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
