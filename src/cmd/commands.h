@@ -22,7 +22,8 @@ struct run_opts {
 	unsigned engine;	/* index in the choices of --engine: enum cpu_engine_kind */
 	const char *cpu;	/* model and changes: "host", "v2,+x2apic,-pcid" */
 	struct opt_list serial; /* one each port from COM1 on; empty: stdio on COM1 */
-	unsigned rng;		/* index in the choices of --rng: 1 is on */
+	struct opt_list disk;
+	unsigned rng; /* index in the choices of --rng: 1 is on */
 	bool debug_exit;
 	bool no_reboot;
 	bool stats;

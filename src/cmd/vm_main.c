@@ -17,6 +17,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "cmd/commands.h"
+#include "cmd/vm_disks.h"
 #include "sys/fd.h"
 #include "sys/ipc.h"
 #include "vm/chardev_host.h"
@@ -210,6 +211,7 @@ static int vm_start(const struct run_opts *o, const struct cpu_hot_query *query)
 		.sample = o->stats || o->stats_json,
 	};
 	_cleanup_(socket_close) struct socket s = { .dir_fd = -EBADF, .fd = -EBADF };
+	struct vm_disks disks = { .nr = 0 };
 	struct chardev_host *host = NULL;
 	struct machine *m = NULL;
 	struct err err = ERR_INIT;
@@ -224,14 +226,20 @@ static int vm_start(const struct run_opts *o, const struct cpu_hot_query *query)
 	    open_firmware_log(host, o, &cfg, &err) == 0 && socket_open(&s, o->name, &err) == 0) {
 		cfg.control_fd = MAX(s.fd, 0);
 		cfg.name = s.name;
-		if (machine_new(&cfg, &m, &err) == 0)
-			status = run_machine(m, host, o, &has_run, &err);
+		if (vm_disks_open(&disks, &o->disk, cfg.nr_cpus, &err) == 0) {
+			cfg.disks = disks.disk;
+			cfg.nr_disks = disks.nr;
+			if (machine_new(&cfg, &m, &err) == 0)
+				status = run_machine(m, host, o, &has_run, &err);
+		}
 	}
 	if (has_run && (o->stats || o->stats_json))
 		machine_print_stats(m, STDERR_FILENO, o->stats_json);
 	if (has_run && query)
 		print_trace(m, query);
 	machine_free(m);
+	if (vm_disks_close(&disks) < 0 && !status)
+		status = 1;
 	chardev_host_free(host);
 	if (err.code)
 		fprintf(stderr, "atoll-vm: %s\n", err_text(&err));

@@ -26,6 +26,15 @@ enum machine_end {
 	MACHINE_FAILED,	      /* err tells */
 };
 
+/* One disk, as a virtio block device; the guest names them in this order. */
+struct disk;
+struct machine_disk {
+	struct disk *disk;	/* the caller's; disk_async_start() was called */
+	const char *serial;	/* up to 20 bytes, or NULL */
+	unsigned int nr_queues; /* 1 to 16 */
+	bool packed;		/* offer packed rings */
+};
+
 struct machine_config {
 	const char *
 		kernel; /* path of a bzImage, ELF vmlinux (PVH) or multiboot image; NULL: firmware boots from disks */
@@ -40,7 +49,9 @@ struct machine_config {
 	enum cpu_engine_kind engine;
 	const char *cpu_model, *cpu_features; /* see cpu_group_config */
 	struct chardev *serial[4];	      /* owned by the caller; NULL = port absent */
-	bool rng;			      /* a source of random numbers */
+	const struct machine_disk *disks;
+	unsigned int nr_disks;
+	bool rng;		   /* a source of random numbers */
 	bool debug_exit;	   /* isa-debug-exit at port 0xf4 and the kvm-unit-tests devices */
 	bool no_reboot;		   /* a reset ends the machine instead of restarting it */
 	uint16_t gdb_port;	   /* 0 = none; the machine then starts stopped, waiting for gdb */

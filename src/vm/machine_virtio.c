@@ -13,9 +13,10 @@
 
 #include "base/mem.h"
 #include "vm/board.h"
+#include "vm/virtio/blk.h"
 #include "vm/virtio/rng.h"
 
-enum { CLASS_RNG = 0x00ff00 };
+enum { CLASS_RNG = 0x00ff00, CLASS_DISK = 0x010000 };
 
 /* Where a new device goes. Its caller has made @device, which is the unit's from now on. */
 static int plug(struct machine_virtio *v, const struct board *board, struct pci_bus *bus,
@@ -56,6 +57,24 @@ static int make_rng(struct machine_virtio *v, const struct board *board, struct 
 	return plug(v, board, bus, &r->dev, r, done_rng, 0, CLASS_RNG, err);
 }
 
+static void done_disk(void *device)
+{
+	virtio_blk_done(device);
+}
+
+static int make_disk(struct machine_virtio *v, const struct board *board, struct pci_bus *bus,
+		     const struct machine_disk *disk, unsigned int index, struct err *err)
+{
+	const struct virtio_blk_config cfg = { .disk = disk->disk,
+					       .serial = disk->serial,
+					       .nr_queues = disk->nr_queues,
+					       .packed = disk->packed };
+	struct virtio_blk *b = mem_new(sizeof(*b));
+
+	virtio_blk_init(b, &cfg, board->mem, &v->io);
+	return plug(v, board, bus, &b->dev, b, done_disk, index, CLASS_DISK, err);
+}
+
 int machine_virtio_init(struct machine_virtio *v, const struct board *board, struct pci_bus *bus,
 			const struct machine_config *cfg, struct err *err)
 {
@@ -64,7 +83,9 @@ int machine_virtio_init(struct machine_virtio *v, const struct board *board, str
 	if (r < 0)
 		return r;
 	v->is_made = true;
-	if (cfg->rng)
+	for (unsigned int n = 0; r == 0 && n < cfg->nr_disks; n++)
+		r = make_disk(v, board, bus, &cfg->disks[n], n, err);
+	if (r == 0 && cfg->rng)
 		r = make_rng(v, board, bus, err);
 	if (r < 0)
 		machine_virtio_done(v);

@@ -29,6 +29,7 @@ struct fuzz_virtio {
 	uint64_t features;
 	void (*event)(void *arg, unsigned int what);
 	void (*request)(struct fuzz_virtio *w, struct fuzz_input *in);
+	void (*settle)(void *arg); /* wait for what is in flight; may be NULL */
 	void *arg;
 };
 
@@ -48,6 +49,21 @@ static inline void fuzz_virtio_chain(struct fuzz_virtio *w, struct fuzz_input *i
 	}
 	if (w->v.q[n].size)
 		vd_add(&w->v, n, p, nr, step == 6);
+}
+
+/* The reset pin waits for what is in flight, on the I/O thread, which does not run here: let it be done before. */
+static inline void fuzz_virtio_reset(struct fuzz_virtio *w)
+{
+	virtio_set_status(w->dev, 0);
+	for (unsigned int k = 0; k < 4; k++) {
+		if (w->settle)
+			w->settle(w->arg);
+		while (iothread_run(&w->v.io))
+			;
+	}
+	virtio_set_status(w->dev, 0);
+	fuzz_must(virtio_status(w->dev) == 0);
+	virtio_pci_reset(&w->pci);
 }
 
 static inline void fuzz_virtio_step(struct fuzz_virtio *w, struct fuzz_input *in)
@@ -108,7 +124,7 @@ static inline void fuzz_virtio_step(struct fuzz_virtio *w, struct fuzz_input *in
 		vd_out(v, v->common + 20, 1, fuzz_take(in, 1));
 		break;
 	case 13:
-		virtio_pci_reset(&w->pci);
+		fuzz_virtio_reset(w);
 		break;
 	default:
 		if (w->request)
@@ -144,8 +160,7 @@ static inline void fuzz_virtio_run(struct fuzz_virtio *w, struct fuzz_input *in)
 	for (unsigned int steps = 0; in->n && steps < 500; steps++)
 		fuzz_virtio_step(w, in);
 	/* Whatever happened, a reset helps. */
-	virtio_pci_reset(&w->pci);
-	fuzz_must(virtio_status(w->dev) == 0);
+	fuzz_virtio_reset(w);
 	virtio_pci_done(&w->pci);
 }
 

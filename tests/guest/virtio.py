@@ -8,6 +8,7 @@ Each test boots Debian's cloud kernel with the drivers as modules, runs a script
 script said and at what the host sees.
 """
 
+import hashlib
 import os
 import subprocess
 import sys
@@ -74,7 +75,72 @@ want again "$(head -c 10000 /dev/hwrng | wc -c)" 10000
 """, ["--rng", "on"], cpus=cpus)
 
 
-TESTS = {"rng": rng}
+MIB = 1 << 20
+
+
+def disk(cpus):
+    """Reads, writes, discards and flushes, compared with the image; a packed ring; a disk that cannot be written."""
+    with tempfile.TemporaryDirectory(prefix="virtio-disk-") as tmp:
+        a, b, c = (os.path.join(tmp, name) for name in ("a.img", "b.img", "c.bin"))
+        data = os.urandom(4 * MIB)
+        for path in (a, b, c):
+            with open(path, "wb") as f:
+                f.write(data)
+                f.truncate(64 * MIB)
+        with open(a, "r+b") as f:  # what will be discarded takes space before
+            f.seek(32 * MIB)
+            f.write(b"x" * 16 * MIB)
+        before = os.stat(a).st_blocks * 512
+        sums = {"md5": hashlib.md5(data).hexdigest(), "empty": hashlib.md5(bytes(4 * MIB)).hexdigest()}
+        guest(["virtio_blk"], """
+want size "$(cat /sys/block/vda/size)" 131072
+want serial "$(cat /sys/block/vda/serial)" disk-a
+want queues "$(ls /sys/block/vda/mq | wc -l)" %(cpus)d
+want cache "$(cat /sys/block/vda/queue/write_cache)" "write back"
+sum() { dd if=/dev/$1 bs=1M skip=$2 count=4 iflag=direct 2>/dev/null | md5sum | cut -d' ' -f1; }
+for d in vda vdb vdc; do
+	want "$d read" "$(sum $d 0)" %(md5)s
+done
+for d in vda vdb; do
+	dd if=/dev/$d of=/dev/$d bs=1M count=4 seek=8 oflag=direct conv=fsync 2>/dev/null || fail write $d
+	want "$d copy" "$(sum $d 8)" %(md5)s
+	# Small, unaligned to anything but sectors.
+	dd if=/dev/$d of=/dev/$d bs=512 skip=3 seek=40963 count=333 conv=fsync 2>/dev/null || fail small $d
+done
+dd if=/dev/zero of=/dev/vdc bs=512 count=1 oflag=direct 2>/dev/null && fail written to a disk that is read-only
+blkdiscard -o $((32 << 20)) -l $((16 << 20)) /dev/vda || fail discard
+want discarded "$(sum vda 32)" %(empty)s
+# The cache switched off and on again.
+echo "write through" >/sys/block/vda/queue/write_cache
+# Readers and writers on all CPUs, while the driver leaves and comes back.
+for i in 1 2 3 4 5; do
+	for k in 1 2 3 4; do
+		dd if=/dev/vdb of=/dev/null bs=64k iflag=direct 2>/dev/null &
+		dd if=/dev/zero of=/dev/vdb bs=4k seek=8192 count=2000 oflag=direct 2>/dev/null &
+	done
+	dd if=/dev/vdb of=/dev/null bs=4k count=100 iflag=direct 2>/dev/null
+	echo virtio1 >$driver/virtio_blk/unbind || fail unbind
+	wait
+	echo virtio1 >$driver/virtio_blk/bind || fail bind
+done
+want again "$(sum vdb 0)" %(md5)s
+want "broken rings" "$(dmesg | grep -c 'virtio.*\(broken\|failed\)')" 0
+""" % {**sums, "cpus": min(cpus, 4)}, ["--disk", a + ",serial=disk-a", "--disk", b + ",packed",
+                                 "--disk", c + ",format=raw,readonly"], cpus=cpus)
+        want(os.stat(a).st_blocks * 512 <= before - 16 * MIB + 8 * MIB + MIB,
+             "the discarded range takes space on the host")
+        for path in (a, b):
+            with open(path, "rb") as f:
+                image = f.read()
+            want(len(image) == 64 * MIB, "the image's size changed")
+            want(image[:4 * MIB] == data, "what was not written changed")
+            want(image[8 * MIB:12 * MIB] == data, "what was written is not in the image")
+            want(image[40963 * 512:41296 * 512] == data[3 * 512:336 * 512],
+                 "what was written in small pieces is not in the image")
+            want(image[4 * MIB:8 * MIB] == bytes(4 * MIB), "something else was written")
+
+
+TESTS = {"rng": rng, "disk": disk}
 
 
 def main(argv):

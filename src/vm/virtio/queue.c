@@ -437,8 +437,8 @@ uint32_t chain_write(const struct virtq_chain *c, uint32_t off, const void *buf,
 	return done;
 }
 
-unsigned int iov_slice(const struct iovec *iov, unsigned int nr, uint64_t off, uint64_t n,
-		       struct iovec *ret)
+unsigned int chain_slice(const struct iovec *iov, unsigned int nr, uint64_t off, uint64_t n,
+			 struct iovec *ret)
 {
 	unsigned int at = 0;
 

@@ -129,12 +129,12 @@ uint32_t chain_read(const struct virtq_chain *c, uint32_t off, void *buf, uint32
 uint32_t chain_write(const struct virtq_chain *c, uint32_t off, const void *buf, uint32_t n);
 
 /*
- * iov_slice - the pieces of [off, off + n) of a list of pieces.
+ * chain_slice - the pieces of [off, off + n) of a list of pieces.
  *
  * @ret: room for @nr; may be @iov itself
  * Returns how many; fewer bytes than @n when the list is shorter.
  */
-unsigned int iov_slice(const struct iovec *iov, unsigned int nr, uint64_t off, uint64_t n,
-		       struct iovec *ret);
+unsigned int chain_slice(const struct iovec *iov, unsigned int nr, uint64_t off, uint64_t n,
+			 struct iovec *ret);
 
 #endif

@@ -35,16 +35,9 @@ static void run(struct virtio_dev *d, uint64_t kicked)
 	struct virtq *q = &d->q[0];
 	unsigned int n = 0;
 
-	do {
-		virtq_kicks_off(q);
-		while (n < VIRTIO_BATCH && virtio_pop(d, q, &r->chain)) {
-			virtio_push(d, &r->chain, fill(&r->chain));
-			n++;
-		}
-	} while (n < VIRTIO_BATCH && virtq_kicks_on(q));
+	while (virtio_pop(d, q, &r->chain, &n))
+		virtio_push(d, &r->chain, fill(&r->chain));
 	virtio_signal(d, q);
-	if (n >= VIRTIO_BATCH)
-		virtio_again(d, 0);
 }
 
 static void reset(struct virtio_dev *d)

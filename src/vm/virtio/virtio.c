@@ -315,17 +315,30 @@ void virtio_config_write(struct virtio_dev *d, uint64_t off, unsigned int size, 
 
 /* --- for devices --------------------------------------------------------------------------------------------- */
 
-bool virtio_pop(struct virtio_dev *d, struct virtq *q, struct virtq_chain *c)
+/* Looks that find nothing count as well: a ring whose parts overlap may promise a chain for ever. */
+bool virtio_pop(struct virtio_dev *d, struct virtq *q, struct virtq_chain *c, unsigned int *n)
 {
-	int r;
+	if (!*n)
+		virtq_kicks_off(q);
+	while (virtio_is_running(d)) {
+		int r;
 
-	if (!virtio_is_running(d))
-		return false;
-	r = virtq_pop(q, c);
-	if (r < 0)
-		virtio_fail(d, q->broken);
-	d->nr_chains += r > 0;
-	return r > 0;
+		if (*n >= VIRTIO_BATCH) {
+			virtio_again(d, q->index);
+			return false;
+		}
+		++*n;
+		r = virtq_pop(q, c);
+		if (r < 0)
+			virtio_fail(d, q->broken);
+		d->nr_chains += r > 0;
+		if (r > 0)
+			return true;
+		if (r < 0 || !virtq_kicks_on(q))
+			return false;
+		virtq_kicks_off(q);
+	}
+	return false;
 }
 
 void virtio_abandon(struct virtio_dev *d, struct virtq_chain *c)

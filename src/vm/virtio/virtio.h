@@ -171,8 +171,14 @@ static inline bool virtio_is_running(const struct virtio_dev *d)
 	       !d->is_resetting;
 }
 
-/* virtio_pop - virtq_pop(); a bad ring is virtio_fail(). Returns whether there is a chain. */
-_nodiscard_ bool virtio_pop(struct virtio_dev *d, struct virtq *q, struct virtq_chain *c);
+/*
+ * virtio_pop - take the next chain, or see to it that the driver notifies us of it.
+ *
+ * @n: counts the calls of one round, from 0: after VIRTIO_BATCH of them the device has its turn again later
+ * A bad ring is virtio_fail(). Returns whether there is a chain.
+ */
+_nodiscard_ bool virtio_pop(struct virtio_dev *d, struct virtq *q, struct virtq_chain *c,
+			    unsigned int *n);
 /* virtio_push - virtq_push(), or virtq_abandon() during a reset. The driver is told by virtio_signal(). */
 void virtio_push(struct virtio_dev *d, struct virtq_chain *c, uint32_t written);
 /* virtio_abandon - virtq_abandon(). */

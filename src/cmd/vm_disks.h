@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef ATOLL_CMD_VM_DISKS_H
+#define ATOLL_CMD_VM_DISKS_H
+
+#include "base/attr.h"
+#include "base/err.h"
+#include "cmd/table.h"
+#include "vm/machine.h"
+
+/* The disks of a machine, from its options. */
+enum { VM_DISKS_MAX = 16 };
+
+struct vm_disks {
+	struct machine_disk disk[VM_DISKS_MAX];
+	char *serial[VM_DISKS_MAX];
+	unsigned int nr;
+};
+
+/*
+ * vm_disks_open - open what --disk names: "FILE[,format=F][,readonly][,cache=writeback|none|unsafe]
+ * [,discard=unmap|ignore][,serial=S][,queues=N][,packed]".
+ *
+ * Without a format, the end of the file's name says it; its content is never asked, because the guest writes it.
+ * @nr_cpus: for the number of queues
+ * Returns 0, or a negative errno with the story. vm_disks_close() in both cases. Thread: owner.
+ */
+_nodiscard_ int vm_disks_open(struct vm_disks *v, const struct opt_list *specs,
+			      unsigned int nr_cpus, struct err *err);
+
+/* vm_disks_close - write what is not written yet and close; a failure is told on standard error, and returned.
+ * Harmless when nothing is open. Thread: owner, after the machine's end. */
+int vm_disks_close(struct vm_disks *v);
+
+#endif
