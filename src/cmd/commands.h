@@ -23,6 +23,7 @@ struct run_opts {
 	const char *cpu;	/* model and changes: "host", "v2,+x2apic,-pcid" */
 	struct opt_list serial; /* one each port from COM1 on; empty: stdio on COM1 */
 	struct opt_list disk;
+	struct opt_list console;
 	unsigned rng; /* index in the choices of --rng: 1 is on */
 	bool debug_exit;
 	bool no_reboot;

@@ -93,6 +93,40 @@ static int open_firmware_log(struct chardev_host *host, const struct run_opts *o
 	return r < 0 ? err_wrap(err, r, "--firmware-log") : 0;
 }
 
+/* "WHERE" or "NAME=WHERE". @names: what cfg points to, MACHINE_CONSOLES of them, to be freed. */
+static int open_consoles(struct chardev_host *host, const struct run_opts *o,
+			 struct machine_config *cfg, char **names, struct err *err)
+{
+	if (o->console.n > MACHINE_CONSOLES)
+		return err_set(err, -EINVAL, "%zu ports of the virtio console: at most %d",
+			       o->console.n, MACHINE_CONSOLES);
+	for (size_t i = 0; i < o->console.n; i++) {
+		struct machine_console *c = &cfg->consoles[i];
+		const char *spec = o->console.v[i], *equals = strchr(spec, '=');
+		int r;
+
+		if (equals && (size_t)(equals - spec) == strcspn(spec, "=:/")) {
+			names[i] = mem_strdup(spec);
+			names[i][equals - spec] = 0;
+			if (equals == spec || equals - spec > 63)
+				return err_set(err, -EINVAL,
+					       "--console %s: a name has 1 to 63 bytes", spec);
+			c->name = names[i];
+			spec = equals + 1;
+		}
+		if (strcmp(spec, "none")) {
+			r = chardev_host_open(host, spec, &c->cd, err);
+			if (r < 0)
+				return err_wrap(err, r, "--console %s", o->console.v[i]);
+			if (!strcmp(spec, "pty"))
+				fprintf(stderr, "atoll-vm: console %zu is at %s\n", i,
+					chardev_host_where(c->cd));
+		}
+		cfg->nr_consoles++;
+	}
+	return 0;
+}
+
 /* "v2,+x2apic,-pcid" into the model and the changes; @cpu is cut in two. */
 static void split_cpu(char *cpu, struct machine_config *cfg)
 {
@@ -211,6 +245,7 @@ static int vm_start(const struct run_opts *o, const struct cpu_hot_query *query)
 		.sample = o->stats || o->stats_json,
 	};
 	_cleanup_(socket_close) struct socket s = { .dir_fd = -EBADF, .fd = -EBADF };
+	char *names[MACHINE_CONSOLES] = { NULL };
 	struct vm_disks disks = { .nr = 0 };
 	struct chardev_host *host = NULL;
 	struct machine *m = NULL;
@@ -223,7 +258,8 @@ static int vm_start(const struct run_opts *o, const struct cpu_hot_query *query)
 	split_cpu(cpu, &cfg);
 	if (chardev_host_new(on_leave, &m, &host, &err) == 0 &&
 	    open_serial_ports(host, o, &cfg, &err) == 0 &&
-	    open_firmware_log(host, o, &cfg, &err) == 0 && socket_open(&s, o->name, &err) == 0) {
+	    open_firmware_log(host, o, &cfg, &err) == 0 &&
+	    open_consoles(host, o, &cfg, names, &err) == 0 && socket_open(&s, o->name, &err) == 0) {
 		cfg.control_fd = MAX(s.fd, 0);
 		cfg.name = s.name;
 		if (vm_disks_open(&disks, &o->disk, cfg.nr_cpus, &err) == 0) {
@@ -241,6 +277,8 @@ static int vm_start(const struct run_opts *o, const struct cpu_hot_query *query)
 	if (vm_disks_close(&disks) < 0 && !status)
 		status = 1;
 	chardev_host_free(host);
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+		free(names[i]);
 	if (err.code)
 		fprintf(stderr, "atoll-vm: %s\n", err_text(&err));
 	return status;

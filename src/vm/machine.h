@@ -35,6 +35,14 @@ struct machine_disk {
 	bool packed;		/* offer packed rings */
 };
 
+/* One port of the virtio console device. */
+enum { MACHINE_CONSOLES = 8 };
+struct machine_console {
+	struct chardev *cd; /* the caller's */
+	const char
+		*name; /* NULL: a console (hvc0 ...); else a channel of this name, up to 63 bytes */
+};
+
 struct machine_config {
 	const char *
 		kernel; /* path of a bzImage, ELF vmlinux (PVH) or multiboot image; NULL: firmware boots from disks */
@@ -51,6 +59,8 @@ struct machine_config {
 	struct chardev *serial[4];	      /* owned by the caller; NULL = port absent */
 	const struct machine_disk *disks;
 	unsigned int nr_disks;
+	struct machine_console consoles[MACHINE_CONSOLES];
+	unsigned int nr_consoles;
 	bool rng;		   /* a source of random numbers */
 	bool debug_exit;	   /* isa-debug-exit at port 0xf4 and the kvm-unit-tests devices */
 	bool no_reboot;		   /* a reset ends the machine instead of restarting it */

@@ -14,9 +14,10 @@
 #include "base/mem.h"
 #include "vm/board.h"
 #include "vm/virtio/blk.h"
+#include "vm/virtio/console.h"
 #include "vm/virtio/rng.h"
 
-enum { CLASS_RNG = 0x00ff00, CLASS_DISK = 0x010000 };
+enum { CLASS_RNG = 0x00ff00, CLASS_CONSOLE = 0x078000, CLASS_DISK = 0x010000 };
 
 /* Where a new device goes. Its caller has made @device, which is the unit's from now on. */
 static int plug(struct machine_virtio *v, const struct board *board, struct pci_bus *bus,
@@ -75,6 +76,25 @@ static int make_disk(struct machine_virtio *v, const struct board *board, struct
 	return plug(v, board, bus, &b->dev, b, done_disk, index, CLASS_DISK, err);
 }
 
+static void done_console(void *device)
+{
+	virtio_console_done(device);
+}
+
+static int make_console(struct machine_virtio *v, const struct board *board, struct pci_bus *bus,
+			const struct machine_config *cfg, struct err *err)
+{
+	struct virtio_console_config ports = { .nr_ports = cfg->nr_consoles };
+	struct virtio_console *con = mem_new(sizeof(*con));
+
+	for (unsigned int n = 0; n < cfg->nr_consoles; n++) {
+		ports.port[n].cd = cfg->consoles[n].cd;
+		ports.port[n].name = cfg->consoles[n].name;
+	}
+	virtio_console_init(con, &ports, board->mem, &v->io);
+	return plug(v, board, bus, &con->dev, con, done_console, 0, CLASS_CONSOLE, err);
+}
+
 int machine_virtio_init(struct machine_virtio *v, const struct board *board, struct pci_bus *bus,
 			const struct machine_config *cfg, struct err *err)
 {
@@ -85,6 +105,8 @@ int machine_virtio_init(struct machine_virtio *v, const struct board *board, str
 	v->is_made = true;
 	for (unsigned int n = 0; r == 0 && n < cfg->nr_disks; n++)
 		r = make_disk(v, board, bus, &cfg->disks[n], n, err);
+	if (r == 0 && cfg->nr_consoles)
+		r = make_console(v, board, bus, cfg, err);
 	if (r == 0 && cfg->rng)
 		r = make_rng(v, board, bus, err);
 	if (r < 0)

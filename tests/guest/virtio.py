@@ -10,6 +10,7 @@ script said and at what the host sees.
 
 import hashlib
 import os
+import socket
 import subprocess
 import sys
 import tempfile
@@ -78,6 +79,63 @@ want again "$(head -c 10000 /dev/hwrng | wc -c)" 10000
 MIB = 1 << 20
 
 
+def console(cpus):
+    """A console, and a channel whose other end is a socket."""
+    with tempfile.TemporaryDirectory(prefix="virtio-console-") as tmp:
+        out, sock = os.path.join(tmp, "out"), os.path.join(tmp, "sock")
+        heard = []
+
+        def answer(_pid, line):
+            if line != "guest-listens":
+                return
+            s = socket.socket(socket.AF_UNIX)
+            s.connect(sock)
+            s.sendall(b"a question of the host\n" + b"x" * 100000 + b"\n")
+            heard.append(s)
+
+        r = guest(["virtio_console"], """
+port=/dev/vport0p1
+want name "$(cat /sys/class/virtio-ports/vport0p1/name)" org.atoll.test
+i=0
+while [ $i -lt 2000 ]; do echo "line $i"; i=$((i + 1)); done >/dev/hvc0
+exec 3<>$port
+echo guest-listens
+read -r line <&3
+want question "$line" "a question of the host"
+read -r line <&3
+want long "${#line}" 100000
+echo "an answer of the guest" >&3
+exec 3>&-
+for i in 1 2 3; do
+	cat /dev/zero >/dev/hvc0 2>/dev/null &
+	cat $port >/dev/null 2>&1 &
+	echo virtio0 >$driver/virtio_console/unbind || fail unbind
+	kill %1 %2 2>/dev/null
+	wait
+	echo virtio0 >$driver/virtio_console/bind || fail bind
+done
+# It comes back by messages, and with the next number.
+try() { for d in /dev/hvc[0-7]; do echo last >$d && return 0; done 2>/dev/null; return 1; }
+i=0
+until try; do i=$((i + 1)); [ $i -lt 200 ] || fail no console; sleep 0.05; done
+""", ["--console", "file:" + out, "--console", "org.atoll.test=unix:" + sock, "--rng", "off"], cpus=cpus,
+                  on_line=answer)
+        want(heard, "the guest did not listen")
+        said = b""
+        while True:
+            data = heard[0].recv(4096)
+            if not data:
+                break
+            said += data
+        heard[0].close()
+        want(said.endswith(b"an answer of the guest\n"), f"the guest's answer is {said[-60:]!r}")
+        with open(out, "rb") as f:
+            text = f.read().replace(b"\0", b"").replace(b"\r", b"")
+        lines = b"".join(b"line %d\n" % i for i in range(2000))
+        want(text.startswith(lines) and text.endswith(b"last\n"), f"lines of the console are missing: {text[:80]!r} ... {text[-80:]!r}, {len(text)}")
+        want(r.find("guest-ok: long"), "the long line did not come")
+
+
 def disk(cpus):
     """Reads, writes, discards and flushes, compared with the image; a packed ring; a disk that cannot be written."""
     with tempfile.TemporaryDirectory(prefix="virtio-disk-") as tmp:
@@ -140,7 +198,7 @@ want "broken rings" "$(dmesg | grep -c 'virtio.*\(broken\|failed\)')" 0
             want(image[4 * MIB:8 * MIB] == bytes(4 * MIB), "something else was written")
 
 
-TESTS = {"rng": rng, "disk": disk}
+TESTS = {"rng": rng, "disk": disk, "console": console}
 
 
 def main(argv):
