@@ -173,3 +173,29 @@ const struct cmd cmd_ps = {
 	.opts_size = sizeof(struct ps_opts),
 	.examples = "atoll ps",
 };
+
+static const struct opt screenshot_options[] = {
+	{
+		.name = "text",
+		.letter = 't',
+		.type = OPT_FLAG,
+		.help = "Write the characters of a text mode instead of a picture",
+		OPT_AT(struct screenshot_opts, text),
+	},
+	{ 0 },
+};
+
+const struct cmd cmd_screenshot = {
+	.name = "screenshot",
+	.summary = "Save what the display of a running machine shows",
+	.description =
+		"Writes a PNG file; FILE may be -, standard output. MACHINE is a name or number "
+		"that 'atoll ps' shows; it may be left out when only one machine is running.",
+	.args = "[MACHINE] FILE",
+	.args_min = 1,
+	.args_max = 2,
+	.opts = screenshot_options,
+	.opts_size = sizeof(struct screenshot_opts),
+	.examples = "atoll screenshot web web.png\n"
+		    "atoll screenshot --text web -",
+};

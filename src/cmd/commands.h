@@ -32,6 +32,7 @@ struct run_opts {
 	uint64_t gdb_port;				     /* 0: none */
 	unsigned log_level;				     /* enum log_level */
 	const char *name;				     /* or NULL */
+	unsigned display;				     /* 0: none */
 	const char *firmware, *firmware_vars, *firmware_log; /* or NULL */
 	bool count;
 	uint64_t code_cache_bytes;
@@ -57,6 +58,10 @@ struct ps_opts {
 	bool json;
 };
 
-extern const struct cmd cmd_run, cmd_trace, cmd_stats, cmd_ps;
+struct screenshot_opts {
+	bool text;
+};
+
+extern const struct cmd cmd_run, cmd_trace, cmd_stats, cmd_ps, cmd_screenshot;
 
 #endif

@@ -4,12 +4,14 @@
 #include "cmd/commands.h"
 #include "cmd/machines.h"
 #include "cmd/run.h"
+#include "cmd/screenshot.h"
 
 static const struct cmd_binding commands[] = {
 	{ &cmd_run, cmd_run_exec },
 	{ &cmd_ps, cmd_ps_exec },
 	{ &cmd_stats, cmd_stats_exec },
 	{ &cmd_trace, cmd_trace_exec },
+	{ &cmd_screenshot, cmd_screenshot_exec },
 };
 
 int main(int argc, char **argv)

@@ -228,6 +228,7 @@ static int vm_start(const struct run_opts *o, const struct cpu_hot_query *query)
 	struct machine_config cfg = {
 		.kernel = o->kernel,
 		.firmware = o->firmware,
+		.vga = o->display != 0,
 		.firmware_vars = o->firmware_vars,
 		.initrd = o->initrd,
 		.cmdline = o->append,

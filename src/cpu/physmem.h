@@ -37,8 +37,14 @@ struct physmem_region {
 	_Atomic uint8_t *page_flags; /* size / GUEST_PAGE_SIZE bytes of enum physmem_page_flag */
 };
 
+/*
+ * Windows are device memory that CPUs use like RAM (a frame buffer), at a place that the guest may change while the
+ * machine runs. Only vCPUs look at them, which are paused then: a device's DMA, which may be under way on any thread,
+ * does not reach them, nor does a page walk.
+ */
 struct physmem {
-	unsigned int nr; /* regions in use, sorted by gpa, never overlapping */
+	unsigned int nr;	 /* RAM and ROM regions, sorted by gpa, never overlapping */
+	unsigned int nr_windows; /* after them; one of size 0 is nowhere now */
 	struct physmem_region region[PHYSMEM_MAX_REGIONS];
 
 	/* Called after a write hit a page whose flags are not 0. Set by cpu_group_new() and the dirty log. */
@@ -60,6 +66,16 @@ struct physmem {
 static inline const struct physmem_region *physmem_find(const struct physmem *m, uint64_t gpa)
 {
 	for (unsigned int k = 0; k < m->nr; k++)
+		if (gpa - m->region[k].gpa < m->region[k].size)
+			return &m->region[k];
+	return NULL;
+}
+
+/* physmem_find_window - the same for the windows. Thread: a vCPU's. */
+static inline const struct physmem_region *physmem_find_window(const struct physmem *m,
+							       uint64_t gpa)
+{
+	for (unsigned int k = m->nr; k < m->nr + m->nr_windows; k++)
 		if (gpa - m->region[k].gpa < m->region[k].size)
 			return &m->region[k];
 	return NULL;

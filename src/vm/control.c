@@ -86,11 +86,19 @@ static int trace(void *arg, const struct cpu_hot_query *query, struct strbuf *ou
 	return machine_trace(c->m, query, out, err);
 }
 
+static int screen(void *arg, bool is_text, struct strbuf *out, struct err *err)
+{
+	const struct control *c = arg;
+
+	return is_text ? machine_screen_text(c->m, out, err) : machine_screenshot(c->m, out, err);
+}
+
 static const struct control_ops ops = {
 	.info = info,
 	.stats = stats,
 	.count = count,
 	.trace = trace,
+	.screen = screen,
 };
 
 /* --- connections --------------------------------------------------------------------------------- */

@@ -16,6 +16,7 @@
  *	{"do": "stats", "text": bool}
  *	{"do": "count", "on": bool}	until the connection ends
  *	{"do": "trace", "text": bool, "top": 1 to 1000, "address": "0x..."}
+ *	{"do": "screen", "text": bool}	characters of a text mode, or a PNG file in base64
  *
  *	{"ok": value}			"text": true makes the value a string for people
  *	{"error": "sentence", "code": "EINVAL"}

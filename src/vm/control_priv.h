@@ -16,6 +16,8 @@ struct control_ops {
 		     struct err *err); /* on and off in turns, for each session */
 	int (*trace)(void *arg, const struct cpu_hot_query *query, struct strbuf *out,
 		     struct err *err);
+	/* Characters, or a picture in base64: in either case text. */
+	int (*screen)(void *arg, bool is_text, struct strbuf *out, struct err *err);
 };
 
 /* One connection. in, in_n: what was received and not served yet; out: what is to be sent. */

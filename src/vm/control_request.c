@@ -95,7 +95,12 @@ static int answer(struct control_session *s, const struct json *j, struct strbuf
 		strbuf_adds(value, "true");
 		return do_count(s, j, err);
 	}
-	return err_set(err, -EOPNOTSUPP, "'%.40s' is none of info, stats, count, trace", what);
+	if (!strcmp(what, "screen")) {
+		*ret_is_text = true;
+		return s->ops->screen(s->arg, is_text, value, err);
+	}
+	return err_set(err, -EOPNOTSUPP, "'%.40s' is none of info, stats, count, trace, screen",
+		       what);
 }
 
 static void serve_line(struct control_session *s, struct str line)

@@ -14,6 +14,9 @@
  */
 struct machine_events {
 	void (*request)(void *arg, enum machine_end what, uint32_t value);
+	/* A window of memory (vm/memory.h) is to be moved; no vCPU executes much more before it is done. May be
+	 * NULL. As request. */
+	void (*windows_moved)(void *arg);
 	void *arg;
 };
 
@@ -23,6 +26,13 @@ static inline void machine_request(const struct machine_events *ev, enum machine
 {
 	if (ev && ev->request)
 		ev->request(ev->arg, what, value);
+}
+
+/* machine_windows_moved - tell the machine that the guest has moved a window. */
+static inline void machine_windows_moved(const struct machine_events *ev)
+{
+	if (ev && ev->windows_moved)
+		ev->windows_moved(ev->arg);
 }
 
 #endif

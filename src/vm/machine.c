@@ -95,6 +95,25 @@ static void on_request(void *arg, enum machine_end what, uint32_t value)
 	machine_ask(arg, what, value);
 }
 
+static void on_windows_moved(void *arg)
+{
+	machine_ask_windows(arg);
+}
+
+static int make_vga(struct machine *m, const struct machine_config *cfg, struct err *err)
+{
+	struct memory_window *window;
+	int r;
+
+	if (!cfg->vga)
+		return 0;
+	r = memory_add_window(&m->memory, VGA_MEMORY, &window, err);
+	if (r == 0)
+		r = vga_init(&m->vga, &m->board, &m->pci, window->hva, window, err);
+	m->has_vga = r == 0;
+	return r;
+}
+
 static int make_serial_ports(struct machine *m, const struct machine_config *cfg, struct err *err)
 {
 	static const struct {
@@ -172,6 +191,8 @@ static int make_part(struct machine *m, const struct machine_config *cfg, enum m
 		return pci_init(&m->pci, b, err);
 	case PART_FW_CFG:
 		return fw_cfg_init(&m->fw_cfg, b, err);
+	case PART_VGA:
+		return make_vga(m, cfg, err);
 	case PART_FIRMWARE:
 		return machine_firmware_init(m, cfg, err);
 	case PART_DEBUG_EXIT:
@@ -220,6 +241,10 @@ static void end_part(struct machine *m, enum machine_part part)
 	case PART_FW_CFG:
 		fw_cfg_done(&m->fw_cfg);
 		break;
+	case PART_VGA:
+		if (m->has_vga)
+			vga_done(&m->vga);
+		break;
 	case PART_FIRMWARE:
 		machine_firmware_done(m);
 		break;
@@ -244,7 +269,9 @@ static int make_board(struct machine *m, const struct machine_config *cfg, struc
 {
 	int r;
 
-	m->events = (struct machine_events){ .request = on_request, .arg = m };
+	m->events = (struct machine_events){ .request = on_request,
+					     .windows_moved = on_windows_moved,
+					     .arg = m };
 	m->pio = bus_new("pio");
 	m->mmio = bus_new("mmio");
 	m->irqs = (struct irq_router){ .pic = &m->pic, .ioapic = &m->ioapic };
@@ -281,7 +308,7 @@ static int fill_fw_cfg(struct machine *m, uint64_t memory_bytes, struct err *err
 	if (fw_cfg_add_u16(f, FW_CFG_NB_CPUS, (uint16_t)m->nr_cpus) < 0 ||
 	    fw_cfg_add_u16(f, FW_CFG_MAX_CPUS, (uint16_t)m->nr_cpus) < 0 ||
 	    fw_cfg_add_u64(f, FW_CFG_RAM_SIZE, memory_bytes) < 0 ||
-	    fw_cfg_add_u16(f, FW_CFG_NOGRAPHIC, 1) < 0 ||
+	    fw_cfg_add_u16(f, FW_CFG_NOGRAPHIC, !m->has_vga) < 0 ||
 	    fw_cfg_add_u32(f, FW_CFG_CMDLINE_SIZE, (uint32_t)n) < 0 ||
 	    fw_cfg_add(f, FW_CFG_CMDLINE_DATA, m->cmdline, n) < 0)
 		return err_set(err, -ENOMEM, "firmware configuration");

@@ -48,6 +48,7 @@ struct machine_config {
 		kernel; /* path of a bzImage, ELF vmlinux (PVH) or multiboot image; NULL: firmware boots from disks */
 	const char *firmware; /* "seabios", "ovmf" or a path; NULL: the kernel is started directly */
 	const char *firmware_vars; /* file that keeps UEFI's variables; NULL: they are lost */
+	bool vga;		   /* a display adapter */
 	struct chardev
 		*firmware_log; /* takes what firmware writes to port 0x402; NULL: no such port */
 	const char *initrd;    /* path or NULL */
@@ -106,6 +107,15 @@ _nodiscard_ int machine_set_engine(struct machine *m, enum cpu_engine_kind kind,
 _nodiscard_ int machine_count_blocks(struct machine *m, bool on, struct err *err);
 _nodiscard_ int machine_trace(struct machine *m, const struct cpu_hot_query *query,
 			      struct strbuf *out, struct err *err);
+
+/*
+ * machine_screen_text, machine_screenshot - what the display shows: the characters of a text mode as UTF-8, a line each;
+ * a PNG file in base64. Appended.
+ *
+ * Returns 0; -ENODEV (no display); -ENODATA (no text mode); -ENOMEM. Thread: any.
+ */
+_nodiscard_ int machine_screen_text(struct machine *m, struct strbuf *out, struct err *err);
+_nodiscard_ int machine_screenshot(struct machine *m, struct strbuf *out, struct err *err);
 
 /* machine_print_stats - exits and events by kind, for --stats; as JSON when @json. */
 void machine_print_stats(struct machine *m, int fd, bool json);

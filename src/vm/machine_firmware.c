@@ -52,6 +52,7 @@ int machine_firmware_fill(struct machine *m, const char *name, struct err *err)
 		.name = name,
 		.acpi = &acpi,
 		.memory = &m->memory,
+		.has_vga = m->has_vga,
 		.is_uefi = m->firmware.vars != NULL,
 	};
 	int r;

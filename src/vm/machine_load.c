@@ -122,6 +122,7 @@ void machine_acpi_config(const struct machine *m, struct acpi_config *ret)
 		.base = MACHINE_ACPI,
 		.mmio64_base = align_up(m->memory.high_end, PCI_MMIO64_ALIGN),
 		.mmio64_last = PCI_MMIO64_LAST,
+		.has_vga = m->has_vga,
 	};
 	for (unsigned int i = 0; i < MACHINE_SERIALS; i++)
 		if (m->has_serial[i])
@@ -201,6 +202,8 @@ static void reset_devices(struct machine *m)
 		edu_reset(&m->edu);
 		vtd_reset(&m->vtd);
 	}
+	if (m->has_vga)
+		vga_reset(&m->vga);
 	if (m->vars.mmio)
 		pflash_reset(&m->vars);
 	machine_virtio_reset(&m->virtio);

@@ -25,6 +25,7 @@
 #include "vm/dev/rtc.h"
 #include "vm/dev/serial16550.h"
 #include "vm/dev/testdev.h"
+#include "vm/dev/vga.h"
 #include "vm/dev/vtd.h"
 #include "vm/firmware/firmware.h"
 #include "vm/gdb.h"
@@ -66,6 +67,7 @@ enum machine_part {
 	PART_I8042,
 	PART_PCI,
 	PART_FW_CFG,
+	PART_VGA,
 	PART_FIRMWARE,
 	PART_DEBUG_EXIT,
 	PART_TESTDEV,
@@ -116,6 +118,8 @@ struct machine {
 	struct i8042 kbd;
 	struct pci_bus pci;
 	struct machine_virtio virtio;
+	struct vga vga;
+	bool has_vga;
 	struct fw_cfg fw_cfg;
 	struct pflash vars; /* with firmware that has variables */
 	struct debugcon debugcon;
@@ -143,6 +147,7 @@ struct machine {
 	_Atomic uint64_t
 		request; /* 0: none; else enum machine_end + 1 in the high half, value below */
 	_Atomic bool stop;
+	_Atomic bool move_windows; /* vCPUs park until it is done */
 	int wake_fd;
 	_Atomic uint64_t started_ns, ended_ns; /* host time of machine_run(); 0: not yet */
 	_Atomic uint64_t cpu_ns_before;	       /* processor time of the process before it */
@@ -189,6 +194,9 @@ _nodiscard_ int machine_reset(struct machine *m, struct err *err);
 
 /* machine_ask - record a wish and wake the main loop; the first one wins. Thread: any. */
 void machine_ask(struct machine *m, enum machine_end what, uint32_t value);
+
+/* machine_ask_windows - a window is to be moved. Thread: any. */
+void machine_ask_windows(struct machine *m);
 
 /* machine_pause, machine_resume - park every vCPU and wait until they are; nests. Not from a vCPU thread. */
 void machine_pause(struct machine *m);

@@ -40,6 +40,14 @@ void machine_ask(struct machine *m, enum machine_end what, uint32_t value)
 	wake_main(m);
 }
 
+void machine_ask_windows(struct machine *m)
+{
+	atomic_store(&m->move_windows, true);
+	for (unsigned int i = 0; m->vcpu && i < m->nr_cpus; i++)
+		cpu_kick(m->vcpu[i].cpu);
+	wake_main(m);
+}
+
 void machine_stop(struct machine *m)
 {
 	atomic_store(&m->stop, true);
@@ -48,7 +56,8 @@ void machine_stop(struct machine *m)
 
 static bool must_park(const struct vcpu *v)
 {
-	return v->m->pauses || v->is_held || v->is_dead || atomic_load(&v->m->request);
+	return v->m->pauses || v->is_held || v->is_dead || atomic_load(&v->m->request) ||
+	       atomic_load(&v->m->move_windows);
 }
 
 /* The guest ran into a wall; under machine.lock. */
@@ -198,6 +207,19 @@ static int patience_ms(const struct machine *m, uint64_t switch_at_ns)
 	return now >= switch_at_ns ? 0 : (int)((switch_at_ns - now) / NS_PER_MS) + 1;
 }
 
+/* The physical memory map as the guest has set it. */
+static void move_windows(struct machine *m)
+{
+	machine_pause(m);
+	mutex_lock(&m->control);
+	/* The flag first: who asks from now on is served by the next round. */
+	atomic_store(&m->move_windows, false);
+	memory_move_windows(&m->memory);
+	cpu_group_flush(m->cpus);
+	mutex_unlock(&m->control);
+	machine_resume(m);
+}
+
 /* Sleep until there is something to decide. Returns 0 when it is time to change the engine. */
 static uint64_t next_request(struct machine *m)
 {
@@ -211,6 +233,10 @@ static uint64_t next_request(struct machine *m)
 		request = atomic_load(&m->request);
 		if (request)
 			return request;
+		if (atomic_load(&m->move_windows)) {
+			move_windows(m);
+			continue;
+		}
 		/* EINTR: a signal handler may have called machine_stop(); look again. */
 		if (poll(&p, 1, patience_ms(m, switch_at_ns)) > 0)
 			ignore_result(read(m->wake_fd, &count, sizeof(count)));

@@ -52,12 +52,13 @@ static int region_add(struct memory *m, uint64_t gpa, uint64_t size, uint8_t *hv
 		if (range_overlap(p->region[k].gpa, p->region[k].size, gpa, size))
 			return err_set(err, -EEXIST, "memory at 0x%llx is there already",
 				       (unsigned long long)gpa);
-	if (p->nr == PHYSMEM_MAX_REGIONS)
+	if (p->nr + p->nr_windows == PHYSMEM_MAX_REGIONS)
 		return err_set(err, -ENOSPC, "more than %d memory regions", PHYSMEM_MAX_REGIONS);
 	flags = flags_new(size);
 	if (!flags)
 		return err_set(err, -ENOMEM, "no memory for the page flags of guest memory");
-	memmove(&p->region[at + 1], &p->region[at], (p->nr - at) * sizeof(p->region[0]));
+	memmove(&p->region[at + 1], &p->region[at],
+		(p->nr + p->nr_windows - at) * sizeof(p->region[0]));
 	p->region[at] = (struct physmem_region){
 		.gpa = gpa, .size = size, .hva = hva, .is_rom = is_rom, .page_flags = flags
 	};
@@ -91,6 +92,7 @@ static void written(void *arg, const struct physmem_region *r, uint64_t off, uin
 int memory_init(struct memory *m, uint64_t ram_bytes, struct err *err)
 {
 	uint64_t low = MIN(ram_bytes, MEMORY_LOW_LIMIT), high = ram_bytes - low;
+	uint64_t all = ram_bytes + MEMORY_WINDOW_SPACE;
 	void *map;
 	int r = 0;
 
@@ -103,11 +105,11 @@ int memory_init(struct memory *m, uint64_t ram_bytes, struct err *err)
 	m->fd = memfd_create("guest-ram", MFD_CLOEXEC);
 	if (m->fd < 0)
 		return err_set_errno(err, "guest memory");
-	if (ftruncate(m->fd, (off_t)ram_bytes) < 0) {
+	if (ftruncate(m->fd, (off_t)all) < 0) {
 		r = err_set_errno(err, "guest memory of %llu bytes", (unsigned long long)ram_bytes);
 		goto fail;
 	}
-	map = mmap(NULL, ram_bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, m->fd, 0);
+	map = mmap(NULL, all, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, m->fd, 0);
 	if (map == MAP_FAILED) {
 		r = err_set_errno(err, "map guest memory of %llu bytes",
 				  (unsigned long long)ram_bytes);
@@ -120,7 +122,7 @@ int memory_init(struct memory *m, uint64_t ram_bytes, struct err *err)
 	m->phys.written = written;
 	m->phys.written_arg = m;
 	/* The kernel merges what it can into huge pages where it is configured to; no matter if not. */
-	(void)madvise(map, ram_bytes, MADV_HUGEPAGE);
+	(void)madvise(map, all, MADV_HUGEPAGE);
 	(void)syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0);
 
 	r = region_add(m, 0, VIDEO_HOLE, m->map, false, err);
@@ -140,6 +142,9 @@ void memory_done(struct memory *m)
 {
 	struct physmem *p = &m->phys;
 
+	for (unsigned int k = 0; k < p->nr_windows; k++)
+		munmap((void *)p->region[p->nr + k].page_flags,
+		       m->window[k].size >> GUEST_PAGE_SHIFT);
 	for (unsigned int k = 0; k < p->nr; k++) {
 		/* Neither fails for what we mapped ourselves. */
 		munmap((void *)p->region[k].page_flags, p->region[k].size >> GUEST_PAGE_SHIFT);
@@ -147,7 +152,7 @@ void memory_done(struct memory *m)
 			munmap(p->region[k].hva, p->region[k].size);
 	}
 	if (m->map)
-		munmap(m->map, m->ram_bytes);
+		munmap(m->map, m->ram_bytes + MEMORY_WINDOW_SPACE);
 	if (m->map || m->fd > 0)
 		close(m->fd);
 	free((void *)m->dirty);
@@ -172,6 +177,48 @@ int memory_add_rom(struct memory *m, uint64_t gpa, const void *data, uint64_t si
 	if (r < 0)
 		munmap(hva, whole);
 	return r;
+}
+
+int memory_add_window(struct memory *m, uint64_t size, struct memory_window **ret, struct err *err)
+{
+	struct physmem *p = &m->phys;
+	uint64_t used = m->ram_bytes;
+	struct memory_window *w;
+	_Atomic uint8_t *flags;
+
+	for (unsigned int k = 0; k < p->nr_windows; k++)
+		used += m->window[k].size;
+	if (p->nr_windows == MEMORY_MAX_WINDOWS || p->nr + p->nr_windows == PHYSMEM_MAX_REGIONS ||
+	    size > m->ram_bytes + MEMORY_WINDOW_SPACE - used)
+		return err_set(err, -ENOSPC, "no room for device memory of %llu bytes",
+			       (unsigned long long)size);
+	flags = flags_new(size);
+	if (!flags)
+		return err_set(err, -ENOMEM, "no memory for the page flags of device memory");
+	w = &m->window[p->nr_windows];
+	*w = (struct memory_window){ .hva = m->map + used, .size = size, .wanted = MEMORY_NOWHERE };
+	p->region[p->nr + p->nr_windows++] =
+		(struct physmem_region){ .hva = w->hva, .page_flags = flags };
+	*ret = w;
+	return 0;
+}
+
+void memory_move_windows(struct memory *m)
+{
+	struct physmem *p = &m->phys;
+
+	for (unsigned int k = 0; k < p->nr_windows; k++) {
+		uint64_t wanted = atomic_load(&m->window[k].wanted);
+		struct physmem_region *r = &p->region[p->nr + k];
+		bool is_free = wanted != MEMORY_NOWHERE;
+
+		/* RAM comes first; the guest that puts a window over it does not see the window. */
+		for (unsigned int n = 0; is_free && n < p->nr; n++)
+			is_free = !range_overlap(p->region[n].gpa, p->region[n].size, wanted,
+						 m->window[k].size);
+		r->gpa = is_free ? wanted : 0;
+		r->size = is_free ? m->window[k].size : 0;
+	}
 }
 
 void memory_attach_engine(struct memory *m)

@@ -18,7 +18,8 @@
  *	low_end  - 4 GiB       not memory: PCI (MMCONFIG from 0xb0000000), APICs, ROMs
  *	4 GiB    - high_end    the rest of the RAM
  *
- * RAM behind the legacy video hole is lost, as on a PC. ROM regions may be added.
+ * RAM behind the legacy video hole is lost, as on a PC. ROM regions may be added, and windows: memory of a device that
+ * CPUs use like RAM, wherever the guest puts it.
  *
  * Dirty logging: the bitmap has one bit a page of the memfd. A page whose PAGE_F_LOG is set is recorded
  * on its next write, and the flag is taken off so that later writes cost nothing; memory_log_fetch()
@@ -30,13 +31,26 @@
 #define MEMORY_MIN	 (UINT64_C(2) << 20)
 #define MEMORY_MAX	 (UINT64_C(512) << 30) /* all of it below the CPU models' 40 address bits */
 
+#define MEMORY_WINDOW_SPACE (UINT64_C(32) << 20) /* for all windows together */
+#define MEMORY_NOWHERE	    UINT64_MAX
+enum { MEMORY_MAX_WINDOWS = 2 };
+
+/* See memory_add_window(). */
+struct memory_window {
+	uint8_t *hva;
+	uint64_t size;		 /* bytes */
+	_Atomic uint64_t wanted; /* where the guest wants it; MEMORY_NOWHERE */
+};
+
 struct memory {
 	struct physmem phys; /* what CPUs and devices use */
-	int fd;		     /* memfd; RAM first, then ROMs */
-	uint8_t *map;	     /* all of the RAM */
+	int fd;		     /* memfd; RAM first, then windows */
+	uint8_t *map;	     /* all of it */
 	uint64_t ram_bytes;
 	uint64_t low_end,
 		high_end; /* ends of RAM below and above 4 GiB; high_end is 4 GiB if none */
+
+	struct memory_window window[MEMORY_MAX_WINDOWS]; /* phys.nr_windows of them */
 
 	_Atomic uint64_t *dirty; /* one bit a RAM page; NULL: not logging */
 	uint64_t dirty_words;
@@ -64,6 +78,19 @@ void memory_done(struct memory *m);
  */
 _nodiscard_ int memory_add_rom(struct memory *m, uint64_t gpa, const void *data, uint64_t size,
 			       struct err *err);
+
+/*
+ * memory_add_window - device memory that is nowhere yet. Not recorded by the dirty log.
+ *
+ * @size: whole pages. Before the machine runs.
+ * @ret:  belongs to @m; its bytes are the device's from now on
+ * Returns 0; -ENOSPC (no more windows, or no space for it); -ENOMEM.
+ */
+_nodiscard_ int memory_add_window(struct memory *m, uint64_t size, struct memory_window **ret,
+				  struct err *err);
+
+/* memory_move_windows - put every window where it is wanted. Every vCPU is paused; cpu_group_flush() follows. */
+void memory_move_windows(struct memory *m);
 
 /*
  * memory_attach_engine - sit between the CPUs and the write handler that cpu_group_new() installed.

@@ -81,7 +81,7 @@ def check_ps():
 def check_man_pages():
     if not shutil.which("groff"):
         return "groff is not installed"
-    for args in ((), ("run",), ("ps",), ("stats",), ("trace",), ("help",), ("completion",)):
+    for args in ((), ("run",), ("ps",), ("stats",), ("trace",), ("screenshot",), ("help",), ("completion",)):
         page = atoll("help", "--man", *args)[1]
         p = subprocess.run(["groff", "-man", "-Tascii", "-P-cbou", "-ww"], input=page.encode(),
                            stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False)

@@ -43,8 +43,14 @@ static int trace(void *arg, const struct cpu_hot_query *query, struct strbuf *ou
 	return 0;
 }
 
+static int screen(void *arg, bool is_text, struct strbuf *out, struct err *err)
+{
+	strbuf_adds(out, is_text ? "A \"line\"\n" : "UE5H");
+	return 0;
+}
+
 static const struct control_ops ops = {
-	.info = info, .stats = stats, .count = count, .trace = trace
+	.info = info, .stats = stats, .count = count, .trace = trace, .screen = screen
 };
 
 static void check_answer(struct strbuf *out)

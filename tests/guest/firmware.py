@@ -6,8 +6,13 @@ usage: firmware.py [NAME]...
 """
 
 import os
+import re
+import struct
+import subprocess
 import sys
 import tempfile
+import time
+import zlib
 
 import vmm
 
@@ -35,6 +40,91 @@ def seabios():
             return r, f"the log does not say '{want}'"
     print(f"# {r.seconds:.2f} s to the end of the search")
     return r, None
+
+
+class Screen:
+    """A machine in the background with a display, seen by its screenshots."""
+
+    def __init__(self, firmware, *extra):
+        self.tmp = tempfile.TemporaryDirectory()
+        self.env = dict(os.environ, ATOLL_RUNTIME_DIR=self.tmp.name)
+        self.p = subprocess.Popen(
+            command(firmware, "--display", "vga", "--serial", "none", "--name", "m", *extra),
+            env=self.env, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.p.terminate()
+        self.p.communicate()
+        self.tmp.cleanup()
+
+    def shot(self, *args):
+        return subprocess.run([vmm.atoll_path(), "screenshot", *args, "m", "-"], env=self.env,
+                              capture_output=True, check=False).stdout
+
+    def text(self, pattern, limit=LIMIT):
+        """The screen's text once it matches, or as it was at the end."""
+        end = time.monotonic() + limit
+        while True:
+            text = self.shot("--text").decode()
+            if re.search(pattern, text) or time.monotonic() > end or self.p.poll() is not None:
+                return text
+            time.sleep(0.1)
+
+    def pixels(self):
+        """(width, height, set of colors) of the picture."""
+        png = self.shot()
+        if png[:8] != b"\x89PNG\r\n\x1a\n":
+            return 0, 0, set()
+        width, height = struct.unpack(">II", png[16:24])
+        length = struct.unpack(">I", png[33:37])[0]
+        raw = zlib.decompress(png[41:41 + length])
+        above, colors = bytearray(3 * width), set()
+        for y in range(height):
+            line = raw[y * (3 * width + 1) + 1:(y + 1) * (3 * width + 1)]
+            above = bytearray((a + b) & 255 for a, b in zip(above, line))
+            if any(line):
+                colors |= {bytes(above[i:i + 3]) for i in range(0, 3 * width, 3)}
+        return width, height, colors
+
+
+class Seen:
+    """What Screen tests give for a report."""
+    seconds = 0.0
+
+    def __init__(self, text):
+        self.text = text
+
+    def report(self, why):
+        print(f"# {why}")
+        for line in str(self.text).splitlines():
+            print(f"# | {line}")
+
+
+def seabios_screen():
+    with Screen("seabios") as s:
+        text = s.text("No bootable device")
+        width, height, colors = s.pixels()
+    if "SeaBIOS (version 1." not in text or "No bootable device" not in text:
+        return Seen(text), "not on the screen"
+    if (width, height) != (720, 400) or not {b"\0\0\0", b"\xaa\xaa\xaa"} <= colors:
+        return Seen((width, height, colors)), "the picture does not show text"
+    return Seen(text), None
+
+
+def ovmf_screen():
+    """UEFI's console on the linear frame buffer: the shell's prompt is yellow."""
+    with Screen("ovmf") as s:
+        end = time.monotonic() + LIMIT
+        while True:
+            seen = s.pixels()
+            if seen[:2] == (1280, 800) and b"\xff\xff\x00" in seen[2]:
+                return Seen(seen), None
+            if time.monotonic() > end or s.p.poll() is not None:
+                return Seen(seen), "no prompt in the picture"
+            time.sleep(0.5)
 
 
 def ovmf():
@@ -72,6 +162,8 @@ def kernel(firmware, cpus):
 TESTS = {
     "seabios": seabios,
     "ovmf": ovmf,
+    "seabios-screen": seabios_screen,
+    "ovmf-screen": ovmf_screen,
     "seabios-kernel": lambda: kernel("seabios", 2),
     "ovmf-kernel": lambda: kernel("ovmf", 4),
 }

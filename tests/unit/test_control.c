@@ -35,8 +35,14 @@ static int trace(void *arg, const struct cpu_hot_query *query, struct strbuf *ou
 	return 0;
 }
 
+static int screen(void *arg, bool is_text, struct strbuf *out, struct err *err)
+{
+	strbuf_adds(out, is_text ? "A \"line\"\n" : "UE5H");
+	return 0;
+}
+
 static const struct control_ops ops = {
-	.info = info, .stats = stats, .count = count, .trace = trace
+	.info = info, .stats = stats, .count = count, .trace = trace, .screen = screen
 };
 
 static void put(struct control_session *s, const char *text)
@@ -84,7 +90,7 @@ static void test_refusals(void **state)
 	expect(&s, "[]\n",
 	       "{\"error\":\"a request is an object with \\\"do\\\": a string\",\"code\":\"EINVAL\"}\n");
 	expect(&s, "{\"do\":\"x\"}\n",
-	       "{\"error\":\"'x' is none of info, stats, count, trace\",\"code\":\"EOPNOTSUPP\"}\n");
+	       "{\"error\":\"'x' is none of info, stats, count, trace, screen\",\"code\":\"EOPNOTSUPP\"}\n");
 	expect(&s, "{\"do\":\"trace\",\"top\":1001}\n",
 	       "{\"error\":\"\\\"top\\\" is a number from 1 to 1000\",\"code\":\"EINVAL\"}\n");
 	expect(&s, "{\"do\":\"trace\",\"address\":16}\n",

@@ -50,6 +50,8 @@ static inline const struct physmem_region *region_of(struct cpu *c, uint64_t gpa
 	if (likely(r && gpa - r->gpa < r->size))
 		return r;
 	r = physmem_find(c->grp->mem, gpa);
+	if (!r)
+		r = physmem_find_window(c->grp->mem, gpa);
 	if (r)
 		c->sys->region = r;
 	return r;
@@ -453,7 +455,7 @@ void mem_stored_flagged(struct cpu *c, uint8_t *host, unsigned int size)
 {
 	const struct physmem *m = c->grp->mem;
 
-	for (unsigned int k = 0; k < m->nr; k++) {
+	for (unsigned int k = 0; k < m->nr + m->nr_windows; k++) {
 		const struct physmem_region *r = &m->region[k];
 		uint64_t off = (uintptr_t)host - (uintptr_t)r->hva;
 

@@ -114,8 +114,8 @@ static bool wrote_map(struct cpu *c, uintptr_t host)
 	_Atomic uint32_t *p;
 	uint64_t pages;
 
-	for (unsigned int k = 0; k < m->nr; k++) {
-		if (m->region[k].is_rom)
+	for (unsigned int k = 0; k < m->nr + m->nr_windows; k++) {
+		if (m->region[k].is_rom || !m->region[k].size)
 			continue;
 		first = MIN(first, (uintptr_t)m->region[k].hva);
 		end = MAX(end, (uintptr_t)m->region[k].hva + m->region[k].size);

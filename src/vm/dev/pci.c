@@ -14,12 +14,14 @@
 #include "vm/dev/pci.h"
 
 #include <errno.h>
+#include <stdatomic.h>
 #include <string.h>
 
 #include "base/bytes.h"
 #include "base/checked.h"
 #include "sys/thread.h"
 #include "vm/dev/pci_priv.h"
+#include "vm/memory.h"
 
 static uint16_t reg16(const struct pci_dev *d, unsigned int off)
 {
@@ -57,6 +59,15 @@ static bool bar_wanted(const struct pci_dev *d, const struct pci_bar *b, uint64_
 	return (command & PCI_COMMAND_MEMORY) && last != UINT32_MAX && last != UINT64_MAX;
 }
 
+/* CPUs go on by the bus until the machine has moved the window. */
+static void move_window(struct pci_bus *p, const struct pci_bar *b)
+{
+	uint64_t gpa = b->mapped ? b->range.base : MEMORY_NOWHERE;
+
+	if (atomic_exchange(&b->window->wanted, gpa) != gpa)
+		machine_windows_moved(p->events);
+}
+
 /* Brings the buses up to date with the device's BARs and command register. */
 static void remap(struct pci_dev *d)
 {
@@ -77,6 +88,8 @@ static void remap(struct pci_dev *d)
 		b->range.len = b->size;
 		/* Something else is there already: see above. */
 		b->mapped = want && bus_add(bar_bus(d, b), &b->range, NULL) == 0;
+		if (b->window)
+			move_window(d->bus, b);
 	}
 }
 

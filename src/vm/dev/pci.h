@@ -50,6 +50,7 @@ static inline unsigned int pci_pirq(unsigned int slot, unsigned int pin)
 	return (pin + (slot < 25 ? slot : 0)) % PCI_NR_PIRQ;
 }
 
+struct memory_window;
 struct pci_bus;
 struct pci_bar {
 	enum pci_bar_kind kind;
@@ -57,6 +58,7 @@ struct pci_bar {
 	uint64_t size;		/* a power of two; I/O: 4 to 256; memory: at least 16 */
 	struct bus_range range; /* name, read, write, arg by the device; base and len by the bus */
 	bool mapped;
+	struct memory_window *window; /* the same bytes as memory for the CPUs, or NULL */
 };
 
 struct pci_dev {

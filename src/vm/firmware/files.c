@@ -45,6 +45,8 @@ enum {
 #define LINUXBOOT_ROM  "/usr/share/qemu/linuxboot_dma.bin"
 #define LINUXBOOT_FILE "genroms/linuxboot_dma.bin"
 #define LINUXBOOT_PATH "/rom@genroms/linuxboot_dma.bin\n"
+#define VGABIOS_ROM    "/usr/share/seabios/vgabios-stdvga.bin"
+#define VGABIOS_FILE   "pci1234,1111.rom"
 #define INITRD_TOP     UINT64_C(0x37ffffff) /* what old kernels can reach */
 
 static int add_e820(struct fw_cfg *f, const struct memory *mem)
@@ -150,6 +152,20 @@ static int add_initrd(struct fw_cfg *f, const struct firmware_info *info)
 	return r;
 }
 
+/* The adapter's BIOS, by the name under which SeaBIOS looks for the ROM of a PCI device. */
+static int add_vgabios(struct fw_cfg *f, struct err *err)
+{
+	void *rom;
+	size_t len;
+	int r = file_read(VGABIOS_ROM, 64 << 10, &rom, &len, err);
+
+	if (r < 0)
+		return err_wrap(err, r, "display adapter (Debian package seabios)");
+	r = fw_cfg_add_file(f, VGABIOS_FILE, rom, len);
+	free(rom);
+	return r;
+}
+
 static int add_linuxboot(struct fw_cfg *f, struct err *err)
 {
 	void *rom;
@@ -203,8 +219,10 @@ int firmware_fill(struct fw_cfg *f, const struct firmware_info *info, struct err
 		r = add_settings(f, order);
 	if (r < 0)
 		return err_set(err, r, "tables for firmware: %s", strerror(-r));
-	if (!info->kernel)
-		return 0;
+	if (info->has_vga && !info->is_uefi)
+		r = add_vgabios(f, err);
+	if (r < 0 || !info->kernel)
+		return r;
 	r = add_kernel(f, info, err);
 	return r < 0 ? err_wrap(err, r, "kernel for firmware") : 0;
 }

@@ -56,6 +56,7 @@ struct firmware_info {
 	const struct acpi_config *acpi;
 	bool is_uefi; /* it starts kernels without an option ROM */
 	const struct memory *memory;
+	bool has_vga;
 	const char *bootorder; /* lines of OpenFirmware paths; NULL: firmware's own order */
 	const uint8_t *kernel; /* a bzImage to be booted directly, or NULL */
 	uint64_t kernel_len;

@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The machine's screen, for those who look from outside: drawn when somebody asks, on the asking thread, from a
+ * description that the adapter gives under its mutex.
+ */
+#include <errno.h>
+
+#include "base/base64.h"
+#include "display/png.h"
+#include "vm/machine_priv.h"
+
+int machine_screen_text(struct machine *m, struct strbuf *out, struct err *err)
+{
+	struct picture p;
+
+	if (!m->has_vga)
+		return err_set(err, -ENODEV, "the machine has no display (--display)");
+	vga_picture(&m->vga, &p);
+	if (p.kind != PICTURE_TEXT)
+		return err_set(err, -ENODATA, "the screen is not in a text mode (%ux%u pixels)",
+			       p.width, p.height);
+	picture_text(&p, out);
+	return 0;
+}
+
+int machine_screenshot(struct machine *m, struct strbuf *out, struct err *err)
+{
+	_cleanup_(strbuf_done) struct strbuf png = { 0 };
+	_cleanup_(surface_done) struct surface s = { 0 };
+	struct picture p;
+	int r;
+
+	if (!m->has_vga)
+		return err_set(err, -ENODEV, "the machine has no display (--display)");
+	vga_picture(&m->vga, &p);
+	picture_draw(&p, &s);
+	r = png_write(&s, &png);
+	if (r < 0)
+		return err_set(err, r, "screenshot: no memory");
+	base64_encode(out, png.p, png.n);
+	return 0;
+}
