@@ -460,10 +460,10 @@ int disk_file_sync(struct disk_file *f)
 {
 	int r;
 
-	if (f->no_flush || !f->is_writable)
+	if (!f->is_writable)
 		return 0;
 	r = observe(f, DISK_EVENT_SYNC, 0, 0, NULL, 0);
-	if (r < 0)
+	if (r < 0 || f->no_flush)
 		return r;
 	return fdatasync(f->fd) < 0 ? -errno : 0;
 }

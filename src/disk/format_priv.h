@@ -175,6 +175,9 @@ const struct format *format_find(const char *name);
 void format_names(struct strbuf *out);
 
 extern const struct format format_raw;
+extern const struct format format_vhd;
+extern const struct format format_vhdx;
+extern const struct format format_vdi;
 
 /* For create(): the value of an option, NULL when it is not given. */
 const char *create_option(const struct disk_create_opts *opts, const char *name);

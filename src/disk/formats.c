@@ -12,8 +12,7 @@
 #include "disk/format_priv.h"
 
 const struct format *const disk_formats[] = {
-	&format_raw,
-	NULL,
+	&format_raw, &format_vhd, &format_vhdx, &format_vdi, NULL,
 };
 
 const struct format *format_find(const char *name)
