@@ -62,6 +62,52 @@ struct screenshot_opts {
 	bool text;
 };
 
+/* What `atoll disk ...` share: how an image is opened. */
+struct disk_image_opts {
+	const char *format, *backing_format; /* or NULL */
+	bool json, force_share, direct;
+};
+
+struct disk_info_opts {
+	struct disk_image_opts image; /* first in all of these */
+	bool backing_chain;
+	const char *snapshot;
+};
+
+struct disk_create_cmd_opts {
+	struct disk_image_opts image;
+	struct opt_list options;
+	const char *backing;
+};
+
+struct disk_convert_opts {
+	struct disk_image_opts image;
+	const char *out_format;
+	struct opt_list options;
+	bool compress, progress, no_create;
+	const char *snapshot;
+	uint64_t threads;
+};
+
+struct disk_check_opts {
+	struct disk_image_opts image;
+	unsigned repair;
+};
+
+struct disk_resize_opts {
+	struct disk_image_opts image;
+	bool shrink;
+};
+
+struct disk_compare_opts {
+	struct disk_image_opts image;
+	const char *second_format;
+	bool progress;
+	uint64_t threads;
+};
+
 extern const struct cmd cmd_run, cmd_trace, cmd_stats, cmd_ps, cmd_screenshot;
+extern const struct cmd cmd_disk_info, cmd_disk_create, cmd_disk_convert, cmd_disk_check,
+	cmd_disk_resize, cmd_disk_snapshot, cmd_disk_compare, cmd_disk_map;
 
 #endif

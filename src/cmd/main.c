@@ -2,6 +2,7 @@
 /* The `atoll` program: its subcommands, and who carries each out. */
 #include "base/attr.h"
 #include "cmd/commands.h"
+#include "cmd/disk.h"
 #include "cmd/machines.h"
 #include "cmd/run.h"
 #include "cmd/screenshot.h"
@@ -12,6 +13,14 @@ static const struct cmd_binding commands[] = {
 	{ &cmd_stats, cmd_stats_exec },
 	{ &cmd_trace, cmd_trace_exec },
 	{ &cmd_screenshot, cmd_screenshot_exec },
+	{ &cmd_disk_info, cmd_disk_info_exec },
+	{ &cmd_disk_create, cmd_disk_create_exec },
+	{ &cmd_disk_convert, cmd_disk_convert_exec },
+	{ &cmd_disk_check, cmd_disk_check_exec },
+	{ &cmd_disk_resize, cmd_disk_resize_exec },
+	{ &cmd_disk_snapshot, cmd_disk_snapshot_exec },
+	{ &cmd_disk_compare, cmd_disk_compare_exec },
+	{ &cmd_disk_map, cmd_disk_map_exec },
 };
 
 int main(int argc, char **argv)

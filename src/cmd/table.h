@@ -60,6 +60,7 @@ struct cmd {
 	const char *args;	   /* what help calls the operands: "SHELL"; NULL: none taken */
 	size_t args_min, args_max; /* how many operands */
 	const char *const *args_choices; /* NULL-terminated, for completion; or NULL */
+	bool args_are_files;		 /* operands are completed as files */
 	const struct opt *opts;		 /* ended by .name = NULL; or NULL */
 	size_t opts_size;		 /* sizeof the options struct */
 	const char *exit_status;	 /* text of the man page's EXIT STATUS; NULL: 0 or 1 */

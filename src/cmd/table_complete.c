@@ -145,7 +145,12 @@ static void bash_cmd(const struct cmd_program *prog, const struct cmd *cmd, stru
 		strbuf_addf(out, "\t'%s')\n\t\tcase \"$prev\" in\n", cmd->name);
 	for (size_t i = 0; i < opt_count(cmd); i++)
 		bash_value(&cmd->opts[i], out);
-	strbuf_adds(out, "\t\tesac\n\t\twords='--help");
+	strbuf_adds(out, "\t\tesac\n");
+	if (cmd->args_are_files)
+		strbuf_adds(out,
+			    "\t\t[[ $cur != -* ]] && { COMPREPLY=($(compgen -f -- \"$cur\")) ; "
+			    "return ; }\n");
+	strbuf_adds(out, "\t\twords='--help");
 	for (size_t i = 0; i < opt_count(cmd); i++)
 		strbuf_addf(out, " --%s", cmd->opts[i].name);
 	add_operand_words(prog, cmd, out);

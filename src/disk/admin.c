@@ -170,12 +170,18 @@ static int end_change(struct disk *disk, struct disk_hold *hold, int r, struct e
 int disk_resize(struct disk *disk, uint64_t size, bool shrink, struct err *err)
 {
 	struct image *top = disk->top;
+	uint64_t old = disk_size(disk), behind, end;
 	struct disk_hold hold;
-	int r;
+	int r = 0;
 
 	if (size > SIZE_MAX_BYTES)
 		return err_set(err, -EFBIG, "%" PRIu64 " bytes are too many for a disk", size);
 	size = align_up(size, 512);
+	/* The rest of the last cluster, so that it is zero should the disk grow again. */
+	if (size < old && shrink)
+		r = disk_zero(disk, size, MIN(old, align_up(size, top->cluster)) - size, false);
+	if (r < 0)
+		return err_set(err, r, "write zeros: %s", strerror(-r));
 	r = change(disk, &hold, top->fmt->resize, "way to resize an image", err);
 	if (r < 0)
 		return r;
@@ -186,7 +192,15 @@ int disk_resize(struct disk *disk, uint64_t size, bool shrink, struct err *err)
 			    size, top->size);
 	else if (size != top->size)
 		r = top->fmt->resize(top, size, err);
-	return end_change(disk, &hold, r, err);
+	r = end_change(disk, &hold, r, err);
+	if (r < 0 || size <= old)
+		return r;
+	/* A larger backing file must not show in what is new, nor what somebody else left behind the
+	 * end of the last cluster. */
+	behind = top->below ? top->below->size : 0;
+	end = MIN(size, MAX(behind, align_up(old, top->cluster)));
+	r = end > old ? disk_zero(disk, old, end - old, true) : 0;
+	return r < 0 ? err_set(err, r, "write zeros: %s", strerror(-r)) : 0;
 }
 
 int disk_snapshot_create(struct disk *disk, const char *name, uint64_t wall_ns, struct err *err)

@@ -267,6 +267,38 @@ void disk_submit(struct disk *disk, struct disk_request *req);
  */
 void disk_drain(struct disk *disk);
 
+/* --- two disks -------------------------------------------------------------------------------- */
+
+struct disk_copy_opts {
+	unsigned nr_threads; /* 0: one */
+	bool packed;	     /* compressed clusters, as far as they get smaller */
+	bool dst_is_zero;    /* the target was just created: zeros need not be written */
+	/* Called by any thread, one at a time; or NULL. */
+	void (*progress)(void *arg, uint64_t done, uint64_t total);
+	void *arg;
+};
+
+/*
+ * disk_copy - the content of one disk to another, which is at least as large; what it has more becomes
+ * zero. Zeros of the source take no space in the target.
+ *
+ * Returns 0; -ENOSPC (the target is smaller), -EOPNOTSUPP (no compression), and others of disk_readv() and
+ * disk_writev(). The target is not flushed. Thread: any; nobody else writes to either.
+ */
+_nodiscard_ int disk_copy(struct disk *src, struct disk *dst, const struct disk_copy_opts *opts,
+			  struct err *err);
+
+/*
+ * disk_compare - whether two disks have the same content; behind the end of the shorter one the other must
+ * be zero.
+ *
+ * @opts:  threads and progress
+ * @ret_differs:  offset of the first byte that differs; UINT64_MAX: none
+ * Returns 0, or a negative errno of reading. Thread: any; nobody writes to either.
+ */
+_nodiscard_ int disk_compare(struct disk *a, struct disk *b, const struct disk_copy_opts *opts,
+			     uint64_t *ret_differs, struct err *err);
+
 /* --- images as a whole ------------------------------------------------------------------------ */
 
 struct disk_option {

@@ -175,6 +175,7 @@ const struct format *format_find(const char *name);
 void format_names(struct strbuf *out);
 
 extern const struct format format_raw;
+extern const struct format format_qcow2;
 extern const struct format format_vhd;
 extern const struct format format_vhdx;
 extern const struct format format_vdi;

@@ -41,6 +41,14 @@ def check_help():
     assert "--memory SIZE" in atoll("run", "-h")[1]
 
 
+def check_group():
+    status, out, err = atoll("disk", "--help")
+    assert (status, err) == (0, "") and "  convert " in out, (status, out, err)
+    assert atoll("help", "disk")[1] == out
+    assert atoll("help", "disk", "info") == atoll("disk", "info", "-h")
+    assert "Usage: atoll disk info" in atoll("help", "disk", "info")[1]
+
+
 def check_no_command():
     status, out, err = atoll()
     assert status == 1 and out == "" and err.startswith("Usage: atoll"), (status, out, err)
@@ -67,6 +75,12 @@ def check_complaints():
             (("stats", "../x"), "atoll stats: the name '../x' is not made of up to 64 letters, "
              "digits, '.', '_', '-'\n"),
             (("completion", "tcsh"), "atoll completion: 'tcsh' is none of bash, zsh, fish\n"),
+            (("disk", "inf"), "atoll: unknown command 'disk inf'; did you mean 'disk info'?\n"),
+            (("disk", "create", "x"), "atoll disk create: the size is missing: IMAGE SIZE\n"),
+            (("disk", "snapshot", "list"),
+             "atoll disk snapshot: list|create|apply|delete IMAGE [NAME] is missing\n"),
+            (("disk", "info", "/nonexistent"),
+             "atoll disk info: open '/nonexistent': No such file or directory\n"),
             (("help", "--men"), "atoll help: unknown option '--men'; did you mean '--man'?\n")):
         status, out, err = atoll(*args)
         assert (status, out, err) == (1, "", want), (args, status, out, err)
@@ -81,7 +95,7 @@ def check_ps():
 def check_man_pages():
     if not shutil.which("groff"):
         return "groff is not installed"
-    for args in ((), ("run",), ("ps",), ("stats",), ("trace",), ("screenshot",), ("help",), ("completion",)):
+    for args in ((), ("run",), ("ps",), ("disk", "convert"), ("stats",), ("trace",), ("screenshot",), ("help",), ("completion",)):
         page = atoll("help", "--man", *args)[1]
         p = subprocess.run(["groff", "-man", "-Tascii", "-P-cbou", "-ww"], input=page.encode(),
                            stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False)
@@ -97,6 +111,10 @@ def check_bash_completion():
             (("run", "--engine", "in"), ["interp"]),
             (("run", "--append", ""), []),
             (("completion", ""), ["--help", "bash", "zsh", "fish"]),
+            (("disk", "con"), ["convert"]),
+            (("disk", "convert", "--out"), ["--output-format"]),
+            (("disk", "convert", "-O", "qc"), ["qcow2"]),
+            (("disk", "info", "/etc/pass"), ["/etc/passwd"]),
             (("help", "r"), ["run"]),
             (("run", "--kernel", "/etc/pass"), ["/etc/passwd"])):
         got = complete("atoll", *words)
