@@ -151,8 +151,8 @@ int q2_refcount_set(struct qcow2 *q, uint64_t cluster, uint64_t value)
 		if (!value)
 			return 0;
 		/* A cluster in use without a count: only repair sees one. The block goes behind
-		 * everything, and when that is somewhere else, is counted there. */
-		end = MAX(end, (cluster | ((UINT64_C(1) << q->rb_bits) - 1)) + 1);
+		 * everything; there it counts itself, or is counted by another. */
+		end = MAX(end, cluster + 1);
 		r = q2_cache_new(q, &q->rb, end << q->cluster_bits, &t);
 		if (r < 0)
 			return r;
