@@ -21,7 +21,7 @@
 #include "sys/fd.h"
 #include "sys/ipc.h"
 #include "vm/chardev_host.h"
-#include "vm/chardev_term.h"
+#include "sys/term.h"
 #include "vm/machine.h"
 
 static struct machine *the_machine; /* set before the handlers are installed, cleared after */

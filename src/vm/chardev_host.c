@@ -2,8 +2,8 @@
 /*
  * One thread between the ports and the outside.
  *
- *	port --chardev_write()--> ring --thread--> descriptor
- *	port <----receive()------ in[] <-thread--- descriptor
+ *	port --chardev_write()--> ring --thread--> descriptor, watchers
+ *	port <----receive()------ in[] <-thread--- descriptor, watchers
  *
  * A port's write only copies into a ring and wakes the thread when it may be asleep, so a guest that prints
  * costs a copy a byte and one wake-up a burst, and a reader that does not read costs the vCPU nothing: the
@@ -40,21 +40,8 @@ static void host_wake(struct chardev_host *host)
 static ssize_t stream_write(struct chardev *cd, const void *buf, size_t n)
 {
 	struct stream *s = container_of(cd, struct stream, cd);
-	size_t room, tail, part;
 
-	if (!atomic_load(&s->has_peer))
-		return (ssize_t)n;
-	mutex_lock(&s->lock);
-	room = STREAM_OUT - s->out_n;
-	n = MIN(n, room);
-	tail = (s->out_head + s->out_n) % STREAM_OUT;
-	part = MIN(n, STREAM_OUT - tail);
-	memcpy(s->out + tail, buf, part);
-	memcpy(s->out, (const uint8_t *)buf + part, n - part);
-	s->out_n += n;
-	if (!n)
-		s->port_waits = true;
-	mutex_unlock(&s->lock);
+	n = stream_put(s, buf, n);
 	if (!n)
 		return -EAGAIN;
 	host_wake(s->host);
@@ -72,70 +59,21 @@ static void stream_can_receive_again(struct chardev *cd)
 /* Nobody reads any more: forget what waits, so that the port is never stuck. */
 static void drop_output(struct stream *s)
 {
-	bool tell;
-
 	atomic_store(&s->has_peer, false);
-	mutex_lock(&s->lock);
-	s->out_n = 0;
-	tell = s->port_waits;
-	s->port_waits = false;
-	mutex_unlock(&s->lock);
-	if (tell && s->cd.writable)
-		s->cd.writable(s->cd.port_arg);
+	stream_skip(s);
 }
 
-static void peer_gone(struct stream *s)
+/* As much as the reader takes. Returns the last result. */
+static ssize_t drain_all(struct stream *s, struct watcher *w)
 {
-	drop_output(s);
-	if (s->kind == STREAM_UNIX) {
-		fd_closep(&s->in_fd);
-		s->out_fd = -EBADF;
-		s->in_off = s->in_n = 0;
-		atomic_store(&s->in_refused, false);
-	}
-}
-
-/* Write what fits. Returns bytes written, 0 when the descriptor is full, negative when it is dead. */
-static ssize_t stream_drain(struct stream *s)
-{
-	size_t n;
-	ssize_t r;
-	bool tell;
-
-	mutex_lock(&s->lock);
-	n = MIN(s->out_n, STREAM_OUT - s->out_head);
-	n = MIN(n, (size_t)STREAM_CHUNK);
-	mutex_unlock(&s->lock);
-	if (!n)
-		return 0;
-	/* Only this thread takes from the ring, so its bytes stay while the lock is not held. */
-	if (s->kind == STREAM_UNIX)
-		r = send(s->out_fd, s->out + s->out_head, n, MSG_DONTWAIT | MSG_NOSIGNAL);
-	else
-		r = write(s->out_fd, s->out + s->out_head, n);
-	if (r < 0)
-		return errno == EAGAIN || errno == EINTR ? 0 : -errno;
-
-	mutex_lock(&s->lock);
-	s->out_head = (s->out_head + (size_t)r) % STREAM_OUT;
-	s->out_n -= (size_t)r;
-	tell = s->port_waits;
-	s->port_waits = false;
-	mutex_unlock(&s->lock);
-	if (tell && s->cd.writable)
-		s->cd.writable(s->cd.port_arg);
-	return r;
-}
-
-static void drain_all(struct stream *s)
-{
-	ssize_t r = 1;
+	ssize_t r = 1, all = 0;
 
 	/* A guest that never stops printing must not keep us from its input. */
-	for (unsigned int i = 0; i < DRAIN_ROUNDS && r > 0; i++)
-		r = stream_drain(s);
-	if (r < 0)
-		peer_gone(s);
+	for (unsigned int i = 0; i < DRAIN_ROUNDS && r > 0; i++) {
+		r = stream_take(s, w);
+		all += MAX(r, 0);
+	}
+	return r < 0 ? r : all;
 }
 
 static void show_help(struct stream *s)
@@ -169,41 +107,54 @@ static void offer_input(struct stream *s)
 		atomic_store(&s->in_refused, false);
 }
 
+static void take_input(struct stream *s, size_t n)
+{
+	s->in_off = 0;
+	s->in_n = n;
+	offer_input(s);
+}
+
 static void read_input(struct stream *s)
 {
 	ssize_t n = read(s->in_fd, s->in, sizeof(s->in));
 	unsigned int actions = 0;
+	size_t left;
 
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return;
 	if (n <= 0) {
 		if (s->kind == STREAM_PTY)
 			drop_output(s); /* EIO: the other end was closed; it may come again */
-		else if (s->kind == STREAM_UNIX)
-			peer_gone(s);
 		else
 			fd_closep(&s->in_fd); /* the end of standard input is not our end */
 		return;
 	}
-	s->in_off = 0;
-	s->in_n = (size_t)n;
+	left = (size_t)n;
 	if (s->is_terminal)
-		actions = escape_filter(&s->escape, s->in, s->in_n, &s->in_n);
+		actions = escape_filter(&s->escape, s->in, left, &left);
 	if (actions & ESCAPE_HELP)
 		show_help(s);
 	if (actions & ESCAPE_LEAVE && s->host->leave)
 		s->host->leave(s->host->leave_arg);
-	offer_input(s);
+	take_input(s, left);
+}
+
+static void read_watcher(struct stream *s, struct watcher *w)
+{
+	ssize_t n = recv(w->fd, s->in, sizeof(s->in), MSG_DONTWAIT);
+
+	if (n > 0)
+		take_input(s, (size_t)n);
+	else if (n == 0 || (errno != EAGAIN && errno != EINTR))
+		watcher_drop(s, w);
 }
 
 static void accept_client(struct stream *s)
 {
 	int fd = accept4(s->listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
-	if (fd < 0)
-		return;
-	s->in_fd = s->out_fd = fd;
-	atomic_store(&s->has_peer, true);
+	if (fd >= 0 && watcher_add(s, fd) < 0)
+		close(fd);
 }
 
 /* Whether the other end of a pty is open; poll() answers at once. */
@@ -215,7 +166,7 @@ static bool pty_is_open(const struct stream *s)
 }
 
 struct poll_set {
-	struct pollfd fd[1 + 2 * HOST_MAX_STREAMS];
+	struct pollfd fd[1 + (3 + STREAM_WATCHERS) * HOST_MAX_STREAMS];
 	unsigned int n;
 	int timeout_ms;
 };
@@ -233,41 +184,79 @@ static short poll_result(const struct poll_set *set, int fd, short events)
 	return 0;
 }
 
+static void poll_soon(struct poll_set *set, int ms)
+{
+	if (ms >= 0 && (set->timeout_ms < 0 || ms < set->timeout_ms))
+		set->timeout_ms = ms;
+}
+
+static void poll_watchers(struct poll_set *set, struct stream *s)
+{
+	for (unsigned int k = 0; k < STREAM_WATCHERS; k++) {
+		struct watcher *w = &s->watcher[k];
+		short events = s->in_n ? 0 : POLLIN;
+
+		if (w->fd < 0)
+			continue;
+		if (stream_has_output(s, w))
+			events |= POLLOUT;
+		poll_add(set, w->fd, events);
+		poll_soon(set, watcher_be_patient(s, w, 0));
+	}
+}
+
 static void poll_stream(struct poll_set *set, struct stream *s)
 {
-	bool has_output;
-
+	poll_watchers(set, s);
+	if (s->listen_fd >= 0)
+		poll_add(set, s->listen_fd, POLLIN);
 	if (s->kind == STREAM_PTY) {
-		atomic_store(&s->has_peer, pty_is_open(s));
-		set->timeout_ms = PTY_RECHECK_MS; /* opening the other end wakes nobody */
-		if (!s->has_peer) {
+		bool is_open = pty_is_open(s);
+
+		poll_soon(set, PTY_RECHECK_MS); /* opening the other end wakes nobody */
+		if (!is_open || !s->has_peer)
 			drop_output(s);
+		atomic_store(&s->has_peer, is_open);
+		if (!is_open)
 			return;
-		}
 	}
-	mutex_lock(&s->lock);
-	has_output = s->out_n > 0;
-	mutex_unlock(&s->lock);
 	if (s->in_fd >= 0 && !s->in_n)
 		poll_add(set, s->in_fd, POLLIN);
-	else if (s->listen_fd >= 0 && s->in_fd < 0)
-		poll_add(set, s->listen_fd, POLLIN);
-	if (s->out_fd >= 0 && has_output)
+	if (s->out_fd >= 0 && s->has_peer && stream_has_output(s, NULL))
 		poll_add(set, s->out_fd, POLLOUT);
+}
+
+static void serve_watchers(const struct poll_set *set, struct stream *s)
+{
+	for (unsigned int k = 0; k < STREAM_WATCHERS; k++) {
+		struct watcher *w = &s->watcher[k];
+		int fd = w->fd;
+		short events = poll_result(set, fd, POLLIN | POLLOUT);
+
+		if (events & (POLLIN | POLLHUP | POLLERR) && !s->in_n)
+			read_watcher(s, w);
+		if (w->fd == fd && events & POLLOUT) {
+			ssize_t r = drain_all(s, w);
+
+			if (r < 0)
+				watcher_drop(s, w);
+			else
+				watcher_be_patient(s, w, r);
+		}
+	}
 }
 
 static void serve_stream(const struct poll_set *set, struct stream *s)
 {
-	int out_fd = s->out_fd;
-
-	if (poll_result(set, s->listen_fd, POLLIN) && s->in_fd < 0)
+	if (poll_result(set, s->listen_fd, POLLIN))
 		accept_client(s);
-	else if (poll_result(set, s->in_fd, POLLIN))
+	if (poll_result(set, s->in_fd, POLLIN))
 		read_input(s);
 	else
 		offer_input(s);
-	if (s->out_fd == out_fd && poll_result(set, out_fd, POLLOUT))
-		drain_all(s);
+	serve_watchers(set, s);
+	if (poll_result(set, s->out_fd, POLLOUT) && drain_all(s, NULL) < 0)
+		drop_output(s);
 }
 
 static void host_loop(void *arg)
@@ -292,18 +281,28 @@ static void host_loop(void *arg)
 	}
 }
 
-/* At the end: wait for readers as long as they read. */
-static void stream_flush(struct stream *s)
+/* At the end: wait for a reader as long as it reads. */
+static void flush_reader(struct stream *s, struct watcher *w)
 {
-	while (s->out_fd >= 0 && s->has_peer && s->out_n) {
-		struct pollfd p = { .fd = s->out_fd, .events = POLLOUT };
+	int fd = w ? w->fd : s->out_fd;
+
+	while (fd >= 0 && stream_has_output(s, w)) {
+		struct pollfd p = { .fd = fd, .events = POLLOUT };
 		int r = poll(&p, 1, FLUSH_PATIENCE_MS);
 
 		if (r == 0 || (r < 0 && errno != EINTR))
 			break;
-		if (stream_drain(s) < 0)
+		if (stream_take(s, w) < 0)
 			break;
 	}
+}
+
+static void stream_flush(struct stream *s)
+{
+	if (s->has_peer)
+		flush_reader(s, NULL);
+	for (unsigned int k = 0; k < STREAM_WATCHERS; k++)
+		flush_reader(s, &s->watcher[k]);
 }
 
 static void stream_close(struct chardev *cd)
@@ -319,6 +318,8 @@ static void stream_close(struct chardev *cd)
 	}
 	s->cd.writable = NULL;
 	stream_flush(s);
+	for (unsigned int k = 0; k < STREAM_WATCHERS; k++)
+		watcher_drop(s, &s->watcher[k]);
 	stream_close_fds(s);
 	pthread_mutex_destroy(&s->lock);
 	free(s);
@@ -407,6 +408,8 @@ int chardev_host_open(struct chardev_host *host, const char *spec, struct charde
 	s = mem_new(sizeof(*s));
 	s->host = host;
 	s->in_fd = s->out_fd = s->listen_fd = -EBADF;
+	for (unsigned int k = 0; k < STREAM_WATCHERS; k++)
+		s->watcher[k].fd = -EBADF;
 	r = open_by_spec(s, spec, err);
 	if (r < 0) {
 		stream_close_fds(s);
@@ -424,6 +427,21 @@ int chardev_host_open(struct chardev_host *host, const char *spec, struct charde
 const char *chardev_host_where(const struct chardev *cd)
 {
 	return cd->ops == &stream_ops ? ((const struct stream *)(const void *)cd)->where : "";
+}
+
+int chardev_host_watch(struct chardev *cd, int fd)
+{
+	struct stream *s = container_of(cd, struct stream, cd);
+	int r;
+
+	if (cd->ops != &stream_ops)
+		return -ENOTTY;
+	r = fd_nonblock(fd, 1);
+	if (r == 0)
+		r = watcher_add(s, fd);
+	if (r == 0)
+		host_wake(s->host);
+	return r;
 }
 
 int chardev_host_start(struct chardev_host *host, struct err *err)

@@ -29,7 +29,7 @@ void chardev_host_free(struct chardev_host *host);
  * chardev_host_open - make a back end.
  *
  * @spec: "stdio" (once; a terminal becomes raw when the host starts), "file:PATH" (created, emptied; output
- * only), "pty", "unix:PATH" (a server for one client at a time; without one, output is dropped), "null".
+ * only), "pty", "unix:PATH" (a server; its clients are watchers: see chardev_host_watch()), "null".
  * @ret: owned by the host; valid until chardev_host_free() or chardev_close(). Before chardev_host_start().
  * Returns 0; -EINVAL (unknown spec), -EEXIST (second stdio), or what opening says.
  */
@@ -39,6 +39,16 @@ _nodiscard_ int chardev_host_open(struct chardev_host *host, const char *spec, s
 /* chardev_host_where - how to reach a back end of the host: "/dev/pts/3", a path; "" when there is nothing
  * to tell. Valid as long as the back end. Thread: any. */
 const char *chardev_host_where(const struct chardev *cd);
+
+/*
+ * chardev_host_watch - let one more see what the port says, from the last 64 KiB on, and type.
+ *
+ * A watcher that does not read for a second loses what it has not read; the port does not wait for it.
+ *
+ * @fd: a connected stream socket, taken over on success
+ * Returns 0; -EBUSY (8 watch already), -ENOTTY (no back end of a host). Thread: any, as long as the host runs.
+ */
+_nodiscard_ int chardev_host_watch(struct chardev *cd, int fd);
 
 /* chardev_host_start - let bytes flow; a terminal becomes raw. After the ports are attached. Returns 0;
  * -EAGAIN; what the terminal says. Thread: owner. */

@@ -17,6 +17,7 @@
 #include "base/mem.h"
 #include "sys/fd.h"
 #include "sys/ipc.h"
+#include "vm/chardev_host.h"
 #include "vm/control_priv.h"
 #include "vm/machine_priv.h"
 
@@ -93,12 +94,22 @@ static int screen(void *arg, bool is_text, struct strbuf *out, struct err *err)
 	return is_text ? machine_screen_text(c->m, out, err) : machine_screenshot(c->m, out, err);
 }
 
+static int console(void *arg, unsigned int port, struct err *err)
+{
+	const struct control *c = arg;
+
+	if (!c->m->serial_end[port])
+		return err_set(err, -ENODEV, "the machine has no serial port %u", port);
+	return 0;
+}
+
 static const struct control_ops ops = {
 	.info = info,
 	.stats = stats,
 	.count = count,
 	.trace = trace,
 	.screen = screen,
+	.console = console,
 };
 
 /* --- connections --------------------------------------------------------------------------------- */
@@ -159,7 +170,17 @@ static bool send_some(struct client *cl)
 	return true;
 }
 
-static void serve_client(struct client *cl, short events)
+/* The answer is out: from here on the connection is the serial port's. */
+static void become_console(struct control *c, struct client *cl)
+{
+	unsigned int port = (unsigned int)cl->session.console;
+
+	if (chardev_host_watch(c->m->serial_end[port], cl->fd) == 0)
+		cl->fd = -EBADF;
+	drop(cl);
+}
+
+static void serve_client(struct control *c, struct client *cl, short events)
 {
 	struct control_session *s = &cl->session;
 	bool alive = true;
@@ -177,6 +198,8 @@ static void serve_client(struct client *cl, short events)
 	}
 	if (!alive || r < 0)
 		drop(cl);
+	else if (s->console >= 0 && !s->out.n)
+		become_console(c, cl);
 }
 
 static void control_loop(void *arg)
@@ -198,7 +221,7 @@ static void control_loop(void *arg)
 			continue; /* EINTR; other failures are impossible for these arguments */
 		for (unsigned int i = 0; i < MAX_CLIENTS; i++)
 			if (p[2 + i].fd >= 0 && p[2 + i].revents)
-				serve_client(&c->client[i], p[2 + i].revents);
+				serve_client(c, &c->client[i], p[2 + i].revents);
 		if (p[1].revents)
 			accept_client(c);
 	}

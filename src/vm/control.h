@@ -17,6 +17,8 @@
  *	{"do": "count", "on": bool}	until the connection ends
  *	{"do": "trace", "text": bool, "top": 1 to 1000, "address": "0x..."}
  *	{"do": "screen", "text": bool}	characters of a text mode, or a PNG file in base64
+ *	{"do": "console", "port": 0 to 3}	after its answer, the connection is that serial port's: what the port
+ *						has said lately and says from now on, and what is typed
  *
  *	{"ok": value}			"text": true makes the value a string for people
  *	{"error": "sentence", "code": "EINVAL"}

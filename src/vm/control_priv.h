@@ -18,6 +18,8 @@ struct control_ops {
 		     struct err *err);
 	/* Characters, or a picture in base64: in either case text. */
 	int (*screen)(void *arg, bool is_text, struct strbuf *out, struct err *err);
+	/* Whether a serial port can be watched. */
+	int (*console)(void *arg, unsigned int port, struct err *err);
 };
 
 /* One connection. in, in_n: what was received and not served yet; out: what is to be sent. */
@@ -29,6 +31,7 @@ struct control_session {
 	struct strbuf out;
 	struct stats_totals before; /* of the previous "stats" */
 	bool is_counting;	    /* this connection has switched counting on */
+	int console; /* when out is sent, hand the connection to this serial port; negative: no */
 };
 
 /* control_session_init - begin a connection. Thread: owner. */

@@ -68,6 +68,20 @@ static int do_trace(struct control_session *s, const struct json *j, bool is_tex
 	return s->ops->trace(s->arg, &q, value, err);
 }
 
+static int do_console(struct control_session *s, const struct json *j, struct err *err)
+{
+	const struct json *port = json_get(j, "port");
+	uint64_t n = 0;
+	int r;
+
+	if (port && (!json_u64(port, &n) || n > 3))
+		return err_set(err, -EINVAL, "\"port\" is a serial port's number from 0 to 3");
+	r = s->ops->console(s->arg, (unsigned int)n, err);
+	if (r == 0)
+		s->console = (int)n;
+	return r;
+}
+
 /* Returns 0 with the value in @value, or negative. */
 static int answer(struct control_session *s, const struct json *j, struct strbuf *value,
 		  bool *ret_is_text, struct err *err)
@@ -99,8 +113,12 @@ static int answer(struct control_session *s, const struct json *j, struct strbuf
 		*ret_is_text = true;
 		return s->ops->screen(s->arg, is_text, value, err);
 	}
-	return err_set(err, -EOPNOTSUPP, "'%.40s' is none of info, stats, count, trace, screen",
-		       what);
+	if (!strcmp(what, "console")) {
+		strbuf_adds(value, "true");
+		return do_console(s, j, err);
+	}
+	return err_set(err, -EOPNOTSUPP,
+		       "'%.40s' is none of info, stats, count, trace, screen, console", what);
 }
 
 static void serve_line(struct control_session *s, struct str line)
@@ -121,7 +139,7 @@ int control_session_serve(struct control_session *s)
 	char *end = memchr(s->in, '\n', s->in_n);
 	size_t n;
 
-	if (s->out.n)
+	if (s->out.n || s->console >= 0)
 		return 0;
 	if (!end)
 		return s->in_n == CONTROL_LINE_MAX ? -EMSGSIZE : 0;
@@ -137,6 +155,7 @@ void control_session_init(struct control_session *s, const struct control_ops *o
 	memset(s, 0, sizeof(*s));
 	s->ops = ops;
 	s->arg = arg;
+	s->console = -1;
 }
 
 void control_session_done(struct control_session *s)

@@ -131,6 +131,7 @@ static int make_serial_ports(struct machine *m, const struct machine_config *cfg
 		if (r < 0)
 			return r;
 		m->has_serial[i] = true;
+		m->serial_end[i] = cfg->serial[i];
 	}
 	return 0;
 }

@@ -130,7 +130,8 @@ struct machine {
 	struct edu edu;
 	struct serial16550 serial[MACHINE_SERIALS];
 	bool has_serial[MACHINE_SERIALS];
-	enum machine_part parts; /* the last one that was made */
+	struct chardev *serial_end[MACHINE_SERIALS]; /* the other end; the caller's. NULL: no port */
+	enum machine_part parts;		     /* the last one that was made */
 
 	/* vCPUs. */
 	struct cpu_group *cpus;

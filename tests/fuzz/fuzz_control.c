@@ -49,9 +49,17 @@ static int screen(void *arg, bool is_text, struct strbuf *out, struct err *err)
 	return 0;
 }
 
-static const struct control_ops ops = {
-	.info = info, .stats = stats, .count = count, .trace = trace, .screen = screen
-};
+static int console(void *arg, unsigned int port, struct err *err)
+{
+	return port == 0 ? 0 : err_set(err, -ENODEV, "no port %u", port);
+}
+
+static const struct control_ops ops = { .info = info,
+					.stats = stats,
+					.count = count,
+					.trace = trace,
+					.screen = screen,
+					.console = console };
 
 static void check_answer(struct strbuf *out)
 {

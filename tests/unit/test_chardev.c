@@ -26,7 +26,7 @@
 #include <cmocka.h>
 
 #include "vm/chardev_host.h"
-#include "vm/chardev_term.h"
+#include "sys/term.h"
 
 /* A port that keeps what it gets, up to a limit. */
 struct port {
@@ -267,6 +267,64 @@ static void test_unix(void **state)
 	rmdir(dir);
 }
 
+/* Several see the same, whoever comes late too; each may type; one that does not read stops nobody for long. */
+static void test_watchers(void **state)
+{
+	struct chardev_host *host;
+	struct chardev *cd, other = { 0 };
+	int a[2], b[2], c[2];
+	struct port port;
+	size_t n = 0;
+
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, a), 0);
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, b), 0);
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, c), 0);
+	assert_int_equal(chardev_host_new(NULL, NULL, &host, NULL), 0);
+	assert_int_equal(chardev_host_open(host, "null", &cd, NULL), 0);
+	port_attach(&port, cd);
+	assert_int_equal(chardev_host_start(host, NULL), 0);
+	assert_int_equal(chardev_host_watch(&other, a[0]), -ENOTTY);
+
+	assert_int_equal(chardev_write(cd, "early ", 6), 6);
+	assert_int_equal(chardev_host_watch(cd, a[0]), 0);
+	read_exactly(a[1], "early ");
+	assert_int_equal(chardev_write(cd, "late", 4), 4);
+	assert_int_equal(chardev_host_watch(cd, b[0]), 0);
+	read_exactly(a[1], "late");
+	read_exactly(b[1], "early late");
+
+	assert_int_equal(write(a[1], "x", 1), 1);
+	port_wait(&port, "x");
+	assert_int_equal(write(b[1], "y", 1), 1);
+	port_wait(&port, "xy");
+
+	/* b goes away, a does not read: far more than all buffers hold gets out nevertheless. */
+	close(b[1]);
+	while (n < 4 << 20) {
+		char text[512];
+		ssize_t r;
+
+		memset(text, '.', sizeof(text));
+		r = chardev_write(cd, text, sizeof(text));
+		if (r > 0)
+			n += (size_t)r;
+		else
+			usleep(1000);
+	}
+	assert_int_equal(chardev_write(cd, "end", 3), 3);
+	/* And a third one sees the end of it. */
+	assert_int_equal(chardev_host_watch(cd, c[0]), 0);
+	for (n = 0; n < 3;) {
+		char last;
+
+		assert_int_equal(read(c[1], &last, 1), 1);
+		n = last == "end"[n] ? n + 1 : 0;
+	}
+	close(a[1]);
+	close(c[1]);
+	chardev_host_free(host);
+}
+
 static void test_escape(void **state)
 {
 	struct escape e = { 0 };
@@ -405,7 +463,8 @@ int main(void)
 		cmocka_unit_test(test_terminal), /* forks: before the first thread */
 		cmocka_unit_test(test_pipes),	 cmocka_unit_test(test_specs),
 		cmocka_unit_test(test_file),	 cmocka_unit_test(test_pty),
-		cmocka_unit_test(test_unix),	 cmocka_unit_test(test_escape),
+		cmocka_unit_test(test_unix),	 cmocka_unit_test(test_watchers),
+		cmocka_unit_test(test_escape),
 	};
 
 	signal(SIGPIPE, SIG_IGN);

@@ -41,9 +41,17 @@ static int screen(void *arg, bool is_text, struct strbuf *out, struct err *err)
 	return 0;
 }
 
-static const struct control_ops ops = {
-	.info = info, .stats = stats, .count = count, .trace = trace, .screen = screen
-};
+static int console(void *arg, unsigned int port, struct err *err)
+{
+	return port == 0 ? 0 : err_set(err, -ENODEV, "no port %u", port);
+}
+
+static const struct control_ops ops = { .info = info,
+					.stats = stats,
+					.count = count,
+					.trace = trace,
+					.screen = screen,
+					.console = console };
 
 static void put(struct control_session *s, const char *text)
 {
@@ -90,7 +98,7 @@ static void test_refusals(void **state)
 	expect(&s, "[]\n",
 	       "{\"error\":\"a request is an object with \\\"do\\\": a string\",\"code\":\"EINVAL\"}\n");
 	expect(&s, "{\"do\":\"x\"}\n",
-	       "{\"error\":\"'x' is none of info, stats, count, trace, screen\",\"code\":\"EOPNOTSUPP\"}\n");
+	       "{\"error\":\"'x' is none of info, stats, count, trace, screen, console\",\"code\":\"EOPNOTSUPP\"}\n");
 	expect(&s, "{\"do\":\"trace\",\"top\":1001}\n",
 	       "{\"error\":\"\\\"top\\\" is a number from 1 to 1000\",\"code\":\"EINVAL\"}\n");
 	expect(&s, "{\"do\":\"trace\",\"address\":16}\n",
@@ -100,6 +108,26 @@ static void test_refusals(void **state)
 	put(&s, "\n");
 	assert_int_equal(control_session_serve(&s), 1);
 	assert_non_null(strstr(s.out.p, "\"code\":\"EINVAL\""));
+	control_session_done(&s);
+}
+
+/* After the answer the connection is no longer ours: what follows in it is not read as a request. */
+static void test_console(void **state)
+{
+	static struct control_session s;
+
+	control_session_init(&s, &ops, NULL);
+	expect(&s, "{\"do\":\"console\",\"port\":4}\n",
+	       "{\"error\":\"\\\"port\\\" is a serial port's number from 0 to 3\",\"code\":\"EINVAL\"}\n");
+	expect(&s, "{\"do\":\"console\",\"port\":1}\n",
+	       "{\"error\":\"no port 1\",\"code\":\"ENODEV\"}\n");
+	assert_int_equal(s.console, -1);
+	put(&s, "{\"do\":\"console\"}\n{\"do\":\"stats\"}\n");
+	assert_int_equal(control_session_serve(&s), 1);
+	assert_string_equal(s.out.p, "{\"ok\":true}\n");
+	assert_int_equal(s.console, 0);
+	strbuf_reset(&s.out);
+	assert_int_equal(control_session_serve(&s), 0);
 	control_session_done(&s);
 }
 
@@ -144,9 +172,8 @@ static void test_counting(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_answers),
-		cmocka_unit_test(test_refusals),
-		cmocka_unit_test(test_one_at_a_time),
+		cmocka_unit_test(test_answers),	 cmocka_unit_test(test_refusals),
+		cmocka_unit_test(test_console),	 cmocka_unit_test(test_one_at_a_time),
 		cmocka_unit_test(test_counting),
 	};
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-#ifndef VM_CHARDEV_TERM_H
-#define VM_CHARDEV_TERM_H
+#ifndef ATOLL_SYS_TERM_H
+#define ATOLL_SYS_TERM_H
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -5,7 +5,7 @@
  * where nobody else has a handler: an engine may use SIGSEGV and SIGFPE for itself), and around a stop
  * (SIGTSTP) until the process continues.
  */
-#include "vm/chardev_term.h"
+#include "sys/term.h"
 
 #include <errno.h>
 #include <signal.h>
