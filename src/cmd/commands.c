@@ -174,6 +174,41 @@ const struct cmd cmd_ps = {
 	.examples = "atoll ps",
 };
 
+static const struct opt console_options[] = {
+	{
+		.name = "port",
+		.letter = 'p',
+		.type = OPT_U64,
+		.arg = "N",
+		.help = "Serial port: 1 is COM1",
+		.def = "1",
+		.min = 1,
+		.max = 4,
+		OPT_AT(struct console_opts, port),
+	},
+	{ 0 },
+};
+
+const struct cmd cmd_console = {
+	.name = "console",
+	.summary = "Watch a serial port of a running machine, and type",
+	.description =
+		"Shows what the guest has written to the port lately and writes from now on, and "
+		"sends what is typed. Several may watch one port, besides what --serial connects it "
+		"to; leaving stops nothing. On a terminal, Ctrl-A x leaves, Ctrl-A h lists the other "
+		"escapes.\n"
+		"\n"
+		"Who does not read for a second misses what the guest writes meanwhile. MACHINE is a "
+		"name or number that 'atoll ps' shows; it may be left out when only one machine is "
+		"running.",
+	.args = "[MACHINE]",
+	.args_max = 1,
+	.opts = console_options,
+	.opts_size = sizeof(struct console_opts),
+	.exit_status = "0 when the user leaves or the machine ends, 1 when it cannot be reached.",
+	.examples = "atoll console web",
+};
+
 static const struct opt screenshot_options[] = {
 	{
 		.name = "text",

@@ -14,7 +14,7 @@
 
 /* Options of `atoll run` and of `atoll-vm`, which it becomes. Texts belong to argv. */
 struct run_opts {
-	const char *kernel; /* path; NULL only with firmware, and for `trace MACHINE` */
+	const char *kernel; /* path or NULL */
 	const char *initrd; /* path or NULL */
 	const char *append; /* kernel command line, "" when none is given */
 	uint64_t memory_bytes;
@@ -24,7 +24,8 @@ struct run_opts {
 	struct opt_list serial; /* one each port from COM1 on; empty: stdio on COM1 */
 	struct opt_list disk;
 	struct opt_list console;
-	unsigned rng; /* index in the choices of --rng: 1 is on */
+	const char *cloud_init; /* path or NULL; atoll-vm does not take it: see run_seed.h */
+	unsigned rng;		/* index in the choices of --rng: 1 is on */
 	bool debug_exit;
 	bool no_reboot;
 	bool stats;
@@ -39,6 +40,12 @@ struct run_opts {
 	bool perf_map;
 	uint64_t engine_switch_ns; /* 0: never */
 };
+
+/* run_can_boot - whether there is something to start a machine with. Disks alone are started by SeaBIOS. Thread: any. */
+static inline bool run_can_boot(const struct run_opts *o)
+{
+	return o->kernel || o->firmware || o->disk.n;
+}
 
 /* Options of `atoll trace`: those of a run, and what is shown. */
 struct trace_opts {
@@ -56,6 +63,10 @@ struct stats_opts {
 
 struct ps_opts {
 	bool json;
+};
+
+struct console_opts {
+	uint64_t port; /* COM1 is 1 */
 };
 
 struct screenshot_opts {
@@ -106,7 +117,15 @@ struct disk_compare_opts {
 	uint64_t threads;
 };
 
-extern const struct cmd cmd_run, cmd_trace, cmd_stats, cmd_ps, cmd_screenshot;
+struct image_build_opts {
+	uint64_t size_bytes;
+	const char *format, *release, *mirror, *date; /* or NULL */
+	struct opt_list package;
+	bool progress;
+};
+
+extern const struct cmd cmd_image_build;
+extern const struct cmd cmd_run, cmd_trace, cmd_stats, cmd_ps, cmd_console, cmd_screenshot;
 extern const struct cmd cmd_disk_info, cmd_disk_create, cmd_disk_convert, cmd_disk_check,
 	cmd_disk_resize, cmd_disk_snapshot, cmd_disk_compare, cmd_disk_map;
 

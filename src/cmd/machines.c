@@ -202,11 +202,13 @@ int cmd_trace_exec(const struct cmd_call *call)
 	struct err err = ERR_INIT;
 	int r;
 
-	if (!call->nr_args && !o->run.kernel && !o->run.firmware)
+	if (!call->nr_args && !run_can_boot(&o->run))
 		r = err_set(&err, -EINVAL,
-			    "--kernel FILE is missing, or the name of a running machine");
-	else if (call->nr_args && (o->run.kernel || o->run.firmware))
-		r = err_set(&err, -EINVAL, "either --kernel or the name of a running machine");
+			    "--kernel FILE or --disk IMAGE is missing, or the name of a running "
+			    "machine");
+	else if (call->nr_args && run_can_boot(&o->run))
+		r = err_set(&err, -EINVAL,
+			    "either what a machine is started with or the name of a running one");
 	else if (call->nr_args)
 		r = trace_running(call, &err);
 	else

@@ -2,7 +2,9 @@
 /* The `atoll` program: its subcommands, and who carries each out. */
 #include "base/attr.h"
 #include "cmd/commands.h"
+#include "cmd/console.h"
 #include "cmd/disk.h"
+#include "cmd/image.h"
 #include "cmd/machines.h"
 #include "cmd/run.h"
 #include "cmd/screenshot.h"
@@ -12,6 +14,7 @@ static const struct cmd_binding commands[] = {
 	{ &cmd_ps, cmd_ps_exec },
 	{ &cmd_stats, cmd_stats_exec },
 	{ &cmd_trace, cmd_trace_exec },
+	{ &cmd_console, cmd_console_exec },
 	{ &cmd_screenshot, cmd_screenshot_exec },
 	{ &cmd_disk_info, cmd_disk_info_exec },
 	{ &cmd_disk_create, cmd_disk_create_exec },
@@ -21,6 +24,7 @@ static const struct cmd_binding commands[] = {
 	{ &cmd_disk_snapshot, cmd_disk_snapshot_exec },
 	{ &cmd_disk_compare, cmd_disk_compare_exec },
 	{ &cmd_disk_map, cmd_disk_map_exec },
+	{ &cmd_image_build, cmd_image_build_exec },
 };
 
 int main(int argc, char **argv)

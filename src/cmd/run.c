@@ -11,6 +11,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "cmd/run_seed.h"
+
 #include "cmd/commands.h"
 
 static const char vm_program[] = "atoll-vm";
@@ -37,9 +39,10 @@ int cmd_run_exec(const struct cmd_call *call)
 	struct err err = ERR_INIT;
 	char path[2048];
 
-	if (!o->kernel && !o->firmware) {
-		err_set(&err, -EINVAL, "--kernel FILE is missing, or --firmware WHAT");
-	} else if (find_vm(path, sizeof(path), &err) == 0) {
+	if (!run_can_boot(o)) {
+		err_set(&err, -EINVAL,
+			"nothing to start: give --disk IMAGE, --kernel FILE or --firmware WHAT");
+	} else if (find_vm(path, sizeof(path), &err) == 0 && run_seed(call, &err) == 0) {
 		execv(path, call->argv);
 		err_set_errno(&err, "'%s', which runs the machine; reinstall or rebuild it", path);
 	}

@@ -95,17 +95,11 @@ static int parse_word(struct spec *s, struct str key, struct str value, bool has
 /* What the end of the name says. */
 static int guess_format(struct spec *s, struct err *err)
 {
-	static const struct {
-		const char *end, *format;
-	} known[] = { { ".qcow2", "qcow2" }, { ".vhd", "vhd" },	  { ".vpc", "vhd" },
-		      { ".vhdx", "vhdx" },   { ".vmdk", "vmdk" }, { ".vdi", "vdi" },
-		      { ".raw", "raw" },     { ".img", "raw" },	  { ".iso", "raw" } };
+	const char *format = disk_format_of_name(s->path);
 	struct stat st;
 
-	for (size_t k = 0; k < ARRAY_SIZE(known); k++)
-		if (str_ends(str_of(s->path), str_of(known[k].end)))
-			return copy(s->format, sizeof(s->format), str_of(known[k].format), "format",
-				    err);
+	if (format)
+		return copy(s->format, sizeof(s->format), str_of(format), "format", err);
 	if (stat(s->path, &st) == 0 && S_ISBLK(st.st_mode))
 		return copy(s->format, sizeof(s->format), STR("raw"), "format", err);
 	return err_set(err, -EINVAL,

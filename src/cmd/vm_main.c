@@ -227,7 +227,7 @@ static int vm_start(const struct run_opts *o, const struct cpu_hot_query *query)
 	_cleanup_(mem_freep) char *cpu = mem_strdup(o->cpu);
 	struct machine_config cfg = {
 		.kernel = o->kernel,
-		.firmware = o->firmware,
+		.firmware = o->firmware || o->kernel ? o->firmware : "seabios",
 		.vga = o->display != 0,
 		.firmware_vars = o->firmware_vars,
 		.initrd = o->initrd,
@@ -254,6 +254,11 @@ static int vm_start(const struct run_opts *o, const struct cpu_hot_query *query)
 	bool has_run = false;
 	int status = 1;
 
+	if (o->cloud_init) {
+		fprintf(stderr, "atoll-vm: --cloud-init is an option of 'atoll run', which makes a "
+				"disk of it\n");
+		return 1;
+	}
 	log_setup(STDERR_FILENO, LOG_AUTO, (enum log_level)o->log_level, NULL);
 	signal(SIGPIPE, SIG_IGN);
 	split_cpu(cpu, &cfg);

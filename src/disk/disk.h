@@ -338,6 +338,9 @@ struct disk_option_info {
 const char *disk_format_name(size_t i);
 const struct disk_option_info *disk_format_options(const char *format);
 
+/* disk_format_of_name - the format that the end of a file's name promises (".qcow2"), NULL when it does not. Thread: any. */
+const char *disk_format_of_name(const char *path);
+
 /*
  * disk_probe - what format an image has, by what stands in it.
  *

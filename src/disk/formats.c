@@ -39,6 +39,20 @@ const char *disk_format_name(size_t i)
 	return i < n ? disk_formats[i]->name : NULL;
 }
 
+const char *disk_format_of_name(const char *path)
+{
+	static const struct {
+		const char *end, *format;
+	} known[] = { { ".qcow2", "qcow2" }, { ".vhd", "vhd" },	  { ".vpc", "vhd" },
+		      { ".vhdx", "vhdx" },   { ".vmdk", "vmdk" }, { ".vdi", "vdi" },
+		      { ".raw", "raw" },     { ".img", "raw" },	  { ".iso", "raw" } };
+
+	for (size_t i = 0; i < ARRAY_SIZE(known); i++)
+		if (str_ends(str_of(path), str_of(known[i].end)))
+			return known[i].format;
+	return NULL;
+}
+
 const struct disk_option_info *disk_format_options(const char *format)
 {
 	const struct format *fmt = format_find(format);

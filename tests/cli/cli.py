@@ -62,14 +62,14 @@ def check_version():
 def check_complaints():
     for args, want in (
             (("rnu",), "atoll: unknown command 'rnu'; did you mean 'run'?\n"),
-            (("run",), "atoll run: --kernel FILE is missing, or --firmware WHAT\n"),
+            (("run",), "atoll run: nothing to start: give --disk IMAGE, --kernel FILE or --firmware WHAT\n"),
             (("run", "-k", "x", "--memory", "1"),
              "atoll run: --memory: 1 is not between 2097152 and 549755813888\n"),
             (("run", "-k", "x", "--name", "a/b"),
              "atoll-vm: --name: 'a/b' is not made of up to 64 letters, digits, '.', '_', '-'\n"),
-            (("trace",), "atoll trace: --kernel FILE is missing, or the name of a running machine\n"),
+            (("trace",), "atoll trace: --kernel FILE or --disk IMAGE is missing, or the name of a running machine\n"),
             (("trace", "-k", "x", "web"),
-             "atoll trace: either --kernel or the name of a running machine\n"),
+             "atoll trace: either what a machine is started with or the name of a running one\n"),
             (("trace", "web"), "atoll trace: nothing called 'web' is running\n"),
             (("stats",), "atoll stats: no machine is running\n"),
             (("stats", "../x"), "atoll stats: the name '../x' is not made of up to 64 letters, "
