@@ -27,6 +27,7 @@ struct job {
 	uint64_t size; /* of the source, or what both have */
 	bool packed, dst_is_zero, compare;
 	uint64_t piece;
+	uint64_t other_bytes; /* what is compressed or compared with it */
 	void (*progress)(void *arg, uint64_t done, uint64_t total);
 	void *arg;
 
@@ -143,7 +144,7 @@ static int write_clusters(struct job *j, uint64_t off, uint8_t *p, uint64_t len,
 
 	memset(p + len, 0, n * cluster - len);
 	for (uint64_t i = 0; i < n && r == 0; i++) {
-		all[i].p = out + i * cluster;
+		all[i].p = out + i * disk_pack_max(j->dst);
 		all[i].zero = is_zero(p + i * cluster, cluster);
 		if (!all[i].zero)
 			r = disk_pack(j->dst, p + i * cluster, all[i].p, &all[i].n);
@@ -241,7 +242,7 @@ static void work(void *arg)
 
 	/* Aligned, for files that are read or written past the cache. */
 	if (posix_memalign((void **)&buf, 4096, j->piece) ||
-	    posix_memalign((void **)&other, 4096, j->piece))
+	    posix_memalign((void **)&other, 4096, j->other_bytes))
 		r = -ENOMEM;
 	mutex_lock(&j->lock);
 	if (r < 0)
@@ -316,7 +317,7 @@ int disk_copy(struct disk *src, struct disk *dst, const struct disk_copy_opts *o
 		.src = src,
 		.dst = dst,
 		.size = disk_size(src),
-		.packed = o->packed,
+		.packed = o->packed || disk_must_pack(dst),
 		.dst_is_zero = o->dst_is_zero,
 		.progress = o->progress,
 		.arg = o->arg,
@@ -327,6 +328,7 @@ int disk_copy(struct disk *src, struct disk *dst, const struct disk_copy_opts *o
 		return err_set(err, -ENOSPC, "the target has only %" PRIu64 " of %" PRIu64 " bytes",
 			       disk_size(dst), j.size);
 	j.piece = MAX((uint64_t)PIECE, (uint64_t)disk_cluster(dst));
+	j.other_bytes = j.piece / disk_cluster(dst) * disk_pack_max(dst);
 	r = run(&j, o->nr_threads, err);
 	if (r == -EOPNOTSUPP && o->packed)
 		return err_set(err, r, "the target's format has no compression");
@@ -380,6 +382,7 @@ int disk_compare(struct disk *a, struct disk *b, const struct disk_copy_opts *o,
 		.size = MIN(a_size, b_size),
 		.compare = true,
 		.piece = PIECE,
+		.other_bytes = PIECE,
 		.progress = o->progress,
 		.arg = o->arg,
 	};

@@ -185,11 +185,18 @@ _nodiscard_ int disk_flush(struct disk *disk);
  * threads can do it at once.
  *
  * @buf:  disk_cluster() bytes
- * @out:  memory of disk_cluster() bytes
+ * @out:  memory of disk_pack_max() bytes
  * @ret_bytes:  what was put there; 0: it does not get smaller and is to be written as it is
  * Returns 0; -EOPNOTSUPP (the format has no compression), -ENOMEM. Thread: any.
  */
 _nodiscard_ int disk_pack(struct disk *disk, const void *buf, void *out, size_t *ret_bytes);
+
+/*
+ * disk_pack_max - what disk_pack() may put out, bytes: of a cluster that does not get smaller, too, where
+ * disk_must_pack() says that nothing else can be written to this image. Thread: any.
+ */
+uint32_t disk_pack_max(struct disk *disk);
+bool disk_must_pack(struct disk *disk);
 
 /*
  * disk_write_packed - write one cluster that disk_pack() made, for images that are being filled.

@@ -157,6 +157,8 @@ struct image {
 	uint64_t size;	      /* bytes, a multiple of 512; afterwards under the lock */
 	uint32_t cluster;     /* unit of allocation, power of two >= 512 */
 	uint32_t zero_unit;   /* of zero() and discard(); 0: = cluster */
+	uint32_t pack_max;    /* what pack() may put out; 0: = cluster, which it must fit */
+	bool must_pack;	      /* alloc() refuses: the image is filled by write_packed() */
 	char *backing;	      /* as stored; mem_strdup or so; NULL: none */
 	char *backing_format; /* our name of it; NULL: not stored */
 	void *priv;
@@ -179,6 +181,7 @@ extern const struct format format_qcow2;
 extern const struct format format_vhd;
 extern const struct format format_vhdx;
 extern const struct format format_vdi;
+extern const struct format format_vmdk;
 
 /* For create(): the value of an option, NULL when it is not given. */
 const char *create_option(const struct disk_create_opts *opts, const char *name);

@@ -12,7 +12,7 @@
 #include "disk/format_priv.h"
 
 const struct format *const disk_formats[] = {
-	&format_raw, &format_qcow2, &format_vhd, &format_vhdx, &format_vdi, NULL,
+	&format_raw, &format_qcow2, &format_vhd, &format_vhdx, &format_vdi, &format_vmdk, NULL,
 };
 
 const struct format *format_find(const char *name)

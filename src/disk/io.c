@@ -477,6 +477,16 @@ int disk_pack(struct disk *disk, const void *buf, void *out, size_t *ret_bytes)
 	return top->fmt->pack ? top->fmt->pack(top, buf, out, ret_bytes) : -EOPNOTSUPP;
 }
 
+uint32_t disk_pack_max(struct disk *disk)
+{
+	return disk->top->pack_max ? disk->top->pack_max : disk->top->cluster;
+}
+
+bool disk_must_pack(struct disk *disk)
+{
+	return disk->top->must_pack;
+}
+
 int disk_write_packed(struct disk *disk, uint64_t off, const void *packed, size_t bytes)
 {
 	struct image *top = disk->top;

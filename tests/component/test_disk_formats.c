@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -29,7 +30,7 @@ struct kind {
 	const char *qemu_options; /* with "-o", or "" */
 	const char *tool;	  /* of libyal, that reads it; NULL: none */
 	bool has_check;		  /* qemu-img check knows it */
-	bool is_fixed;		  /* cannot be made smaller by zeros */
+	bool has_files;		  /* more than one */
 };
 
 /* clang-format off */
@@ -52,6 +53,19 @@ static const struct kind kinds[] = {
 	  .has_check = true },
 	{ .name = "vdi-static", .format = "vdi", .qemu = "vdi", .size = 9 * MIB + 512,
 	  .options = { { "subformat", "static" } }, .qemu_options = "-o static=on", .has_check = true },
+	{ .name = "vmdk", .format = "vmdk", .qemu = "vmdk", .size = 35 * MIB + 1536, .qemu_options = "",
+	  .has_check = true, .tool = "vmdkinfo" },
+	{ .name = "vmdk-zeroed", .format = "vmdk", .qemu = "vmdk", .size = 35 * MIB + 1536,
+	  .options = { { "zeroed_grain", "on" } }, .qemu_options = "-o zeroed_grain=on", .has_check = true },
+	{ .name = "vmdk-flat", .format = "vmdk", .qemu = "vmdk", .size = 9 * MIB + 512,
+	  .options = { { "subformat", "monolithicFlat" } }, .qemu_options = "-o subformat=monolithicFlat",
+	  .tool = "vmdkinfo", .has_files = true },
+	{ .name = "vmdk-split", .format = "vmdk", .qemu = "vmdk", .size = 9 * MIB + 512,
+	  .options = { { "subformat", "twoGbMaxExtentSparse" } },
+	  .qemu_options = "-o subformat=twoGbMaxExtentSparse", .tool = "vmdkinfo", .has_files = true },
+	{ .name = "vmdk-split-flat", .format = "vmdk", .qemu = "vmdk", .size = 9 * MIB + 512,
+	  .options = { { "subformat", "twoGbMaxExtentFlat" } },
+	  .qemu_options = "-o subformat=twoGbMaxExtentFlat", .has_files = true },
 };
 /* clang-format on */
 
@@ -335,7 +349,7 @@ static void writes_into_theirs(const struct kind *k)
 static void survives_power_cuts(const struct kind *k)
 {
 	struct power_cut cut = POWER_CUT_INIT;
-	uint8_t *m = mem_new(k->size), *flushed = mem_new(k->size);
+	uint8_t *m;
 	struct disk_open_opts o = {
 		.flags = DISK_RDWR | DISK_UNMAP | DISK_NO_FLUSH,
 		.format = k->format,
@@ -343,6 +357,9 @@ static void survives_power_cuts(const struct kind *k)
 	struct err err = ERR_INIT;
 	struct disk *d = NULL;
 
+	if (k->has_files)
+		return; /* what is recorded is one file */
+	m = mem_new(k->size);
 	create("ours", k, NULL);
 	power_cut_begin(&cut, "ours");
 	o.observer = &cut.observer;
@@ -380,7 +397,343 @@ static void survives_power_cuts(const struct kind *k)
 	}
 	power_cut_end(&cut);
 	free(m);
-	free(flushed);
+}
+
+/* --- what only some formats have -------------------------------------------------------------- */
+
+static void copy_all(const char *from, const char *from_format, const char *to,
+		     const char *to_format)
+{
+	const struct disk_copy_opts o = { .dst_is_zero = true, .nr_threads = 2 };
+	struct disk *src = open_as(from, from_format, 0);
+	struct disk *dst = open_as(to, to_format, DISK_RDWR | DISK_NO_FLUSH);
+	struct err err = ERR_INIT;
+
+	must(disk_copy(src, dst, &o, &err), &err);
+	close_ok(dst);
+	disk_closep(&src);
+}
+
+/* Streams: grains are compressed and written in one go. Half of the disk cannot be compressed. */
+static void test_stream(void **state)
+{
+	static const struct kind k = {
+		.format = "vmdk",
+		.qemu = "vmdk",
+		.size = 9 * MIB + 512,
+		.options = { { "subformat", "streamOptimized" } },
+		.has_check = true,
+		.tool = "vmdkinfo",
+	};
+	uint8_t *m = make_model(k.size, "model.raw"), *buf = mem_new(64 * KIB);
+	struct disk *d;
+
+	for (uint64_t i = 4 * MIB; i < 8 * MIB; i++)
+		m[i] = (uint8_t)rnd(256);
+	save(m, k.size, "model.raw");
+	run("qemu-img convert -f raw -O vmdk -o subformat=streamOptimized model.raw theirs");
+	d = open_as("theirs", "vmdk", 0);
+	same(d, m, k.size);
+	disk_closep(&d);
+	sound("theirs", &k, false);
+
+	create("ours", &k, NULL);
+	sound("ours", &k, true);
+	run("qemu-img info -f vmdk ours");
+	copy_all("model.raw", "raw", "ours", "vmdk");
+	d = open_as("ours", "vmdk", 0);
+	same(d, m, k.size);
+	disk_closep(&d);
+	sound("ours", &k, true);
+	check_by_others("ours", &k, m, k.size);
+
+	/* A hole of it can be filled later; what is there stays, and plain writes are refused. */
+	create("more", &k, NULL);
+	for (unsigned int i = 0; i < 3; i++) {
+		size_t n;
+
+		d = open_as("more", "vmdk", DISK_RDWR | DISK_NO_FLUSH);
+		memset(buf, (int)i + 1, 64 * KIB);
+		assert_int_equal(disk_pack(d, buf, m, &n), 0);
+		assert_int_equal(disk_write_packed(d, i * MIB, m, n), 0);
+		assert_int_equal(disk_write_packed(d, i * MIB, m, n), -EEXIST);
+		assert_int_equal(disk_write(d, 5 * MIB, buf, 512), -EOPNOTSUPP);
+		close_ok(d);
+		sound("more", &k, true);
+	}
+	memset(m, 0, k.size);
+	for (unsigned int i = 0; i < 3; i++)
+		memset(m + i * MIB, (int)i + 1, 64 * KIB);
+	check_by_others("more", &k, m, k.size);
+	free(m);
+	free(buf);
+}
+
+/* Where one file ends and the next begins. */
+static void test_split(void **state)
+{
+	static const char *const subformats[] = { "twoGbMaxExtentSparse", "twoGbMaxExtentFlat" };
+	const uint64_t end = 2048 * MIB - 64 * KIB;
+	uint8_t *buf = mem_new(3 * MIB);
+
+	for (size_t i = 0; i < ARRAY_SIZE(subformats); i++) {
+		const struct kind k = {
+			.format = "vmdk",
+			.size = 4500 * MIB,
+			.options = { { "subformat", subformats[i] } },
+		};
+		struct disk *d;
+
+		create("ours.vmdk", &k, NULL);
+		d = open_as("ours.vmdk", "vmdk", DISK_RDWR | DISK_NO_FLUSH);
+		memset(buf, 7, 3 * MIB);
+		assert_int_equal(disk_write(d, end - MIB - 100, buf, 3 * MIB), 0);
+		assert_int_equal(disk_write(d, k.size - 512, buf, 512), 0);
+		close_ok(d);
+		run("qemu-io -f vmdk -r -c 'read -P 7 2146369436 3M' -c 'read -P 0 2144M 100k' "
+		    "-c 'read -P 7 4718591488 512' ours.vmdk | grep -c 'verification failed' | grep -qx 0");
+		d = open_as("ours.vmdk", "vmdk", 0);
+		assert_int_equal(disk_read(d, end - MIB - 101, buf, 3 * MIB), 0);
+		assert_int_equal(buf[0], 0);
+		assert_int_equal(buf[1], 7);
+		assert_int_equal(buf[3 * MIB - 1], 7);
+		disk_closep(&d);
+		run("rm ours*");
+	}
+	free(buf);
+}
+
+static int opens(const char *path, const char *format, struct err *err)
+{
+	const struct disk_open_opts o = { .format = format };
+	struct disk *d = NULL;
+	int r = disk_open(path, &o, &d, err);
+
+	disk_closep(&d);
+	return r;
+}
+
+/* A child on a parent, in a folder of its own; a parent that was written to is seen. */
+static void test_parents(void **state)
+{
+	static const struct kind all[] = {
+		{ .format = "vhd", .qemu = "vpc", .size = 9 * MIB },
+		{ .format = "vhdx",
+		  .qemu = "vhdx",
+		  .size = 9 * MIB,
+		  .options = { { "block_size", "1M" } } },
+		{ .format = "vmdk", .qemu = "vmdk", .size = 9 * MIB },
+		{ .format = "vmdk",
+		  .qemu = "vmdk",
+		  .size = 9 * MIB,
+		  .options = { { "zeroed_grain", "on" } } },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(all); i++) {
+		const struct kind *k = &all[i];
+		uint8_t *m = mem_new(k->size), *parent = mem_new(k->size);
+		struct err err = ERR_INIT;
+		struct disk *d;
+
+		print_message("# %s: SEED=%" PRIu64 "\n", k->format, seed);
+		assert_int_equal(mkdir("sub", 0777), 0);
+		create("parent", k, NULL);
+		random_operations("parent", k, m);
+		memcpy(parent, m, k->size);
+		create("sub/child", k, "../parent");
+		random_operations("sub/child", k, m);
+		sound("sub/child", k, true);
+		create("sub/grandchild", k, "child");
+		random_operations("sub/grandchild", k, m);
+		if (!strcmp(k->format, "vmdk")) {
+			save(m, k->size, "model.raw");
+			run("qemu-img compare -f raw -F vmdk model.raw sub/grandchild");
+		}
+		d = open_as("parent", k->format, 0);
+		same(d, parent, k->size);
+		disk_closep(&d);
+		/* Somebody writes to the parent. A VHD image says nothing of that. */
+		d = open_as("parent", k->format, DISK_RDWR | DISK_NO_FLUSH);
+		assert_int_equal(disk_write(d, 0, "x", 1), 0);
+		close_ok(d);
+		if (strcmp(k->format, "vhd")) {
+			assert_int_equal(opens("sub/child", k->format, &err), -EILSEQ);
+			assert_non_null(strstr(err.text, "written to"));
+		}
+		create("parent", k, NULL);
+		assert_int_equal(opens("sub/child", k->format, &err), -EILSEQ);
+		run("rm -r parent sub");
+		free(m);
+		free(parent);
+	}
+}
+
+static void test_resize(void **state)
+{
+	static const struct kind all[] = {
+		{ .format = "vhd", .qemu = "vpc", .size = 9 * MIB + 512 },
+		{ .format = "vhd",
+		  .qemu = "vpc",
+		  .size = 9 * MIB,
+		  .options = { { "subformat", "fixed" } } },
+		{ .format = "vhdx", .qemu = "vhdx", .size = 9 * MIB + 512, .has_check = true },
+		{ .format = "vhdx",
+		  .qemu = "vhdx",
+		  .size = 9 * MIB,
+		  .has_check = true,
+		  .options = { { "subformat", "fixed" }, { "block_size", "1M" } } },
+		{ .format = "vdi", .qemu = "vdi", .size = 9 * MIB + 512, .has_check = true },
+		{ .format = "vmdk",
+		  .qemu = "vmdk",
+		  .size = 9 * MIB,
+		  .options = { { "subformat", "monolithicFlat" } } },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(all); i++) {
+		const uint64_t sizes[] = { 33 * MIB, 20 * MIB - 512, 21 * MIB };
+		struct kind k = all[i];
+		uint8_t *m = mem_new(40 * MIB);
+		struct err err = ERR_INIT;
+
+		create("ours", &k, NULL);
+		for (size_t n = 0; n < ARRAY_SIZE(sizes); n++) {
+			struct disk *d;
+
+			random_operations("ours", &k, m);
+			/* Something at the very end, which must not come back. */
+			d = open_as("ours", k.format, DISK_RDWR | DISK_NO_FLUSH);
+			memset(m + k.size - 512, 9, 512);
+			assert_int_equal(disk_write(d, k.size - 512, m + k.size - 512, 512), 0);
+			if (disk_resize(d, sizes[n], true, &err) == -EOPNOTSUPP &&
+			    !strcmp(k.format, "vdi")) {
+				close_ok(d);
+				break; /* its blocks stay */
+			}
+			assert_int_equal(err.code, 0);
+			if (sizes[n] < k.size)
+				memset(m + sizes[n], 0, k.size - sizes[n]);
+			k.size = sizes[n];
+			same(d, m, k.size);
+			close_ok(d);
+			sound("ours", &k, true);
+			check_by_others("ours", &k, m, k.size);
+		}
+		run("rm ours*");
+		free(m);
+	}
+}
+
+static void patch(const char *path, long off, const void *p, size_t n)
+{
+	FILE *f = fopen(path, "r+");
+
+	assert_non_null(f);
+	fseek(f, off, SEEK_SET);
+	assert_int_equal(fwrite(p, 1, n, f), n);
+	fclose(f);
+}
+
+/* A table that a crash did not bring to its place is in the log, for us and for others. */
+static void test_vhdx_log(void **state)
+{
+	static const struct kind k = {
+		.format = "vhdx",
+		.qemu = "vhdx",
+		.size = 20 * MIB,
+		.options = { { "block_size", "1M" } },
+	};
+	uint8_t *m = mem_new(k.size), *zeros = mem_new(4096);
+	struct err err = ERR_INIT;
+	struct disk *d;
+
+	create("ours", &k, NULL);
+	d = open_as("ours", "vhdx", DISK_RDWR);
+	memset(m + 3 * MIB + 5, 1, 2 * MIB);
+	assert_int_equal(disk_write(d, 3 * MIB + 5, m + 3 * MIB + 5, 2 * MIB), 0);
+	assert_int_equal(disk_flush(d), 0);
+	run("cp ours dirty");
+	close_ok(d);
+	patch("dirty", 3 << 20, zeros, 4096); /* the block table */
+	run("cp dirty dirty2; cp dirty dirty3; cp dirty torn");
+
+	d = open_as("dirty", "vhdx", 0);
+	same(d, m, k.size);
+	disk_closep(&d);
+	run("cmp dirty dirty2");
+	d = open_as("dirty", "vhdx", DISK_RDWR);
+	same(d, m, k.size);
+	close_ok(d);
+	check_by_others("dirty", &k, m, k.size);
+	run("qemu-img check -r all -f vhdx dirty2");
+	check_by_others("dirty2", &k, m, k.size);
+
+	/* What is no log is not taken for one, and can be told to go. */
+	for (long off = 1 << 20; off < 2 << 20; off += 4096)
+		patch("torn", off, zeros, 4096);
+	assert_int_equal(opens("torn", "vhdx", &err), -EILSEQ);
+	assert_non_null(strstr(err.text, "no valid sequence"));
+	d = open_as("torn", "vhdx", DISK_RDWR | DISK_REPAIR);
+	close_ok(d);
+	assert_int_equal(opens("torn", "vhdx", &err), 0);
+	/* A file that lost its end since. */
+	assert_int_equal(truncate("dirty3", 4 << 20), 0);
+	assert_int_equal(opens("dirty3", "vhdx", &err), -EILSEQ);
+	assert_non_null(strstr(err.text, "cut off"));
+	free(m);
+	free(zeros);
+}
+
+/* Two entries for one place, and one for none. */
+static void test_repair(void **state)
+{
+	static const struct {
+		const char *format;
+		struct disk_option option;
+		long off;
+		uint8_t bytes[16];
+		size_t n;
+	} all[] = {
+		{ "vhdx",
+		  { "block_size", "1M" },
+		  3 << 20,
+		  { 6, 0, 0x40, 0, 0, 0, 0, 0, 6, 0, 0x40 },
+		  16 },
+		{ "vhd", { "block_size", "64K" }, 4096, { 0, 0, 0, 135, 0, 0, 0, 136 }, 8 },
+		{ "vdi", { "block_size", "64K" }, 512, { 0, 0, 0, 0, 0, 0, 0, 0, 77 }, 12 },
+		{ "vmdk",
+		  { "zeroed_grain", "on" },
+		  27 * 512,
+		  { 128, 0, 0, 0, 128, 0, 0, 0, 0, 0, 0, 8 },
+		  12 },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(all); i++) {
+		const struct kind k = {
+			.format = all[i].format,
+			.size = 4 * MIB,
+			.options = { all[i].option },
+		};
+		struct disk_check check = { 0 };
+		struct err err = ERR_INIT;
+		struct disk *d;
+
+		print_message("# %s\n", k.format);
+		create("ours", &k, NULL);
+		d = open_as("ours", k.format, DISK_RDWR);
+		assert_int_equal(disk_write(d, 0, "data", 4), 0);
+		close_ok(d);
+		patch("ours", all[i].off, all[i].bytes, all[i].n);
+		d = open_as("ours", k.format, DISK_RDWR);
+		must(disk_check(d, &check, &err), &err);
+		assert_true(check.errors > 0);
+		assert_int_equal(check.errors_fixed, 0);
+		check = (struct disk_check){ .fix_errors = true, .fix_leaks = true };
+		must(disk_check(d, &check, &err), &err);
+		assert_int_equal(check.errors, check.errors_fixed);
+		close_ok(d);
+		sound("ours", &k, true);
+		run("rm ours");
+	}
 }
 
 static void each(void (*test)(const struct kind *))
@@ -426,6 +779,12 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_others_read_ours, make_dir, remove_dir),
 		cmocka_unit_test_setup_teardown(test_writes_into_theirs, make_dir, remove_dir),
 		cmocka_unit_test_setup_teardown(test_power_cuts, make_dir, remove_dir),
+		cmocka_unit_test_setup_teardown(test_stream, make_dir, remove_dir),
+		cmocka_unit_test_setup_teardown(test_split, make_dir, remove_dir),
+		cmocka_unit_test_setup_teardown(test_parents, make_dir, remove_dir),
+		cmocka_unit_test_setup_teardown(test_resize, make_dir, remove_dir),
+		cmocka_unit_test_setup_teardown(test_vhdx_log, make_dir, remove_dir),
+		cmocka_unit_test_setup_teardown(test_repair, make_dir, remove_dir),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -26,6 +26,8 @@ static const struct {
 	{ "vhd", { "block_size", "64K" }, 1 << 20 },
 	{ "vhd", { "subformat", "fixed" }, 1 << 20 },
 	{ "vdi", { "block_size", "64K" }, 1 << 20 },
+	{ "vmdk", { "zeroed_grain", "on" }, 1 << 20 },
+	{ "vmdk", { "subformat", "streamOptimized" }, 1 << 20 },
 };
 
 /* A sound image with some data, in a memory file. */
@@ -51,8 +53,18 @@ static int template_fd(unsigned int kind)
 	assert(!format_find(kinds[kind].format)->create(f, &create, NULL));
 	disk_file_close(f);
 	assert(!disk_open_fd(dup(fds[kind]), "template", &open, &d, NULL));
-	assert(!disk_write(d, 4096, "data", 4));
-	assert(!disk_write(d, kinds[kind].size / 2, "more", 4));
+	if (disk_must_pack(d)) {
+		uint8_t *in = calloc(1, disk_cluster(d)), *out = malloc(disk_pack_max(d));
+		size_t n;
+
+		assert(!disk_pack(d, in, out, &n));
+		assert(!disk_write_packed(d, 0, out, n));
+		free(in);
+		free(out);
+	} else {
+		assert(!disk_write(d, 4096, "data", 4));
+		assert(!disk_write(d, kinds[kind].size / 2, "more", 4));
+	}
 	assert(!disk_close(d, NULL));
 	return fds[kind];
 }
@@ -139,7 +151,8 @@ static void use(int fd, const char *format, bool is_writable)
 	uint8_t buf[700];
 	uint64_t size;
 
-	if (disk_open_fd(dup(fd), "image", &o, &d, &err) < 0) {
+	/* A place where no other file is, for descriptors that name some. */
+	if (disk_open_fd(dup(fd), "/nowhere/image", &o, &d, &err) < 0) {
 		assert(err.text[0]);
 		return;
 	}

@@ -103,14 +103,21 @@ int vhd_flush(struct image *img)
 	return r;
 }
 
+/* Blocks that were dropped at the end are no part of the file any more. */
 int vhd_finish(struct image *img)
 {
 	struct vhd *v = vhd_of(img);
+	uint64_t end;
 	int r;
 
-	if (v->footer.type == VHD_FIXED || !space_trim(&v->space))
+	if (v->footer.type == VHD_FIXED || !v->space.ready.n)
 		return 0;
-	r = disk_file_truncate(img->file, v->space.end);
+	r = find_end(v, &end);
+	if (r < 0 || end >= v->space.end)
+		return r;
+	v->space.end = end;
+	v->space.ready.n = 0;
+	r = disk_file_truncate(img->file, end);
 	if (!r)
 		r = write_footers(v);
 	return r ? r : disk_file_sync(img->file);
