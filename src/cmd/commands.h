@@ -30,9 +30,10 @@ struct run_opts {
 	bool no_reboot;
 	bool stats;
 	bool stats_json;
-	uint64_t gdb_port;				     /* 0: none */
-	unsigned log_level;				     /* enum log_level */
-	const char *name;				     /* or NULL */
+	uint64_t gdb_port;  /* 0: none */
+	unsigned log_level; /* enum log_level */
+	const char *name;   /* or NULL */
+	struct opt_list cdrom;
 	unsigned display;				     /* 0: none */
 	const char *firmware, *firmware_vars, *firmware_log; /* or NULL */
 	bool count;

@@ -18,6 +18,7 @@
 #include "base/mem.h"
 #include "cmd/commands.h"
 #include "cmd/vm_disks.h"
+#include "cmd/vm_sata.h"
 #include "sys/fd.h"
 #include "sys/ipc.h"
 #include "vm/chardev_host.h"
@@ -268,7 +269,8 @@ static int vm_start(const struct run_opts *o, const struct cpu_hot_query *query)
 	    open_consoles(host, o, &cfg, names, &err) == 0 && socket_open(&s, o->name, &err) == 0) {
 		cfg.control_fd = MAX(s.fd, 0);
 		cfg.name = s.name;
-		if (vm_disks_open(&disks, &o->disk, cfg.nr_cpus, &err) == 0) {
+		if (vm_disks_open(&disks, &o->disk, cfg.nr_cpus, &err) == 0 &&
+		    vm_sata_open(cfg.sata, &o->cdrom, &err) == 0) {
 			cfg.disks = disks.disk;
 			cfg.nr_disks = disks.nr;
 			if (machine_new(&cfg, &m, &err) == 0)
@@ -280,6 +282,7 @@ static int vm_start(const struct run_opts *o, const struct cpu_hot_query *query)
 	if (has_run && query)
 		print_trace(m, query);
 	machine_free(m);
+	vm_sata_close(cfg.sata);
 	if (vm_disks_close(&disks) < 0 && !status)
 		status = 1;
 	chardev_host_free(host);

@@ -114,6 +114,28 @@ static int make_vga(struct machine *m, const struct machine_config *cfg, struct 
 	return r;
 }
 
+/* The controller is there only for its drives: it has a thread. */
+static int make_ahci(struct machine *m, const struct machine_config *cfg, struct err *err)
+{
+	int r = 0;
+
+	for (unsigned int k = 0; r == 0 && k < MACHINE_SATA; k++) {
+		const struct machine_sata *s = &cfg->sata[k];
+
+		if (!s->disk)
+			continue;
+		if (!m->has_ahci)
+			r = ahci_init(&m->ahci, &m->board, &m->pci, err);
+		m->has_ahci = r == 0;
+		if (r == 0)
+			r = ahci_plug(&m->ahci, k, s->disk, s->is_cd, s->is_readonly, s->serial,
+				      err);
+		if (r < 0)
+			ahci_done(&m->ahci);
+	}
+	return r;
+}
+
 static int make_serial_ports(struct machine *m, const struct machine_config *cfg, struct err *err)
 {
 	static const struct {
@@ -194,6 +216,8 @@ static int make_part(struct machine *m, const struct machine_config *cfg, enum m
 		return fw_cfg_init(&m->fw_cfg, b, err);
 	case PART_VGA:
 		return make_vga(m, cfg, err);
+	case PART_AHCI:
+		return make_ahci(m, cfg, err);
 	case PART_FIRMWARE:
 		return machine_firmware_init(m, cfg, err);
 	case PART_DEBUG_EXIT:
@@ -245,6 +269,10 @@ static void end_part(struct machine *m, enum machine_part part)
 	case PART_VGA:
 		if (m->has_vga)
 			vga_done(&m->vga);
+		break;
+	case PART_AHCI:
+		if (m->has_ahci)
+			ahci_done(&m->ahci);
 		break;
 	case PART_FIRMWARE:
 		machine_firmware_done(m);

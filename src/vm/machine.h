@@ -43,6 +43,14 @@ struct machine_console {
 		*name; /* NULL: a console (hvc0 ...); else a channel of this name, up to 63 bytes */
 };
 
+/* One drive of the SATA controller, which is there when there is one. */
+enum { MACHINE_SATA = 6 };
+struct machine_sata {
+	struct disk *disk; /* the caller's; NULL: none at this port */
+	const char *serial;
+	bool is_cd, is_readonly;
+};
+
 struct machine_config {
 	const char *
 		kernel; /* path of a bzImage, ELF vmlinux (PVH) or multiboot image; NULL: firmware boots from disks */
@@ -60,6 +68,7 @@ struct machine_config {
 	struct chardev *serial[4];	      /* owned by the caller; NULL = port absent */
 	const struct machine_disk *disks;
 	unsigned int nr_disks;
+	struct machine_sata sata[MACHINE_SATA];
 	struct machine_console consoles[MACHINE_CONSOLES];
 	unsigned int nr_consoles;
 	bool rng;		   /* a source of random numbers */

@@ -202,6 +202,8 @@ static void reset_devices(struct machine *m)
 		edu_reset(&m->edu);
 		vtd_reset(&m->vtd);
 	}
+	if (m->has_ahci)
+		ahci_reset(&m->ahci);
 	if (m->has_vga)
 		vga_reset(&m->vga);
 	if (m->vars.mmio)

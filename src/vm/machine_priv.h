@@ -11,6 +11,7 @@
 #include "vm/boot/boot.h"
 #include "vm/control.h"
 #include "vm/dev/acpi_pm.h"
+#include "vm/dev/ahci.h"
 #include "vm/dev/debug_exit.h"
 #include "vm/dev/debugcon.h"
 #include "vm/dev/edu.h"
@@ -68,6 +69,7 @@ enum machine_part {
 	PART_PCI,
 	PART_FW_CFG,
 	PART_VGA,
+	PART_AHCI,
 	PART_FIRMWARE,
 	PART_DEBUG_EXIT,
 	PART_TESTDEV,
@@ -120,6 +122,8 @@ struct machine {
 	struct machine_virtio virtio;
 	struct vga vga;
 	bool has_vga;
+	struct ahci ahci;
+	bool has_ahci;
 	struct fw_cfg fw_cfg;
 	struct pflash vars; /* with firmware that has variables */
 	struct debugcon debugcon;

@@ -137,6 +137,8 @@ static int start_threads(struct machine *m, struct err *err)
 
 	if (r == 0)
 		r = machine_virtio_start(&m->virtio, err);
+	if (r == 0 && m->has_ahci)
+		r = ahci_start(&m->ahci, err);
 	if (r < 0)
 		return r;
 	for (unsigned int i = 0; i < m->nr_cpus; i++) {
@@ -161,6 +163,8 @@ static void stop_threads(struct machine *m)
 	for (unsigned int i = 0; i < m->nr_cpus; i++)
 		thread_join(&m->vcpu[i].thread);
 	machine_virtio_stop(&m->virtio);
+	if (m->has_ahci)
+		ahci_stop(&m->ahci);
 }
 
 /* Start the guest again, as its reset button would. */

@@ -114,6 +114,30 @@ def seabios_screen():
     return Seen(text), None
 
 
+def cdrom(iso, pattern, *want):
+    """A CD boots through SeaBIOS; what it then has on its text screen."""
+    if not os.path.exists(iso):
+        raise RuntimeError(f"{iso} is not installed")
+    with Screen("seabios", "--cdrom", iso) as s:
+        text = s.text(pattern)
+    missing = [w for w in want if w not in text]
+    return Seen(text), f"no {missing} on the screen" if missing else None
+
+
+def boot_sector():
+    """A boot sector that this test makes: it prints by the BIOS and halts."""
+    code = bytes.fromhex("31c08ed8be1c7cac84c07409b40ebb0700cd10ebf2fa f4ebfd".replace(" ", ""))
+    words = b"atoll boot sector\r\n\0"
+    sector = code.ljust(0x1c, b"\x90") + words
+    with tempfile.TemporaryDirectory() as tmp:
+        path = os.path.join(tmp, "disk.raw")
+        with open(path, "wb") as f:
+            f.write(sector.ljust(510, b"\0") + b"\x55\xaa" + bytes(1 << 20))
+        with Screen("seabios", "--disk", path) as s:
+            text = s.text("atoll boot sector")
+    return Seen(text), None if "atoll boot sector" in text else "it did not print"
+
+
 def ovmf_screen():
     """UEFI's console on the linear frame buffer: the shell's prompt is yellow."""
     with Screen("ovmf") as s:
@@ -164,6 +188,11 @@ TESTS = {
     "ovmf": ovmf,
     "seabios-screen": seabios_screen,
     "ovmf-screen": ovmf_screen,
+    "seabios-sector": boot_sector,
+    "seabios-grub-cd": lambda: cdrom("/usr/lib/grub-rescue/grub-rescue-cdrom.iso", "executed automatically",
+                                     "GNU GRUB", "GNU/Linux", "Memtest86+"),
+    "seabios-memtest-cd": lambda: cdrom("/usr/lib/memtest86+/memtest86+x64.iso", r"Test #[2-9]",
+                                        "Memtest86+ v6", "Errors: 0", "PC (Q35)"),
     "seabios-kernel": lambda: kernel("seabios", 2),
     "ovmf-kernel": lambda: kernel("ovmf", 4),
 }

@@ -75,7 +75,7 @@ static void add_system(struct out *o, const char *name)
 	struct structure s = begin(1, 0x1b, HANDLE_SYSTEM);
 
 	s.p[4] = text(&s, "Atoll");
-	s.p[5] = text(&s, "Atoll PC (Q35)");
+	s.p[5] = text(&s, "PC (Q35)");
 	s.p[7] = text(&s, name);
 	s.p[0x18] = 6; /* woken by the power switch */
 	end(o, &s);

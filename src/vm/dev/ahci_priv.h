@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef VM_DEV_AHCI_PRIV_H
+#define VM_DEV_AHCI_PRIV_H
+
+#include "vm/dev/ahci.h"
+
+/* ATA's status and error registers. */
+enum {
+	ATA_ERR = 0x01,
+	ATA_DRQ = 0x08,
+	ATA_DSC = 0x10,
+	ATA_DRDY = 0x40,
+	ATA_BSY = 0x80,
+	ATA_OK = ATA_DRDY | ATA_DSC,
+	ATA_ABORTED = 0x04,
+	ATA_NOT_FOUND = 0x10,
+	ATA_UNCORRECTABLE = 0x40,
+
+	ATA_SECTOR = 512,
+	CD_SECTOR = 2048,
+};
+
+/* Where a command's data is in the guest: the descriptors, one after the other. */
+struct prd_cursor {
+	const struct physmem *mem;
+	uint64_t next; /* address of the next descriptor */
+	uint32_t nr;   /* descriptors left */
+	uint64_t addr; /* the rest of the present one */
+	uint32_t left;
+	uint32_t moved; /* bytes in all */
+};
+
+/* A command as it came, and what becomes of it. Worked on without the lock: port fields used here do not change while
+ * a command is under way. */
+struct ata_command {
+	struct ahci_port *port;
+	uint8_t *buffer; /* AHCI_BUFFER bytes */
+	struct prd_cursor prd;
+	/* In. */
+	uint8_t command, control;
+	uint16_t features;
+	uint8_t device;
+	uint64_t lba; /* 48 bits */
+	uint16_t count;
+	uint8_t packet[16];
+	/* Out: status and error; is_pio: data went without DMA; lba and count as the registers are afterwards. */
+	uint8_t status, error;
+	bool is_pio;
+};
+
+/*
+ * ata_put, ata_get - move bytes to and from the guest's descriptors.
+ *
+ * Returns 0; -EFAULT: a descriptor does not name RAM, or there are none left (an interface error).
+ */
+_nodiscard_ int ata_put(struct ata_command *c, const void *buf, size_t n);
+_nodiscard_ int ata_get(struct ata_command *c, void *buf, size_t n);
+
+/* ata_run, atapi_run - carry out a command of a disk, or of a CD-ROM drive. Returns 0, also for a command that ended in
+ * an error, or what ata_put() says. */
+_nodiscard_ int ata_run(struct ata_command *c);
+_nodiscard_ int atapi_run(struct ata_command *c);
+
+/* ata_fail - the command ends with an error. Returns 0. */
+int ata_fail(struct ata_command *c, uint8_t error);
+
+/* ata_string - text as IDENTIFY has it: padded with spaces, bytes of each word swapped. */
+void ata_string(uint8_t *to, const char *text, size_t n);
+
+#endif

@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The SATA controller: registers in any order, command lists, tables and descriptors made of the input. */
+#include "fuzz_dev.h"
+
+#include "../component/ahci_driver.h"
+
+static const struct fuzz_window windows[] = {
+	{ ABAR, 0x30, true },
+	{ P0, 0x80, true },
+	{ P1, 0x80, true },
+	{ ABAR + 0xff8, 0x10, true },
+};
+
+static struct ahci_world w;
+static struct fuzz_input *input;
+
+/* A command as the input has it, mostly whole, and its start; or memory that changes. */
+static void event(void *arg, unsigned int what)
+{
+	uint64_t port = what & 1 ? P1 : P0;
+	uint8_t fis[20], packet[12], bytes[16];
+	uint16_t len;
+
+	for (size_t k = 0; k < sizeof(bytes); k++)
+		bytes[k] = (uint8_t)fuzz_take(input, 1);
+	if (what & 2) {
+		ignore_result(physmem_write(&w.b.memory.phys, LIST + (what >> 4 & 0x3fff), bytes,
+					    sizeof(bytes)));
+		return;
+	}
+	len = get_le16(bytes + 12);
+	ahci_fis(fis, what & 1 && !(what & 4) ? 0xa0 : bytes[0], get_le16(bytes + 1), bytes[3]);
+	if (what & 8)
+		fis[1] = 0;
+	memcpy(packet, bytes, sizeof(packet));
+	ahci_enable(&w, port);
+	ahci_build(&w, fis, packet, get_le16(bytes + 14) | 1u, len);
+	set(&w, port + 0x38, 1);
+	ahci_work(&w.a);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
+{
+	struct fuzz_input in = { data, n };
+	static bool is_ready;
+
+	if (!is_ready)
+		fuzz_must(ahci_world_init(&w) == 0);
+	is_ready = true;
+	input = &in;
+	ahci_reset(&w.a);
+	fuzz_steps(&in, &w.b, windows, ARRAY_SIZE(windows), event, NULL);
+	ahci_work(&w.a);
+	return 0;
+}
