@@ -1,20 +1,37 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Requests without waiting. A device submits on a vCPU's thread, where waiting for the disk would stop the
- * guest; what has to wait is given to a few workers, who do it by the plain code of io.c.
+ * guest.
+ *
+ *	disk_submit()
+ *	    ├─ reads zero                              ──> done, at once
+ *	    ├─ small, read, in the host's page cache   ──> done, at once
+ *	    ├─ one extent that can be read, or written in place, and
+ *	    │  its table is in memory, and nobody has the range ──> io_uring ──> done, on the ring's thread
+ *	    └─ anything else, and what io_uring did in part     ──> worker: the plain code of io.c ──> done
+ *
+ * The first three hold their range shared until the bytes have moved. A request that a ring did in part is
+ * done again in whole: it was not completed, so nobody can tell. Where there is no io_uring (an old kernel, a
+ * sandbox), workers do all of it.
  */
 #include <assert.h>
 #include <errno.h>
+#include <limits.h>
 #include <stdlib.h>
+#include <sys/uio.h>
 
+#include "base/checked.h"
 #include "base/mem.h"
 #include "disk/graph_priv.h"
 #include "sys/thread.h"
 
-#define WORKERS_MAX 64
+#define WORKERS_MAX  64
+#define RING_ENTRIES 256
+#define INLINE_MAX   65536 /* longer copies would keep a vCPU too long */
 
 struct async {
 	struct disk *disk;
+	struct uring *ring; /* NULL: there is none */
 	pthread_mutex_t lock;
 	pthread_cond_t work, idle;
 	struct list queue;
@@ -67,6 +84,7 @@ void async_stop(struct async *a)
 	mutex_unlock(&a->lock);
 	for (unsigned i = 0; i < a->nr_workers; i++)
 		thread_join(&a->workers[i]);
+	uring_free(a->ring);
 	pthread_cond_destroy(&a->work);
 	pthread_cond_destroy(&a->idle);
 	pthread_mutex_destroy(&a->lock);
@@ -91,6 +109,8 @@ int disk_async_start(struct disk *disk, unsigned nr_workers, struct err *err)
 		r = thread_start(&a->workers[a->nr_workers], "disk", worker, a, err);
 		a->nr_workers += r == 0;
 	}
+	if (r == 0 && uring_new(RING_ENTRIES, &a->ring, NULL) < 0)
+		a->ring = NULL;
 	if (r < 0) {
 		async_stop(a);
 		return r;
@@ -99,14 +119,132 @@ int disk_async_start(struct disk *disk, unsigned nr_workers, struct err *err)
 	return 0;
 }
 
+static void to_worker(struct async *a, struct disk_request *req)
+{
+	mutex_guard(&a->lock);
+
+	list_push(&a->queue, &req->priv.link);
+	pthread_cond_signal(&a->work);
+}
+
+static void release_and_finish(struct disk_request *req, int status)
+{
+	struct disk *disk = req->priv.disk;
+
+	range_release(&disk->ranges, &req->priv.hold);
+	finish(disk->async, req, status);
+}
+
+static void ring_done(struct uring_op *op, int res)
+{
+	struct disk_request *req = container_of(op, struct disk_request, priv.op);
+	struct disk *disk = req->priv.disk;
+	bool write = req->op == DISK_OP_WRITE;
+
+	if (res < 0 && res != -EAGAIN && res != -EINTR) {
+		release_and_finish(req, res);
+		return;
+	}
+	if (write && res > 0)
+		disk_file_grew(req->priv.file, req->priv.host_off + (uint64_t)res);
+	if ((uint64_t)MAX(res, 0) == req->priv.bytes) {
+		release_and_finish(req, 0);
+		return;
+	}
+	range_release(&disk->ranges, &req->priv.hold);
+	to_worker(disk->async, req);
+}
+
+/* What is in the page cache is copied sooner than a thread is woken. */
+static bool read_at_once(const struct disk_request *req)
+{
+	ssize_t n;
+
+	if (req->op != DISK_OP_READ || req->priv.bytes > INLINE_MAX)
+		return false;
+	do
+		n = preadv2(req->priv.file->fd, req->iov, (int)req->nr_iov,
+			    (off_t)req->priv.host_off, RWF_NOWAIT);
+	while (n < 0 && errno == EINTR);
+	return n == (ssize_t)req->priv.bytes;
+}
+
+/* Where the bytes of a request are, when that is one place; the range is held. -EAGAIN: a worker's work. */
+static int find_place(struct disk *disk, struct disk_request *req, struct where_at *at)
+{
+	struct merged m;
+	bool in_place;
+	int r;
+
+	if (req->op == DISK_OP_READ) {
+		r = graph_map(disk->top, req->off, req->priv.bytes, MAP_CACHED, &m);
+		*at = m.at;
+	} else {
+		r = graph_is_in_place(disk->top, req->off, req->priv.bytes, MAP_CACHED, at,
+				      &in_place);
+		if (r == 0 && !in_place)
+			r = -EAGAIN;
+	}
+	if (r == 0 && (at->len < req->priv.bytes || at->where == WHERE_PACKED))
+		r = -EAGAIN;
+	return r;
+}
+
+/* The ways that need no worker. False: it needs one. */
+static bool start_fast(struct async *a, struct disk_request *req)
+{
+	struct iov_iter it = iov_iter(req->iov, req->nr_iov);
+	struct disk *disk = a->disk;
+	struct where_at at;
+	int r;
+
+	if (!a->ring || (req->op != DISK_OP_READ && req->op != DISK_OP_WRITE) ||
+	    req->flags & DISK_FUA || req->nr_iov > IOV_MAX)
+		return false;
+	/* The first write of an image changes more than data; an observer sees plain writes only. */
+	if (req->op == DISK_OP_WRITE && (!atomic_load(&disk->top->is_written) || disk->observed))
+		return false;
+	req->priv.bytes = iov_bytes(&it);
+	if (!req->priv.bytes || !range_ok(req->off, req->priv.bytes, disk_size(disk)) ||
+	    !range_try(&disk->ranges, &req->priv.hold, req->off, req->priv.bytes, false))
+		return false;
+	r = find_place(disk, req, &at);
+	if (r == 0 && at.where != WHERE_DATA) {
+		iov_fill_zero(&it, req->priv.bytes);
+		release_and_finish(req, 0);
+		return true;
+	}
+	if (r == 0 && disk_file_is_aligned(at.file, at.host_off, &it, req->priv.bytes)) {
+		req->priv.file = at.file;
+		req->priv.host_off = at.host_off;
+		req->priv.op.done = ring_done;
+		if (at.file->align == 1 && read_at_once(req)) {
+			release_and_finish(req, 0);
+			return true;
+		}
+		if (req->op == DISK_OP_READ)
+			r = uring_readv(a->ring, &req->priv.op, at.file->fd, req->iov, req->nr_iov,
+					at.host_off);
+		else
+			r = uring_writev(a->ring, &req->priv.op, at.file->fd, req->iov, req->nr_iov,
+					 at.host_off);
+		if (r == 0)
+			return true;
+	}
+	range_release(&disk->ranges, &req->priv.hold);
+	return false;
+}
+
 void disk_submit(struct disk *disk, struct disk_request *req)
 {
 	struct async *a = disk->async;
 
-	mutex_guard(&a->lock);
+	req->priv.disk = disk;
+	mutex_lock(&a->lock);
 	a->nr_in_flight++;
-	list_push(&a->queue, &req->priv.link);
-	pthread_cond_signal(&a->work);
+	mutex_unlock(&a->lock);
+	if (!start_fast(a, req))
+		to_worker(a, req);
 }
 
 void disk_drain(struct disk *disk)

@@ -33,9 +33,10 @@ struct job {
 
 	pthread_mutex_t lock;
 	pthread_cond_t turn;
-	uint64_t next;	 /* offset of the next piece */
-	uint64_t ticket; /* number of the next piece to be taken */
-	uint64_t served; /* pieces that were written, with packed */
+	struct disk_extent src_map, dst_map; /* the last answers of their maps */
+	uint64_t next;			     /* offset of the next piece */
+	uint64_t ticket;		     /* number of the next piece to be taken */
+	uint64_t served;		     /* pieces that were written, with packed */
 	uint64_t done;
 	int r; /* first failure */
 	uint64_t failed_at;
@@ -58,26 +59,41 @@ static bool reads_zero(const struct disk_extent *e)
 	return e->kind == DISK_ZERO || e->kind == DISK_HOLE;
 }
 
+/*
+ * What stands at an offset, and how much of it. An answer is used until it ends: a file that has to look
+ * for its holes page by page is asked once.
+ */
+static int look(struct disk *d, struct disk_extent *map, uint64_t off, uint64_t end,
+		uint64_t *ret_len)
+{
+	if (off < map->off || off >= map->off + map->len) {
+		int r = disk_map(d, off, end - off, map);
+
+		if (r < 0)
+			return r;
+	}
+	*ret_len = map->off + map->len - off;
+	return 0;
+}
+
 /* The next piece: [*off, *off + *len), all of it zero or not. Holds the lock. */
 static int next_piece(struct job *j, uint64_t *off, uint64_t *len, bool *zero)
 {
-	struct disk_extent e;
 	int r;
 
 	*off = j->next;
-	r = disk_map(j->src, *off, j->size - *off, &e);
+	r = look(j->src, &j->src_map, *off, j->size, len);
 	if (r < 0)
 		return r;
-	*zero = reads_zero(&e);
-	*len = e.len;
+	*zero = reads_zero(&j->src_map);
 	if (j->compare) {
-		struct disk_extent other;
+		uint64_t other;
 
-		r = disk_map(j->dst, *off, e.len, &other);
+		r = look(j->dst, &j->dst_map, *off, j->size, &other);
 		if (r < 0)
 			return r;
-		*len = other.len;
-		*zero = *zero && reads_zero(&other);
+		*len = MIN(*len, other);
+		*zero = *zero && reads_zero(&j->dst_map);
 	}
 	if (*zero && !j->packed)
 		return 0;

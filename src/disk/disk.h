@@ -10,6 +10,7 @@
 #include "base/attr.h"
 #include "base/err.h"
 #include "base/list.h"
+#include "sys/uring.h"
 
 /*
  * A disk: an array of bytes, kept in an image file of some format and perhaps in a chain of backing
@@ -246,8 +247,9 @@ struct disk_request {
 		struct list link;
 		struct disk *disk;
 		struct disk_file *file;
-		uint64_t host_off, done_bytes;
+		uint64_t host_off, bytes;
 		struct disk_hold hold;
+		struct uring_op op;
 	} priv;
 };
 

@@ -107,6 +107,7 @@ int disk_file_new(int fd, const char *path, unsigned flags, struct disk_observer
 	f->dev = st.st_dev;
 	f->ino = st.st_ino;
 	f->is_block = S_ISBLK(st.st_mode);
+	f->is_sparse = !f->is_block && (uint64_t)st.st_blocks * 512 < size / 10 * 9;
 	atomic_store(&f->size, size);
 	*ret = f;
 	return 0;
@@ -198,7 +199,7 @@ static int observe(struct disk_file *f, enum disk_event event, uint64_t off, uin
 }
 
 /* The file may have become longer. */
-static void grew(struct disk_file *f, uint64_t end)
+void disk_file_grew(struct disk_file *f, uint64_t end)
 {
 	uint64_t size = disk_file_size(f);
 
@@ -257,13 +258,13 @@ static int plain_writev(struct disk_file *f, uint64_t off, struct iov_iter *it, 
 		iov_advance(it, (uint64_t)put);
 		off += (uint64_t)put;
 		len -= (uint64_t)put;
-		grew(f, off);
+		disk_file_grew(f, off);
 	}
 	return 0;
 }
 
-static bool is_aligned(const struct disk_file *f, uint64_t off, const struct iov_iter *it,
-		       uint64_t len)
+bool disk_file_is_aligned(const struct disk_file *f, uint64_t off, const struct iov_iter *it,
+			  uint64_t len)
 {
 	struct iovec part[IOV_CHUNK];
 	uint64_t n;
@@ -322,8 +323,8 @@ int disk_file_readv(struct disk_file *f, uint64_t off, struct iov_iter *it, uint
 
 	if (r < 0)
 		return r;
-	return is_aligned(f, off, it, len) ? plain_readv(f, off, it, len)
-					   : bounce(f, false, off, it, len);
+	return disk_file_is_aligned(f, off, it, len) ? plain_readv(f, off, it, len)
+						     : bounce(f, false, off, it, len);
 }
 
 int disk_file_writev(struct disk_file *f, uint64_t off, struct iov_iter *it, uint64_t len)
@@ -334,8 +335,8 @@ int disk_file_writev(struct disk_file *f, uint64_t off, struct iov_iter *it, uin
 		r = -EROFS;
 	if (r < 0)
 		return r;
-	return is_aligned(f, off, it, len) ? plain_writev(f, off, it, len)
-					   : bounce(f, true, off, it, len);
+	return disk_file_is_aligned(f, off, it, len) ? plain_writev(f, off, it, len)
+						     : bounce(f, true, off, it, len);
 }
 
 int disk_file_read(struct disk_file *f, uint64_t off, void *buf, size_t n)
@@ -408,7 +409,7 @@ int disk_file_zero(struct disk_file *f, uint64_t off, uint64_t len, bool unmap)
 	if (r == -EOPNOTSUPP)
 		r = do_fallocate(f, FALLOC_FL_ZERO_RANGE, off, len);
 	if (r == 0)
-		grew(f, off + len);
+		disk_file_grew(f, off + len);
 	return r == -EOPNOTSUPP ? disk_file_fill_zero(f, off, len) : r;
 }
 
@@ -434,7 +435,7 @@ int disk_file_reserve(struct disk_file *f, uint64_t off, uint64_t len)
 	if (r == 0 && len)
 		r = do_fallocate(f, 0, off, len);
 	if (r == 0)
-		grew(f, off + len);
+		disk_file_grew(f, off + len);
 	return r;
 }
 

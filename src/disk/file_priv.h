@@ -20,6 +20,7 @@ struct disk_file {
 	int fd;
 	char *path;
 	bool is_writable, is_block, no_flush;
+	bool is_sparse; /* had holes worth looking for when it was opened */
 	uint32_t align; /* of offsets, lengths and memory; 1: any */
 	_Atomic uint64_t size;
 	uint64_t dev, ino;
@@ -89,6 +90,12 @@ _nodiscard_ int disk_file_sync(struct disk_file *f);
 /* Where data ends or begins: bytes from @off that are all hole (*ret_hole) or all data, at most @len. */
 _nodiscard_ int disk_file_hole(struct disk_file *f, uint64_t off, uint64_t len, bool *ret_hole,
 			       uint64_t *ret_len);
+
+/* Whether O_DIRECT, if it is used, takes this as it is. */
+bool disk_file_is_aligned(const struct disk_file *f, uint64_t off, const struct iov_iter *it,
+			  uint64_t len);
+/* Somebody wrote up to @end by other means. */
+void disk_file_grew(struct disk_file *f, uint64_t end);
 
 static inline uint64_t disk_file_size(struct disk_file *f)
 {

@@ -166,8 +166,8 @@ struct image {
 	/* the generic layer's */
 	pthread_mutex_t lock;
 	char *path;
-	struct image *below; /* its backing file */
-	bool is_written;     /* first_write() was called */
+	struct image *below;	 /* its backing file */
+	_Atomic bool is_written; /* first_write() was called */
 };
 
 /* formats.c: all formats, ended by NULL; raw is the first. */

@@ -10,6 +10,7 @@ struct disk {
 	struct image *top;
 	unsigned flags;
 	struct ranges ranges;
+	bool observed;	     /* somebody watches the files */
 	struct async *async; /* NULL: disk_async_start() was not called */
 };
 

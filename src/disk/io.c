@@ -58,6 +58,20 @@ int graph_map(struct image *top, uint64_t off, uint64_t len, unsigned flags, str
 	return 0;
 }
 
+/* Data that was only reserved: tables point to a hole of the file. */
+static int look_for_hole(struct where_at *at)
+{
+	bool hole;
+	int r;
+
+	if (at->where != WHERE_DATA || !at->file->is_sparse)
+		return 0;
+	r = disk_file_hole(at->file, at->host_off, at->len, &hole, &at->len);
+	if (r == 0 && hole)
+		at->where = WHERE_ZERO;
+	return r;
+}
+
 static int range_in_disk(struct disk *disk, uint64_t off, uint64_t len)
 {
 	return range_ok(off, len, disk_size(disk)) ? 0 : -ERANGE;
@@ -79,6 +93,8 @@ int disk_map(struct disk *disk, uint64_t off, uint64_t len, struct disk_extent *
 		return r;
 	range_take(&disk->ranges, &hold, off, len, false);
 	r = graph_map(disk->top, off, len, MAP_STATUS, &m);
+	if (r == 0 && m.img && m.img->fmt != &format_raw)
+		r = look_for_hole(&m.at);
 	range_release(&disk->ranges, &hold);
 	if (r < 0)
 		return r;
