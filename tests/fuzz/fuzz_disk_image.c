@@ -5,6 +5,8 @@
  * may happen.
  */
 #include <assert.h>
+#include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -21,6 +23,8 @@ static const struct {
 	const char *format;
 	struct disk_option option;
 	uint64_t size;
+	int parent;	/* 1 + its place in this table */
+	bool is_in_use; /* as a crash leaves it */
 } kinds[] = {
 	{ "vhdx", { "block_size", "1M" }, 9 << 20 },
 	{ "vhd", { "block_size", "64K" }, 1 << 20 },
@@ -28,45 +32,19 @@ static const struct {
 	{ "vdi", { "block_size", "64K" }, 1 << 20 },
 	{ "vmdk", { "zeroed_grain", "on" }, 1 << 20 },
 	{ "vmdk", { "subformat", "streamOptimized" }, 1 << 20 },
+	{ "vhdx", { "block_size", "1M" }, 9 << 20, 1 },
+	{ "vhd", { "block_size", "64K" }, 1 << 20, 2 },
+	{ "vmdk", { "zeroed_grain", "on" }, 1 << 20, 5 },
+	{ "vhdx", { "block_size", "1M" }, 9 << 20, 0, true },
 };
 
-/* A sound image with some data, in a memory file. */
-static int template_fd(unsigned int kind)
+/* Another descriptor with locks of its own. */
+static int again(int fd)
 {
-	static int fds[ARRAY_SIZE(kinds)];
-	const struct disk_create_opts create = {
-		.size = kinds[kind].size,
-		.options = &kinds[kind].option,
-		.nr_options = 1,
-	};
-	const struct disk_open_opts open = {
-		.format = kinds[kind].format,
-		.flags = DISK_RDWR | DISK_NO_FLUSH,
-	};
-	struct disk_file *f = NULL;
-	struct disk *d = NULL;
+	char path[64];
 
-	if (fds[kind])
-		return fds[kind];
-	fds[kind] = memfd_create("template", 0);
-	assert(!disk_file_new(dup(fds[kind]), "template", DISK_RDWR, NULL, &f, NULL));
-	assert(!format_find(kinds[kind].format)->create(f, &create, NULL));
-	disk_file_close(f);
-	assert(!disk_open_fd(dup(fds[kind]), "template", &open, &d, NULL));
-	if (disk_must_pack(d)) {
-		uint8_t *in = calloc(1, disk_cluster(d)), *out = malloc(disk_pack_max(d));
-		size_t n;
-
-		assert(!disk_pack(d, in, out, &n));
-		assert(!disk_write_packed(d, 0, out, n));
-		free(in);
-		free(out);
-	} else {
-		assert(!disk_write(d, 4096, "data", 4));
-		assert(!disk_write(d, kinds[kind].size / 2, "more", 4));
-	}
-	assert(!disk_close(d, NULL));
-	return fds[kind];
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	return open(path, O_RDWR | O_CLOEXEC);
 }
 
 static int copy(int from)
@@ -86,6 +64,59 @@ static int copy(int from)
 	}
 	free(buf);
 	return to;
+}
+
+/* A sound image with some data, in a memory file. */
+static int template_fd(unsigned int kind)
+{
+	static int fds[ARRAY_SIZE(kinds)];
+	struct disk_create_opts create = {
+		.size = kinds[kind].size,
+		.options = &kinds[kind].option,
+		.nr_options = 1,
+	};
+	const struct disk_open_opts open = {
+		.format = kinds[kind].format,
+		.flags = DISK_RDWR | DISK_NO_FLUSH | DISK_TOP_ONLY,
+	};
+	struct err err = ERR_INIT;
+	char parent[64];
+	struct disk_file *f = NULL;
+	struct disk *d = NULL;
+
+	if (fds[kind])
+		return fds[kind];
+	if (kinds[kind].parent) {
+		snprintf(parent, sizeof(parent), "/proc/self/fd/%d",
+			 template_fd((unsigned int)kinds[kind].parent - 1));
+		create.backing = parent;
+		create.backing_format = kinds[kind].format;
+	}
+	fds[kind] = memfd_create("template", 0);
+	assert(!disk_file_new(again(fds[kind]), "template", DISK_RDWR, NULL, &f, NULL));
+	if (format_find(kinds[kind].format)->create(f, &create, &err) < 0) {
+		fprintf(stderr, "%s\n", err_text(&err));
+		abort();
+	}
+	disk_file_close(f);
+	assert(!disk_open_fd(again(fds[kind]), "template", &open, &d, NULL));
+	if (disk_must_pack(d)) {
+		uint8_t *in = calloc(1, disk_cluster(d)), *out = malloc(disk_pack_max(d));
+		size_t n;
+
+		assert(!disk_pack(d, in, out, &n));
+		assert(!disk_write_packed(d, 0, out, n));
+		free(in);
+		free(out);
+	} else {
+		assert(!disk_write(d, 4096, "data", 4));
+		assert(!disk_write(d, kinds[kind].size / 2, "more", 4));
+	}
+	assert(!disk_flush(d));
+	if (kinds[kind].is_in_use)
+		fds[kind] = copy(fds[kind]);
+	assert(!disk_close(d, NULL));
+	return fds[kind];
 }
 
 /* The sums of what stands where it should. */
@@ -141,24 +172,26 @@ static void use(int fd, const char *format, bool is_writable)
 	const struct disk_open_opts o = {
 		.format = format,
 		.flags = (is_writable ? DISK_RDWR | DISK_UNMAP | DISK_REPAIR : 0) | DISK_NO_FLUSH |
-			 DISK_NO_BACKING,
+			 DISK_TOP_ONLY,
 	};
 	struct disk_check check = { .fix_errors = is_writable, .fix_leaks = is_writable };
 	struct disk_extent e;
-	struct disk_info info;
+	struct disk_info *info;
 	struct disk *d = NULL;
 	struct err err = ERR_INIT;
 	uint8_t buf[700];
 	uint64_t size;
 
 	/* A place where no other file is, for descriptors that name some. */
-	if (disk_open_fd(dup(fd), "/nowhere/image", &o, &d, &err) < 0) {
+	if (disk_open_fd(again(fd), "/nowhere/image", &o, &d, &err) < 0) {
 		assert(err.text[0]);
 		return;
 	}
 	size = disk_size(d);
-	if (!disk_info(d, 0, &info, NULL))
-		disk_info_done(&info);
+	info = calloc(1, sizeof(*info));
+	if (!disk_info(d, 0, info, NULL))
+		disk_info_done(info);
+	free(info);
 	for (uint64_t off = 0, i = 0; off < size && i < 20; i++) {
 		if (disk_map(d, off, size - off, &e) < 0)
 			break;

@@ -31,11 +31,18 @@ static void put_crc(uint8_t *p, size_t n)
 
 static void header(const uint8_t *data, size_t n)
 {
-	uint8_t *p = copy_of(data, n, VHDX_HEADER_SIZE), again[VHDX_HEADER_SIZE];
+	uint8_t *p = copy_of(data, n, VHDX_HEADER_SIZE), *again = calloc(1, VHDX_HEADER_SIZE);
+	struct strbuf creator = { 0 };
 	struct err err = ERR_INIT;
 	struct vhdx_header h;
 
-	memcpy(p, "head", 4);
+	/* The identifier in front of it, too. */
+	vhdx_identifier_creator(p, &creator);
+	vhdx_identifier_put(again, strbuf_cstr(&creator));
+	assert(vhdx_is(again, VHDX_HEADER_SIZE));
+	strbuf_done(&creator);
+	if (n != 3)
+		memcpy(p, "head", 4);
 	put_crc(p, VHDX_HEADER_SIZE);
 	if (!vhdx_header_parse(p, &h, &err)) {
 		vhdx_header_put(&h, again);
@@ -43,6 +50,7 @@ static void header(const uint8_t *data, size_t n)
 		if (vhdx_header_check(&h, &err) < 0)
 			assert(err.text[0]);
 	}
+	free(again);
 	free(p);
 }
 
@@ -101,6 +109,11 @@ static void metadata(const uint8_t *data, size_t n)
 				assert(err.text[0]);
 			vhdx_locator_done(&l);
 		}
+		free(p);
+		p = calloc(1, 1 << 20);
+		vhdx_metadata_put(&m, p, 1 << 20, data, m.has_parent ? MAX(items, (size_t)1) : 0);
+		assert(!vhdx_metadata_parse(p, 1 << 20, &m, &err));
+		assert(vhdx_shape_of(&m).nr_entries == s.nr_entries);
 	} else {
 		assert(err.text[0]);
 	}
@@ -168,7 +181,7 @@ static void journal(const uint8_t *data, size_t n)
 static void own_journal(const uint8_t *data, size_t n)
 {
 	static const struct guid id = { { 2 } };
-	uint8_t page[VHDX_SECTOR] = { 0 };
+	uint8_t *page = calloc(1, VHDX_SECTOR);
 	const uint32_t size = 16 * VHDX_SECTOR;
 	uint32_t pos = n ? data[0] % 16 * VHDX_SECTOR : 0;
 	uint8_t *ring = calloc(1, size);
@@ -181,7 +194,7 @@ static void own_journal(const uint8_t *data, size_t n)
 		struct vhdx_log_entry e = { .tail = pos, .seq = seq };
 		uint8_t *p = calloc(1, length);
 
-		memset(page, data[i], sizeof(page));
+		memset(page, data[i], VHDX_SECTOR);
 		for (uint32_t k = 0; k < nr; k++)
 			pages[k] = (struct vhdx_log_page){ k * VHDX_SECTOR, page };
 		vhdx_log_entry_put(&e, &id, pages, nr, p);
@@ -196,6 +209,7 @@ static void own_journal(const uint8_t *data, size_t n)
 		pos = (pos + length) % size;
 	}
 	free(ring);
+	free(page);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
