@@ -15,48 +15,30 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "cmd/disk.h"
+#include "cmd/progress.h"
 
-/* --- the bar ---------------------------------------------------------------------------------- */
+/* --- how far it is ---------------------------------------------------------------------------- */
 
 struct bar {
-	bool on;
-	uint64_t start_ns, last_ns;
+	struct progress progress;
+	uint64_t start_ns;
 };
 
-#define BAR_WIDTH 40
-#define BAR_NS	  (100 * NS_PER_MS)
-
-static void bar_init(struct bar *b, bool wanted)
+static void bar_begin(struct bar *b, bool wanted)
 {
-	b->on = wanted || isatty(STDERR_FILENO);
-	b->start_ns = b->last_ns = clock_now(clock_real());
+	progress_begin(&b->progress, wanted);
+	b->start_ns = clock_now(clock_real());
 }
 
 static void bar_show(void *arg, uint64_t done, uint64_t total)
 {
 	struct bar *b = arg;
-	uint64_t now = clock_now(clock_real());
-	unsigned full = total ? (unsigned)((double)done / (double)total * BAR_WIDTH) : BAR_WIDTH;
-	char text[BAR_WIDTH + 1];
+	uint64_t ns = clock_now(clock_real()) - b->start_ns;
+	char text[32];
 
-	if (!b->on || (now - b->last_ns < BAR_NS && done < total))
-		return;
-	b->last_ns = now;
-	for (unsigned i = 0; i < BAR_WIDTH; i++)
-		text[i] = i < full ? '#' : '.';
-	text[BAR_WIDTH] = '\0';
-	fprintf(stderr, "\r[%s] %5.1f %%", text,
-		total ? (double)done / (double)total * 100 : 100.0);
-	if (now > b->start_ns)
-		fprintf(stderr, "  %.0f MiB/s",
-			(double)done / 1048576 / ((double)(now - b->start_ns) / NS_PER_S));
-	fflush(stderr);
-}
-
-static void bar_end(struct bar *b)
-{
-	if (b->on)
-		fputc('\n', stderr);
+	snprintf(text, sizeof(text), "%.0f MiB/s",
+		 ns ? (double)done / 1048576 / ((double)ns / NS_PER_S) : 0.0);
+	progress_show(&b->progress, done, total, text);
 }
 
 static unsigned nr_threads(uint64_t wanted)
@@ -108,9 +90,9 @@ static int convert(const struct disk_convert_opts *o, const char *from, const ch
 		r = disk_open(to, &out, &dst, err);
 	if (r < 0)
 		return r;
-	bar_init(&bar, o->progress);
+	bar_begin(&bar, o->progress);
 	r = disk_copy(src, dst, &copy, err);
-	bar_end(&bar);
+	progress_end(&bar.progress);
 	closed = disk_close(dst, r < 0 ? NULL : err);
 	return r < 0 ? r : closed;
 }
@@ -155,9 +137,9 @@ int cmd_disk_compare_exec(const struct cmd_call *call)
 		r = disk_open_image(call->args[1], &second, 0, NULL, &b, &err);
 	if (r < 0)
 		return disk_complain(call, &err, 2);
-	bar_init(&bar, o->progress);
+	bar_begin(&bar, o->progress);
 	r = disk_compare(a, b, &how, &differs, &err);
-	bar_end(&bar);
+	progress_end(&bar.progress);
 	if (r < 0)
 		return disk_complain(call, &err, 2);
 	if (differs != UINT64_MAX) {

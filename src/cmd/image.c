@@ -55,6 +55,7 @@ static int find_format(const struct image_build_opts *o, const char *path, const
 
 static void show(void *arg, const char *stage, unsigned int permille)
 {
+	progress_due(arg); /* stages are few */
 	progress_show(arg, permille, 1000, stage);
 }
 

@@ -14,8 +14,8 @@
 void progress_begin(struct progress *p, bool wanted)
 {
 	p->on = wanted || isatty(STDERR_FILENO);
-	p->last_ns = 0;
-	p->text = NULL;
+	p->is_shown = false;
+	p->due_ns = 0;
 }
 
 void progress_show(struct progress *p, uint64_t done, uint64_t total, const char *text)
@@ -24,10 +24,10 @@ void progress_show(struct progress *p, uint64_t done, uint64_t total, const char
 	double share = total ? (double)MIN(done, total) / (double)total : 1;
 	char bar[BAR_WIDTH + 1];
 
-	if (!p->on || (now - p->last_ns < BAR_NS && done < total && text == p->text))
+	if (!p->on || (now < p->due_ns && done < total))
 		return;
-	p->text = text;
-	p->last_ns = now;
+	p->is_shown = true;
+	p->due_ns = now + BAR_NS;
 	for (int k = 0; k < BAR_WIDTH; k++)
 		bar[k] = k < (int)(share * BAR_WIDTH) ? '#' : '.';
 	bar[BAR_WIDTH] = 0;
@@ -36,8 +36,13 @@ void progress_show(struct progress *p, uint64_t done, uint64_t total, const char
 	fflush(stderr);
 }
 
+void progress_due(struct progress *p)
+{
+	p->due_ns = 0;
+}
+
 void progress_end(struct progress *p)
 {
-	if (p->on && p->last_ns)
+	if (p->is_shown)
 		fputc('\n', stderr);
 }
