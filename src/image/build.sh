@@ -89,7 +89,7 @@ configure() {
 	printf '[Partition]\nType=root\n' >"$root/etc/repart.d/50-root.conf"
 	# A machine without a network starts, too.
 	mkdir -p "$root/etc/systemd/system/systemd-networkd-wait-online.service.d"
-	printf '[Service]\nExecStart=\nExecStart=/lib/systemd/systemd-networkd-wait-online --any --timeout=10\n' \
+	printf '[Service]\nExecStart=\nExecStart=-/lib/systemd/systemd-networkd-wait-online --any --timeout=10\n' \
 		>"$root/etc/systemd/system/systemd-networkd-wait-online.service.d/any.conf"
 	# Not every machine has a seed, of which cloud-init would make the keys. RSA keys take a second each, and only clients
 	# of before 2014 ask for one.
