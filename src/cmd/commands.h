@@ -34,7 +34,8 @@ struct run_opts {
 	unsigned log_level; /* enum log_level */
 	const char *name;   /* or NULL */
 	struct opt_list cdrom;
-	unsigned display;				     /* 0: none */
+	const char *display;				     /* none, vga, vnc=ADDRESS:PORT */
+	const char *vnc_password_file;			     /* or NULL */
 	const char *firmware, *firmware_vars, *firmware_log; /* or NULL */
 	bool count;
 	uint64_t code_cache_bytes;

@@ -128,6 +128,37 @@ static int open_consoles(struct chardev_host *host, const struct run_opts *o,
 	return 0;
 }
 
+/* @password: of 9 bytes, for what the file says. */
+static int parse_display(const struct run_opts *o, struct machine_config *cfg, char *password,
+			 struct err *err)
+{
+	_cleanup_(mem_freep) void *text = NULL;
+	size_t n;
+	int r;
+
+	if (!strcmp(o->display, "none"))
+		return o->vnc_password_file
+			       ? err_set(err, -EINVAL, "--vnc-password-file without VNC")
+			       : 0;
+	cfg->vga = true;
+	if (str_starts(str_of(o->display), STR("vnc=")))
+		cfg->vnc = o->display + 4;
+	else if (strcmp(o->display, "vga") != 0)
+		return err_set(err, -EINVAL,
+			       "--display: '%.60s' is none of none, vga, vnc=", o->display);
+	if (!o->vnc_password_file)
+		return 0;
+	r = file_read(o->vnc_password_file, 4096, &text, &n, err);
+	if (r < 0)
+		return err_wrap(err, r, "--vnc-password-file");
+	snprintf(password, 9, "%.*s", (int)strcspn(text, "\r\n"), (char *)text);
+	if (!*password)
+		return err_set(err, -EINVAL, "'%s' has no password in its first line",
+			       o->vnc_password_file);
+	cfg->vnc_password = password;
+	return 0;
+}
+
 /* "v2,+x2apic,-pcid" into the model and the changes; @cpu is cut in two. */
 static void split_cpu(char *cpu, struct machine_config *cfg)
 {
@@ -229,7 +260,6 @@ static int vm_start(const struct run_opts *o, const struct cpu_hot_query *query)
 	struct machine_config cfg = {
 		.kernel = o->kernel,
 		.firmware = o->firmware || o->kernel ? o->firmware : "seabios",
-		.vga = o->display != 0,
 		.firmware_vars = o->firmware_vars,
 		.initrd = o->initrd,
 		.cmdline = o->append,
@@ -253,6 +283,7 @@ static int vm_start(const struct run_opts *o, const struct cpu_hot_query *query)
 	struct machine *m = NULL;
 	struct err err = ERR_INIT;
 	bool has_run = false;
+	char password[9];
 	int status = 1;
 
 	if (o->cloud_init) {
@@ -266,6 +297,7 @@ static int vm_start(const struct run_opts *o, const struct cpu_hot_query *query)
 	if (chardev_host_new(on_leave, &m, &host, &err) == 0 &&
 	    open_serial_ports(host, o, &cfg, &err) == 0 &&
 	    open_firmware_log(host, o, &cfg, &err) == 0 &&
+	    parse_display(o, &cfg, password, &err) == 0 &&
 	    open_consoles(host, o, &cfg, names, &err) == 0 && socket_open(&s, o->name, &err) == 0) {
 		cfg.control_fd = MAX(s.fd, 0);
 		cfg.name = s.name;

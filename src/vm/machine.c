@@ -402,6 +402,8 @@ static int build(struct machine *m, const struct machine_config *cfg, struct err
 		r = machine_gdb_start(m, err);
 	if (r == 0 && cfg->control_fd > 0)
 		r = control_new(m, cfg->control_fd, cfg->name, &m->control_socket, err);
+	if (r == 0)
+		r = machine_vnc_start(m, cfg, err);
 	return r;
 }
 
@@ -457,6 +459,7 @@ void machine_free(struct machine *m)
 {
 	if (!m)
 		return;
+	vnc_free(m->vnc);
 	control_free(m->control_socket);
 	gdb_free(m->gdb);
 	timerq_timer_done(&m->timers, &m->sampler);

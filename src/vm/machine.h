@@ -57,6 +57,8 @@ struct machine_config {
 	const char *firmware; /* "seabios", "ovmf" or a path; NULL: the kernel is started directly */
 	const char *firmware_vars; /* file that keeps UEFI's variables; NULL: they are lost */
 	bool vga;		   /* a display adapter */
+	const char *vnc;	   /* "ADDRESS:PORT" for viewers of it; NULL: none */
+	const char *vnc_password;  /* NULL: none */
 	struct chardev
 		*firmware_log; /* takes what firmware writes to port 0x402; NULL: no such port */
 	const char *initrd;    /* path or NULL */

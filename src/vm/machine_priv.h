@@ -7,6 +7,7 @@
 
 #include "sys/thread.h"
 #include "sys/timerq.h"
+#include "display/vnc.h"
 #include "vm/board.h"
 #include "vm/boot/boot.h"
 #include "vm/control.h"
@@ -166,6 +167,7 @@ struct machine {
 
 	struct gdb *gdb;
 	struct control *control_socket;
+	struct vnc *vnc;
 };
 
 /* machine_firmware_new - load firmware when it is asked for; the first part of its making. Returns 0 or negative. */
@@ -202,6 +204,10 @@ void machine_ask(struct machine *m, enum machine_end what, uint32_t value);
 
 /* machine_ask_windows - a window is to be moved. Thread: any. */
 void machine_ask_windows(struct machine *m);
+
+/* machine_vnc_start - serve viewers of the display, if the configuration asks for it. Returns 0 or negative. */
+_nodiscard_ int machine_vnc_start(struct machine *m, const struct machine_config *cfg,
+				  struct err *err);
 
 /* machine_pause, machine_resume - park every vCPU and wait until they are; nests. Not from a vCPU thread. */
 void machine_pause(struct machine *m);

@@ -6,6 +6,7 @@
 #include <errno.h>
 
 #include "base/base64.h"
+#include "display/keys.h"
 #include "display/png.h"
 #include "vm/machine_priv.h"
 
@@ -39,4 +40,41 @@ int machine_screenshot(struct machine *m, struct strbuf *out, struct err *err)
 		return err_set(err, r, "screenshot: no memory");
 	base64_encode(out, png.p, png.n);
 	return 0;
+}
+
+static void draw(void *arg, struct surface *s)
+{
+	struct machine *m = arg;
+	struct picture p;
+
+	vga_picture(&m->vga, &p);
+	picture_draw(&p, s);
+}
+
+static void key(void *arg, uint32_t keysym, bool is_down)
+{
+	struct machine *m = arg;
+	bool extended;
+	uint8_t code = keys_scancode(keysym, &extended);
+
+	if (code)
+		i8042_key(&m->kbd, code, extended, is_down);
+}
+
+int machine_vnc_start(struct machine *m, const struct machine_config *cfg, struct err *err)
+{
+	static const struct vnc_ops ops = { .draw = draw, .key = key };
+	const struct vnc_config vnc = {
+		.address = cfg->vnc,
+		.name = cfg->name && *cfg->name ? cfg->name : "Atoll",
+		.password = cfg->vnc_password,
+		.ops = &ops,
+		.arg = m,
+	};
+
+	if (!cfg->vnc)
+		return 0;
+	if (!m->has_vga)
+		return err_set(err, -EINVAL, "VNC without a display adapter");
+	return vnc_new(&vnc, &m->vnc, err);
 }

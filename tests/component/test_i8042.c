@@ -152,12 +152,47 @@ static void test_reset_lines(void **state)
 	assert_int_equal(b->nr_requests, 3);
 }
 
+/* Keys from outside: translated, and as the keyboard says them. */
+static void test_typing(void **state)
+{
+	struct fixture *f = *state;
+	struct bench *b = &f->b;
+
+	i8042_key(&f->kbd, 0x1e, false, true);
+	i8042_key(&f->kbd, 0x48, true, false);
+	assert_int_equal(inb(b, 0x64) & 0x21, 1);
+	assert_int_equal(inb(b, 0x60), 0x1e);
+	assert_int_equal(inb(b, 0x60), 0xe0);
+	assert_int_equal(inb(b, 0x60), 0xc8);
+	assert_int_equal(inb(b, 0x64) & 1, 0);
+	outb(b, 0x64, 0x60);
+	outb(b, 0x60, 0x05); /* no translation */
+	i8042_key(&f->kbd, 0x1e, false, true);
+	i8042_key(&f->kbd, 0x1e, false, false);
+	assert_int_equal(inb(b, 0x60), 0x1c);
+	assert_int_equal(inb(b, 0x60), 0xf0);
+	assert_int_equal(inb(b, 0x60), 0x1c);
+	/* No such key; switched off; full. */
+	i8042_key(&f->kbd, 0, false, true);
+	i8042_key(&f->kbd, 0x7f, false, true);
+	outb(b, 0x64, 0xad);
+	i8042_key(&f->kbd, 0x1e, false, true);
+	assert_int_equal(inb(b, 0x64) & 1, 0);
+	outb(b, 0x64, 0xae);
+	for (int k = 0; k < 100; k++)
+		i8042_key(&f->kbd, 0x1e, true, false);
+	for (int k = 0; k < 15; k++)
+		assert_int_equal(inb(b, 0x60), k % 3 == 0 ? 0xe0 : k % 3 == 1 ? 0xf0 : 0x1c);
+	assert_int_equal(inb(b, 0x64) & 1, 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_controller, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_keyboard, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_reset_lines, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_typing, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

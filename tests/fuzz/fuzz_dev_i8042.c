@@ -15,6 +15,13 @@ struct world {
 	struct i8042 kbd;
 };
 
+static void event(void *arg, unsigned int what)
+{
+	struct world *w = arg;
+
+	i8042_key(&w->kbd, (uint8_t)what, what & 0x100, what & 0x200);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 {
 	static struct world w;
@@ -22,7 +29,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 
 	fuzz_must(bench_init(&w.b, 0) == 0);
 	fuzz_must(i8042_init(&w.kbd, &w.b.board, NULL) == 0);
-	fuzz_steps(&in, &w.b, windows, ARRAY_SIZE(windows), NULL, NULL);
+	fuzz_steps(&in, &w.b, windows, ARRAY_SIZE(windows), event, &w);
 	fuzz_must(w.kbd.n <= I8042_QUEUE);
 	i8042_reset(&w.kbd);
 	i8042_done(&w.kbd);

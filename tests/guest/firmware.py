@@ -7,6 +7,7 @@ usage: firmware.py [NAME]...
 
 import os
 import re
+import socket
 import struct
 import subprocess
 import sys
@@ -138,6 +139,38 @@ def boot_sector():
     return Seen(text), None if "atoll boot sector" in text else "it did not print"
 
 
+def typed():
+    """Keys of a VNC viewer reach GRUB's command line, and what was typed is on the screen."""
+    iso = "/usr/lib/grub-rescue/grub-rescue-cdrom.iso"
+    if not os.path.exists(iso):
+        raise RuntimeError(f"{iso} is not installed")
+    with socket.socket() as s:  # a port that is free now
+        s.bind(("127.0.0.1", 0))
+        port = s.getsockname()[1]
+    with Screen("seabios", "--cdrom", iso, "--display", f"vnc=127.0.0.1:{port}") as s:
+        text = s.text("executed automatically")
+        with socket.create_connection(("127.0.0.1", port)) as c, c.makefile("rb") as f:
+            c.sendall(f.read(12))
+            types = f.read(f.read(1)[0])
+            if 1 not in types:
+                return Seen(types), "no access without a password"
+            c.sendall(b"\1")
+            f.read(4)
+            c.sendall(b"\1")
+            f.read(20)
+            name = f.read(struct.unpack(">I", f.read(4))[0])
+            if name != b"m":
+                return Seen(name), "the screen has another name"
+            for key in b"cecho Hello-42":
+                for down in (1, 0):
+                    c.sendall(struct.pack(">BBHI", 4, down, 0, key))
+                if key == ord("c"):
+                    s.text("grub>")
+            c.sendall(struct.pack(">BBHI", 4, 1, 0, 0xff0d))
+            text = s.text(r"\n *[Hh]ello-42", 20)
+    return Seen(text), None if re.search(r"\n *[Hh]ello-42", text) else "it was not typed"
+
+
 def ovmf_screen():
     """UEFI's console on the linear frame buffer: the shell's prompt is yellow."""
     with Screen("ovmf") as s:
@@ -189,6 +222,7 @@ TESTS = {
     "seabios-screen": seabios_screen,
     "ovmf-screen": ovmf_screen,
     "seabios-sector": boot_sector,
+    "seabios-vnc": typed,
     "seabios-grub-cd": lambda: cdrom("/usr/lib/grub-rescue/grub-rescue-cdrom.iso", "executed automatically",
                                      "GNU GRUB", "GNU/Linux", "Memtest86+"),
     "seabios-memtest-cd": lambda: cdrom("/usr/lib/memtest86+/memtest86+x64.iso", r"Test #[2-9]",

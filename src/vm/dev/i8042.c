@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * The keyboard controller and a keyboard that is never touched. Guests ask it three things: is there a
+ * The keyboard controller and a keyboard that somebody may type on from outside. Guests ask it three things: is there a
  * keyboard (reset and identify it: the answers below), open A20 (it is), and reset the machine (pulse
  * output line 0, or port 92h bit 0).
  *
@@ -303,6 +303,40 @@ static void port92_write(void *arg, uint64_t off, unsigned int size, uint64_t va
 
 	if (value & P92_RESET)
 		reset_machine(k);
+}
+
+/* Scan code set 2, by the code of set 1. */
+static const uint8_t set2[] = {
+	0x00, 0x76, 0x16, 0x1e, 0x26, 0x25, 0x2e, 0x36, 0x3d, 0x3e, 0x46, 0x45, 0x4e, 0x55,
+	0x66, 0x0d, 0x15, 0x1d, 0x24, 0x2d, 0x2c, 0x35, 0x3c, 0x43, 0x44, 0x4d, 0x54, 0x5b,
+	0x5a, 0x14, 0x1c, 0x1b, 0x23, 0x2b, 0x34, 0x33, 0x3b, 0x42, 0x4b, 0x4c, 0x52, 0x0e,
+	0x12, 0x5d, 0x1a, 0x22, 0x21, 0x2a, 0x32, 0x31, 0x3a, 0x41, 0x49, 0x4a, 0x59, 0x7c,
+	0x11, 0x29, 0x58, 0x05, 0x06, 0x04, 0x0c, 0x03, 0x0b, 0x83, 0x0a, 0x01, 0x09, 0x77,
+	0x7e, 0x6c, 0x75, 0x7d, 0x7b, 0x6b, 0x73, 0x74, 0x79, 0x69, 0x72, 0x7a, 0x70, 0x71,
+	0x84, 0x60, 0x61, 0x78, 0x07, 0x0f, 0x17, 0x1f, 0x27, 0x2f,
+};
+
+/* The keyboard speaks set 2, which the controller translates unless it is told not to. A key's bytes are given whole or
+ * not at all. */
+void i8042_key(struct i8042 *k, uint8_t code, bool extended, bool is_down)
+{
+	bool translate;
+
+	mutex_guard(&k->lock);
+	translate = (k->ctr & CTR_TRANSLATE) && k->scancode_set == 2;
+	if (!k->scanning || (k->ctr & CTR_KBD_OFF) || code >= ARRAY_SIZE(set2) || !code ||
+	    k->n + 3 > I8042_QUEUE)
+		return;
+	if (extended)
+		give(k, 0xe0, false);
+	if (translate || k->scancode_set == 1) {
+		give(k, is_down ? code : code | 0x80, false);
+	} else {
+		if (!is_down)
+			give(k, 0xf0, false);
+		give(k, set2[code], false);
+	}
+	update_irq(k);
 }
 
 void i8042_reset(struct i8042 *k)

@@ -11,9 +11,8 @@
 #include "vm/board.h"
 
 /*
- * The keyboard controller (Intel 8042 as in the IBM AT) at ports 0x60 and 0x64 with an AT keyboard that
- * has no keys, and port 0x92. What guests use it for: finding out that there is a keyboard, and reset by
- * command 0xfe. A20 is always on; there is no mouse.
+ * The keyboard controller (Intel 8042 as in the IBM AT) at ports 0x60 and 0x64 with an AT keyboard and
+ * port 0x92. Keys come from i8042_key(), if there is a viewer; guests also reset the machine by command 0xfe. A20 is always on; there is no mouse.
  */
 enum { I8042_QUEUE = 16 };
 
@@ -43,5 +42,13 @@ struct i8042 {
 _nodiscard_ int i8042_init(struct i8042 *k, const struct board *board, struct err *err);
 void i8042_done(struct i8042 *k);
 void i8042_reset(struct i8042 *k);
+
+/*
+ * i8042_key - a key goes down or up.
+ *
+ * @code: of scan code set 1 (0x01 to 0x7f); @extended: with the prefix e0. Lost when nobody scans, or when the guest has
+ * not read what came before. Thread: any.
+ */
+void i8042_key(struct i8042 *k, uint8_t code, bool extended, bool is_down);
 
 #endif

@@ -1,0 +1,238 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The VNC server: libvncserver speaks the protocol, this file gives it a frame buffer.
+ *
+ * One thread does everything: it serves sockets, and while viewers are there draws the screen 25 times a second and tells
+ * the library in which lines it differs from before. The library is opened with dlopen(): linked, it would bring a TLS
+ * library and five milliseconds into the start of every machine.
+ */
+#include "display/vnc.h"
+
+#include <arpa/inet.h>
+#include <dlfcn.h>
+#include <errno.h>
+#include <rfb/rfb.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/attr.h"
+#include "base/mem.h"
+#include "base/str.h"
+#include "sys/thread.h"
+
+enum { FRAME_US = 40000, FIRST_WIDTH = 640, FIRST_HEIGHT = 400, PASSWORD_MAX = 8 };
+#define LIBRARY "libvncserver.so.1"
+
+struct vnc {
+	struct vnc_config cfg;
+	void *lib;
+	/* The library's functions that we use. */
+	__typeof__(&rfbGetScreen) get_screen;
+	__typeof__(&rfbInitServerWithPthreadsAndZRLE) init_server;
+	__typeof__(&rfbProcessEvents) process_events;
+	__typeof__(&rfbMarkRectAsModified) mark;
+	__typeof__(&rfbNewFramebuffer) new_framebuffer;
+	__typeof__(&rfbShutdownServer) shutdown;
+	__typeof__(&rfbScreenCleanup) cleanup;
+	__typeof__(&rfbCheckPasswordByList) check_password;
+	__typeof__(&rfbLogEnable) log_enable;
+
+	rfbScreenInfo *screen;
+	char *name, password[PASSWORD_MAX + 1];
+	char *passwords[2];
+	struct surface drawn; /* what is in the frame buffer, or about to be */
+	uint32_t *shown;
+	struct thread thread;
+	_Atomic bool stop;
+};
+
+static int load(struct vnc *v, struct err *err)
+{
+	const struct {
+		const char *name;
+		void *to;
+	} symbols[] = {
+		{ "rfbGetScreen", &v->get_screen },
+		{ "rfbInitServerWithPthreadsAndZRLE", &v->init_server },
+		{ "rfbProcessEvents", &v->process_events },
+		{ "rfbMarkRectAsModified", &v->mark },
+		{ "rfbNewFramebuffer", &v->new_framebuffer },
+		{ "rfbShutdownServer", &v->shutdown },
+		{ "rfbScreenCleanup", &v->cleanup },
+		{ "rfbCheckPasswordByList", &v->check_password },
+		{ "rfbLogEnable", &v->log_enable },
+	};
+
+	v->lib = dlopen(LIBRARY, RTLD_NOW | RTLD_LOCAL);
+	if (!v->lib)
+		return err_set(err, -ENOENT, "VNC needs %s (Debian package libvncserver1): %s",
+			       LIBRARY, dlerror());
+	for (size_t k = 0; k < ARRAY_SIZE(symbols); k++) {
+		void *f = dlsym(v->lib, symbols[k].name);
+
+		if (!f)
+			return err_set(err, -ENOENT, "%s has no %s", LIBRARY, symbols[k].name);
+		memcpy(symbols[k].to, &f, sizeof(f));
+	}
+	return 0;
+}
+
+static void on_key(rfbBool down, rfbKeySym key, rfbClientPtr client)
+{
+	struct vnc *v = client->screen->screenData;
+
+	v->cfg.ops->key(v->cfg.arg, key, down);
+}
+
+/* The drawn picture becomes the frame buffer. */
+static void resize(struct vnc *v)
+{
+	size_t n = (size_t)v->drawn.width * v->drawn.height;
+	uint32_t *fresh = mem_new_n(n, sizeof(*fresh)), *old = v->shown;
+
+	memcpy(fresh, v->drawn.pixels, n * sizeof(*fresh));
+	v->shown = fresh;
+	v->new_framebuffer(v->screen, (char *)fresh, (int)v->drawn.width, (int)v->drawn.height, 8,
+			   3, 4);
+	v->screen->serverFormat.redShift = 16;
+	v->screen->serverFormat.greenShift = 8;
+	v->screen->serverFormat.blueShift = 0;
+	free(old);
+}
+
+/* Draw, and tell the lines that are different. */
+static void update(struct vnc *v)
+{
+	unsigned int first, last;
+	size_t width;
+
+	v->cfg.ops->draw(v->cfg.arg, &v->drawn);
+	if ((int)v->drawn.width != v->screen->width || (int)v->drawn.height != v->screen->height) {
+		resize(v);
+		return;
+	}
+	width = v->drawn.width;
+	for (first = 0; first < v->drawn.height; first = last) {
+		for (last = first; last < v->drawn.height; last++) {
+			const uint32_t *from = v->drawn.pixels + last * width;
+
+			if (!memcmp(v->shown + last * width, from, width * sizeof(*from)))
+				break;
+			memcpy(v->shown + last * width, from, width * sizeof(*from));
+		}
+		if (last > first)
+			v->mark(v->screen, 0, (int)first, (int)width, (int)last);
+		else
+			last++;
+	}
+}
+
+static void serve(void *arg)
+{
+	struct vnc *v = arg;
+
+	while (!atomic_load(&v->stop)) {
+		v->process_events(v->screen, FRAME_US);
+		if (v->screen->clientHead)
+			update(v);
+	}
+}
+
+static int listen_at(struct vnc *v, struct err *err)
+{
+	const char *colon = strrchr(v->cfg.address, ':');
+	char host[64];
+	struct in_addr in;
+	uint64_t port;
+
+	if (!colon || (size_t)(colon - v->cfg.address) >= sizeof(host))
+		return err_set(err, -EINVAL, "VNC: '%.60s' is not ADDRESS:PORT", v->cfg.address);
+	memcpy(host, v->cfg.address, (size_t)(colon - v->cfg.address));
+	host[colon - v->cfg.address] = 0;
+	if (inet_pton(AF_INET, host, &in) != 1 ||
+	    str_parse_u64(str_of(colon + 1), 0, 65535, &port, NULL) < 0)
+		return err_set(err, -EINVAL,
+			       "VNC: '%.60s' is not ADDRESS:PORT (as in 127.0.0.1:5901)",
+			       v->cfg.address);
+	v->screen->listenInterface = in.s_addr;
+	/* Any port: the library looks from 5900 on. */
+	v->screen->port = port ? (int)port : 5900;
+	v->screen->autoPort = port == 0;
+	v->screen->ipv6port = 0;
+	v->screen->http6Port = 0;
+	v->init_server(v->screen);
+	if (v->screen->listenSock < 0)
+		return err_set(err, -EADDRINUSE, "VNC: cannot listen at %s", v->cfg.address);
+	return 0;
+}
+
+static int start(struct vnc *v, struct err *err)
+{
+	int r = load(v, err);
+
+	if (r < 0)
+		return r;
+	v->log_enable(0);
+	v->screen = v->get_screen(NULL, NULL, FIRST_WIDTH, FIRST_HEIGHT, 8, 3, 4);
+	if (!v->screen)
+		return err_set(err, -ENOMEM, "VNC server");
+	v->shown = mem_new_n((size_t)FIRST_WIDTH * FIRST_HEIGHT, sizeof(*v->shown));
+	v->screen->frameBuffer = (char *)v->shown;
+	v->screen->serverFormat.redShift = 16;
+	v->screen->serverFormat.greenShift = 8;
+	v->screen->serverFormat.blueShift = 0;
+	v->screen->desktopName = v->name;
+	v->screen->screenData = v;
+	v->screen->kbdAddEvent = on_key;
+	v->screen->alwaysShared = TRUE;
+	v->screen->cursor = NULL;
+	if (v->cfg.password) {
+		v->screen->authPasswdData = v->passwords;
+		v->screen->passwordCheck = v->check_password;
+	}
+	r = listen_at(v, err);
+	return r < 0 ? r : thread_start(&v->thread, "vnc", serve, v, err);
+}
+
+int vnc_new(const struct vnc_config *cfg, struct vnc **ret, struct err *err)
+{
+	struct vnc *v = mem_new(sizeof(*v));
+	int r;
+
+	v->cfg = *cfg;
+	v->name = mem_strdup(cfg->name);
+	if (cfg->password)
+		memcpy(v->password, cfg->password, strnlen(cfg->password, PASSWORD_MAX));
+	v->passwords[0] = v->password;
+	r = start(v, err);
+	if (r < 0) {
+		vnc_free(v);
+		return r;
+	}
+	*ret = v;
+	return 0;
+}
+
+void vnc_free(struct vnc *v)
+{
+	if (!v)
+		return;
+	atomic_store(&v->stop, true);
+	thread_join(&v->thread);
+	if (v->screen) {
+		v->shutdown(v->screen, TRUE);
+		v->screen->frameBuffer = NULL; /* ours */
+		v->cleanup(v->screen);
+	}
+	/* The library stays loaded: those that it brought may have registered exit functions. */
+	surface_done(&v->drawn);
+	free(v->shown);
+	free(v->name);
+	free(v);
+}
+
+unsigned int vnc_port(const struct vnc *v)
+{
+	return (unsigned int)v->screen->port;
+}

@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef ATOLL_DISPLAY_VNC_H
+#define ATOLL_DISPLAY_VNC_H
+
+#include "base/attr.h"
+#include "base/err.h"
+#include "display/picture.h"
+
+/*
+ * A screen for VNC viewers (RFB 3.8), by libvncserver, which is loaded when the first server is made: a machine without
+ * one does not pay for its libraries.
+ */
+struct vnc;
+
+/* What is shown and who types. Called on the server's thread. */
+struct vnc_ops {
+	/* Draw the screen; called only while somebody looks. */
+	void (*draw)(void *arg, struct surface *s);
+	void (*key)(void *arg, uint32_t keysym, bool is_down);
+};
+
+struct vnc_config {
+	const char *address;  /* "127.0.0.1:5901"; port 0: any */
+	const char *name;     /* what viewers show */
+	const char *password; /* up to 8 characters count; NULL: none */
+	const struct vnc_ops *ops;
+	void *arg;
+};
+
+/*
+ * vnc_new - listen and serve on a thread of its own.
+ *
+ * Returns 0; -EINVAL (address); -EADDRINUSE; -ENOENT (the library is not installed); -EAGAIN. @ret: vnc_free(). Thread:
+ * owner. One at a time in a process.
+ */
+_nodiscard_ int vnc_new(const struct vnc_config *cfg, struct vnc **ret, struct err *err);
+
+/* vnc_free - end connections and the thread. NULL is fine. Thread: owner. */
+void vnc_free(struct vnc *v);
+
+/* vnc_port - where it listens. */
+unsigned int vnc_port(const struct vnc *v);
+
+#endif

@@ -1,0 +1,211 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The VNC server, seen by a viewer that speaks RFB 3.8 byte by byte; and the keys it leads to. */
+#include "unit.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/bytes.h"
+#include "base/mem.h"
+#include "display/keys.h"
+#include "display/vnc.h"
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t typed = PTHREAD_COND_INITIALIZER;
+static unsigned int width = 32, height = 16, nr_keys;
+static uint32_t color = 0x123456, last_key;
+static bool last_down;
+
+static void draw(void *arg, struct surface *s)
+{
+	pthread_mutex_lock(&lock);
+	if (s->width != width || s->height != height) {
+		surface_done(s);
+		*s = (struct surface){ width, height, mem_new_n(width * height, 4) };
+	}
+	for (unsigned int k = 0; k < width * height; k++)
+		s->pixels[k] = color;
+	pthread_mutex_unlock(&lock);
+}
+
+static void key(void *arg, uint32_t keysym, bool is_down)
+{
+	pthread_mutex_lock(&lock);
+	last_key = keysym;
+	last_down = is_down;
+	nr_keys++;
+	pthread_cond_signal(&typed);
+	pthread_mutex_unlock(&lock);
+}
+
+static const struct vnc_ops ops = { .draw = draw, .key = key };
+
+static void get(int fd, void *buf, size_t n)
+{
+	assert_int_equal(recv(fd, buf, n, MSG_WAITALL), n);
+}
+
+static void put(int fd, const void *buf, size_t n)
+{
+	assert_int_equal(send(fd, buf, n, 0), n);
+}
+
+/* Connected, up to the list of security types. */
+static int greet(const struct vnc *v, uint8_t *ret_type)
+{
+	struct sockaddr_in to = { .sin_family = AF_INET,
+				  .sin_port = htons((uint16_t)vnc_port(v)),
+				  .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	int fd = socket(AF_INET, SOCK_STREAM, 0);
+	char version[12];
+	uint8_t n;
+
+	assert_int_equal(connect(fd, (struct sockaddr *)&to, sizeof(to)), 0);
+	get(fd, version, 12);
+	assert_memory_equal(version, "RFB 003.008\n", 12);
+	put(fd, version, 12);
+	get(fd, &n, 1);
+	assert_true(n >= 1);
+	while (n--)
+		get(fd, ret_type, 1);
+	return fd;
+}
+
+/* One whole picture in raw encoding; returns its size and first pixel. */
+static uint32_t look(int fd, uint16_t w, uint16_t h)
+{
+	uint8_t ask[10] = { 3 }, head[4], rect[12], pixel[4];
+	uint32_t first = 0;
+
+	put_be16(ask + 6, w);
+	put_be16(ask + 8, h);
+	put(fd, ask, sizeof(ask));
+	get(fd, head, 4);
+	assert_int_equal(head[0], 0);
+	for (unsigned int n = get_be16(head + 2); n; n--) {
+		get(fd, rect, 12);
+		assert_int_equal(get_be32(rect + 8), 0);
+		for (unsigned int k = 0; k < (unsigned int)get_be16(rect + 4) * get_be16(rect + 6);
+		     k++) {
+			get(fd, pixel, 4);
+			first = get_le32(pixel);
+		}
+	}
+	return first & 0xffffff;
+}
+
+static void test_viewer(void **state)
+{
+	struct vnc_config cfg = { .address = "127.0.0.1:0", .name = "m", .ops = &ops };
+	uint8_t type, init[24], result[4], share = 1, name[1];
+	const uint8_t press[8] = { 4, 1, 0, 0, 0, 0, 0, 'a' };
+	struct vnc *v;
+	uint32_t seen = 0;
+	int fd;
+
+	assert_int_equal(vnc_new(&cfg, &v, NULL), 0);
+	fd = greet(v, &type);
+	assert_int_equal(type, 1); /* none */
+	put(fd, &type, 1);
+	get(fd, result, 4);
+	assert_int_equal(get_be32(result), 0);
+	put(fd, &share, 1);
+	get(fd, init, 24);
+	assert_int_equal(get_be32(init + 20), 1);
+	get(fd, name, 1);
+	assert_int_equal(name[0], 'm');
+	/* The first pictures may still be of the size from before the first drawing. */
+	for (int k = 0; k < 100 && seen != 0x123456; k++)
+		seen = look(fd, 8, 8);
+	assert_int_equal(seen, 0x123456);
+	pthread_mutex_lock(&lock);
+	color = 0xabcdef;
+	pthread_mutex_unlock(&lock);
+	for (int k = 0; k < 100000 && seen != 0xabcdef; k++)
+		seen = look(fd, 8, 8);
+	assert_int_equal(seen, 0xabcdef);
+	put(fd, press, sizeof(press));
+	pthread_mutex_lock(&lock);
+	while (!nr_keys)
+		pthread_cond_wait(&typed, &lock);
+	assert_int_equal(last_key, 'a');
+	assert_true(last_down);
+	pthread_mutex_unlock(&lock);
+	vnc_free(v); /* with a viewer there */
+	close(fd);
+}
+
+static void test_password(void **state)
+{
+	struct vnc_config cfg = {
+		.address = "127.0.0.1:0", .name = "m", .password = "secret", .ops = &ops
+	};
+	uint8_t type, challenge[16] = { 0 }, result[4];
+	struct vnc *v;
+	int fd;
+
+	assert_int_equal(vnc_new(&cfg, &v, NULL), 0);
+	fd = greet(v, &type);
+	assert_int_equal(type, 2);
+	put(fd, &type, 1);
+	get(fd, challenge, 16);
+	put(fd, challenge, 16); /* not encrypted with the password */
+	get(fd, result, 4);
+	assert_int_equal(get_be32(result), 1);
+	close(fd);
+	vnc_free(v);
+}
+
+static void test_refusals(void **state)
+{
+	static const char *const bad[] = {
+		"", "5901", "localhost", "127.0.0.1:", "127.0.0.1:99999", "1.2.3:5", "::1:5901"
+	};
+	struct vnc_config cfg = { .name = "m", .ops = &ops };
+	struct vnc *v;
+
+	for (size_t k = 0; k < ARRAY_SIZE(bad); k++) {
+		cfg.address = bad[k];
+		assert_int_equal(vnc_new(&cfg, &v, NULL), -EINVAL);
+	}
+	cfg.address = "192.0.2.1:5901"; /* not ours */
+	assert_int_equal(vnc_new(&cfg, &v, NULL), -EADDRINUSE);
+	vnc_free(NULL);
+}
+
+static void test_keys(void **state)
+{
+	static const struct {
+		uint32_t keysym;
+		uint8_t code;
+		bool extended;
+	} keys[] = { { 'a', 0x1e, false },    { 'A', 0x1e, false },    { '1', 0x02, false },
+		     { '!', 0x02, false },    { '?', 0x35, false },    { '\\', 0x2b, false },
+		     { '|', 0x2b, false },    { '`', 0x29, false },    { ' ', 0x39, false },
+		     { 0xff0d, 0x1c, false }, { 0xff1b, 0x01, false }, { 0xff52, 0x48, true },
+		     { 0xffe4, 0x1d, true },  { 0xffc9, 0x58, false }, { 0xffff, 0x53, true },
+		     { 0, 0, false },	      { 0x7f, 0, false },      { 0x20ac, 0, false },
+		     { 0x10000, 0, false },   { 0x1ff0d, 0, false } };
+	bool extended;
+
+	for (size_t k = 0; k < ARRAY_SIZE(keys); k++) {
+		assert_int_equal(keys_scancode(keys[k].keysym, &extended), keys[k].code);
+		assert_int_equal(extended, keys[k].extended);
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_viewer),
+		cmocka_unit_test(test_password),
+		cmocka_unit_test(test_refusals),
+		cmocka_unit_test(test_keys),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
