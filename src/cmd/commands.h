@@ -23,6 +23,7 @@ struct run_opts {
 	const char *cpu;	/* model and changes: "host", "v2,+x2apic,-pcid" */
 	struct opt_list serial; /* one each port from COM1 on; empty: stdio on COM1 */
 	struct opt_list disk;
+	struct opt_list net;
 	struct opt_list console;
 	const char *cloud_init; /* path or NULL; atoll-vm does not take it: see run_seed.h */
 	unsigned rng;		/* index in the choices of --rng: 1 is on */

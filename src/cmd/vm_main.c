@@ -18,6 +18,7 @@
 #include "base/mem.h"
 #include "cmd/commands.h"
 #include "cmd/vm_disks.h"
+#include "cmd/vm_nets.h"
 #include "cmd/vm_sata.h"
 #include "sys/fd.h"
 #include "sys/ipc.h"
@@ -279,6 +280,7 @@ static int vm_start(const struct run_opts *o, const struct cpu_hot_query *query)
 	_cleanup_(socket_close) struct socket s = { .dir_fd = -EBADF, .fd = -EBADF };
 	char *names[MACHINE_CONSOLES] = { NULL };
 	struct vm_disks disks = { .nr = 0 };
+	struct vm_nets nets = { .nr = 0 };
 	struct chardev_host *host = NULL;
 	struct machine *m = NULL;
 	struct err err = ERR_INIT;
@@ -302,7 +304,10 @@ static int vm_start(const struct run_opts *o, const struct cpu_hot_query *query)
 		cfg.control_fd = MAX(s.fd, 0);
 		cfg.name = s.name;
 		if (vm_disks_open(&disks, &o->disk, cfg.nr_cpus, &err) == 0 &&
-		    vm_sata_open(cfg.sata, &o->cdrom, &err) == 0) {
+		    vm_sata_open(cfg.sata, &o->cdrom, &err) == 0 &&
+		    vm_nets_open(&nets, &o->net, &err) == 0) {
+			cfg.nets = nets.net;
+			cfg.nr_nets = nets.nr;
 			cfg.disks = disks.disk;
 			cfg.nr_disks = disks.nr;
 			if (machine_new(&cfg, &m, &err) == 0)
@@ -315,6 +320,7 @@ static int vm_start(const struct run_opts *o, const struct cpu_hot_query *query)
 		print_trace(m, query);
 	machine_free(m);
 	vm_sata_close(cfg.sata);
+	vm_nets_close(&nets);
 	if (vm_disks_close(&disks) < 0 && !status)
 		status = 1;
 	chardev_host_free(host);

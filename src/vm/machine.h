@@ -51,6 +51,15 @@ struct machine_sata {
 	bool is_cd, is_readonly;
 };
 
+/* One network device. */
+struct net_end; /* vm/net/net.h */
+struct machine_net {
+	struct net_end *end; /* the caller's */
+	uint8_t mac[6];
+	unsigned int nr_pairs; /* 1 to 8 */
+	bool packed;
+};
+
 struct machine_config {
 	const char *
 		kernel; /* path of a bzImage, ELF vmlinux (PVH) or multiboot image; NULL: firmware boots from disks */
@@ -71,6 +80,8 @@ struct machine_config {
 	const struct machine_disk *disks;
 	unsigned int nr_disks;
 	struct machine_sata sata[MACHINE_SATA];
+	const struct machine_net *nets;
+	unsigned int nr_nets;
 	struct machine_console consoles[MACHINE_CONSOLES];
 	unsigned int nr_consoles;
 	bool rng;		   /* a source of random numbers */

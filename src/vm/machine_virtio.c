@@ -15,9 +15,15 @@
 #include "vm/board.h"
 #include "vm/virtio/blk.h"
 #include "vm/virtio/console.h"
+#include "vm/virtio/net.h"
 #include "vm/virtio/rng.h"
 
-enum { CLASS_RNG = 0x00ff00, CLASS_CONSOLE = 0x078000, CLASS_DISK = 0x010000 };
+enum {
+	CLASS_NET = 0x020000,
+	CLASS_RNG = 0x00ff00,
+	CLASS_CONSOLE = 0x078000,
+	CLASS_DISK = 0x010000
+};
 
 /* Where a new device goes. Its caller has made @device, which is the unit's from now on. */
 static int plug(struct machine_virtio *v, const struct board *board, struct pci_bus *bus,
@@ -76,6 +82,29 @@ static int make_disk(struct machine_virtio *v, const struct board *board, struct
 	return plug(v, board, bus, &b->dev, b, done_disk, index, CLASS_DISK, err);
 }
 
+static void done_net(void *device)
+{
+	virtio_net_done(device);
+}
+
+static int make_net(struct machine_virtio *v, const struct board *board, struct pci_bus *bus,
+		    const struct machine_net *net, unsigned int index, struct err *err)
+{
+	struct virtio_net_config cfg = { .end = *net->end,
+					 .nr_pairs = net->nr_pairs,
+					 .packed = net->packed };
+	struct virtio_net *n = mem_new(sizeof(*n));
+	int r;
+
+	memcpy(cfg.mac, net->mac, 6);
+	r = virtio_net_init(n, &cfg, board->mem, &v->io, err);
+	if (r < 0) {
+		free(n);
+		return r;
+	}
+	return plug(v, board, bus, &n->dev, n, done_net, index, CLASS_NET, err);
+}
+
 static void done_console(void *device)
 {
 	virtio_console_done(device);
@@ -105,6 +134,8 @@ int machine_virtio_init(struct machine_virtio *v, const struct board *board, str
 	v->is_made = true;
 	for (unsigned int n = 0; r == 0 && n < cfg->nr_disks; n++)
 		r = make_disk(v, board, bus, &cfg->disks[n], n, err);
+	for (unsigned int n = 0; r == 0 && n < cfg->nr_nets; n++)
+		r = make_net(v, board, bus, &cfg->nets[n], n, err);
 	if (r == 0 && cfg->nr_consoles)
 		r = make_console(v, board, bus, cfg, err);
 	if (r == 0 && cfg->rng)

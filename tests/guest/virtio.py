@@ -8,12 +8,16 @@ Each test boots Debian's cloud kernel with the drivers as modules, runs a script
 script said and at what the host sees.
 """
 
+import base64
 import hashlib
+import http.server
 import os
 import socket
 import subprocess
 import sys
 import tempfile
+import threading
+import time
 
 import vmm
 
@@ -198,7 +202,131 @@ want "broken rings" "$(dmesg | grep -c 'virtio.*\(broken\|failed\)')" 0
             want(image[4 * MIB:8 * MIB] == bytes(4 * MIB), "something else was written")
 
 
-TESTS = {"rng": rng, "disk": disk, "console": console}
+UDHCPC = """#!/bin/sh
+[ "$1" = bound ] || exit 0
+ip addr add $ip/24 dev $interface
+ip route add default via $router
+echo "guest-dhcp: $ip $router $dns"
+"""
+
+
+class Web(http.server.BaseHTTPRequestHandler):
+    """Gives a megabyte for every GET, and takes what is sent."""
+
+    def do_GET(self):
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(self.server.data)))
+        self.end_headers()
+        self.wfile.write(self.server.data)
+
+    def do_POST(self):
+        self.server.posted = self.rfile.read(int(self.headers["Content-Length"]))
+        self.send_response(200)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *_):
+        pass
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+def net(cpus):
+    """User-mode network: an address by DHCP, the host's servers, a port of the host that leads to the guest, a
+    capture; and the driver unbound under load."""
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Web)
+    server.data, server.posted = os.urandom(4 * MIB), None
+    server.handle_error = lambda *_: None  # the guest pulls its cable while it reads
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    udp.bind(("127.0.0.1", 0))
+    forwarded, heard = free_port(), []
+
+    def call(_pid, line):
+        if line != "guest-listens":
+            return
+        for _ in range(100):
+            said = b""
+            try:
+                with socket.create_connection(("127.0.0.1", forwarded), 20) as s:
+                    s.sendall(b"hello guest\n")
+                    while True:
+                        data = s.recv(65536)
+                        if not data:
+                            break
+                        said += data
+            except OSError as e:
+                print(f"# forwarded connection: {e} after {len(said)} bytes")
+            if said:
+                heard.append(said)
+                return
+            time.sleep(0.05)  # the guest's server is not there yet
+
+    with tempfile.TemporaryDirectory(prefix="virtio-net-") as tmp:
+        script, pcap = os.path.join(tmp, "udhcpc.sh"), os.path.join(tmp, "net.pcap")
+        with open(script, "w", encoding="ascii") as f:
+            f.write(UDHCPC)
+        os.chmod(script, 0o755)
+        r = guest(["virtio_net"], """
+web=http://10.0.2.2:%(port)d
+up() { ip link set lo up; ip link set eth0 up && udhcpc -i eth0 -n -q -s /udhcpc.sh; }
+want mac "$(cat /sys/class/net/eth0/address)" 52:54:00:aa:bb:cc
+up || fail no address
+want carrier "$(cat /sys/class/net/eth0/carrier)" 1
+for i in 1 2 3; do
+	want "data $i" "$(wget -q -O - $web/ | md5sum | cut -d' ' -f1)" %(md5)s
+done
+wget -q -O /data $web/ && base64 /data >/text || fail fetch
+wget -q -O /dev/null --post-file=/text $web/ || fail post
+syslogd -R 10.0.2.2:%(udp)d
+until [ -S /dev/log ]; do sleep 0.05; done
+logger "by udp" || fail syslog
+ping -c 2 -A 10.0.2.2 >/dev/null || fail ping
+echo guest-listens
+i=0
+nc -l -p 8080 -e /bin/sh -c 'read -r line; echo "you said $line"; cat /data' || fail no caller
+# What it sent is on its way; until the other end has it all, the cable stays.
+while grep ':1F90 ' /proc/net/tcp /proc/net/tcp6 | grep -qE ' 0[14B] [0-9A-F]+:'; do sleep 0.05; done
+for i in 1 2 3; do
+	wget -q -O /dev/null $web/ &
+	wget -q -O /dev/null $web/ &
+	echo virtio0 >$driver/virtio_net/unbind || fail unbind
+	kill %%1 %%2 2>/dev/null
+	wait
+	echo virtio0 >$driver/virtio_net/bind || fail bind
+	up || fail no address again
+done
+want "data again" "$(wget -q -O - $web/ | md5sum | cut -d' ' -f1)" %(md5)s
+""" % {"port": server.server_port, "udp": udp.getsockname()[1],
+       "md5": hashlib.md5(server.data).hexdigest()},
+                  ["--net", f"user,mac=52:54:00:aa:bb:cc,pcap={pcap},hostfwd=tcp:127.0.0.1:{forwarded}-:8080"],
+                  files=[(script, "udhcpc.sh")], cpus=cpus, on_line=call)
+        want(r.find(r"^guest-dhcp: 10\.0\.2\.15 10\.0\.2\.2 10\.0\.2\.3$"), "DHCP gave something else")
+        want(server.posted == base64.encodebytes(server.data), "what was posted is not what was fetched")
+        want(heard, "the forwarded port gave nothing")
+        want(heard[0] == b"you said hello guest\n" + server.data,
+             f"the forwarded port gave {len(heard[0])} bytes: {heard[0][:40]!r}...")
+        with open(pcap, "rb") as f:
+            capture = f.read()
+        at, frames = 24, []
+        while at + 16 <= len(capture):
+            length = int.from_bytes(capture[at + 8:at + 12], "little")
+            frames.append(capture[at + 16:at + 16 + length])
+            at += 16 + length
+        udp.settimeout(5)
+        want(any(b"by udp" in udp.recv(200) for _ in range(3)), "the datagram is not the guest's")
+        want(at == len(capture) and len(frames) > 100, "the capture is cut")
+        want(any(b"DHCP" in f or f[36:38] == b"\0\x43" for f in frames), "the capture has no DHCP")
+        want(max(map(len, frames)) > 3000, "no packet was larger than the wire's")
+    server.shutdown()
+    udp.close()
+
+
+TESTS = {"rng": rng, "net": net, "disk": disk, "console": console}
 
 
 def main(argv):
