@@ -202,12 +202,13 @@ int vhdx_check(struct image *img, struct disk_check *c, struct err *err)
 		if (vhdx_bat_bitmap_index(&v->shape, i) < v->shape.nr_entries)
 			r = check_entry(&k, vhdx_bat_bitmap_index(&v->shape, i), VHDX_BITMAP_BLOCK,
 					"sector bitmap", i);
+	/* The file may become shorter only while no entry of the log tells its length. */
 	if (!r && fix)
-		r = vhdx_commit(v, NULL);
+		r = vhdx_log_close(v);
 	if (!r)
 		r = check_leaks(&k);
-	if (!r && fix && !was_open)
-		r = vhdx_finish(img);
+	if (!r && fix && was_open)
+		r = vhdx_begin(v);
 	free(k.used);
 	return r < 0 ? err_set(err, r, "check: %s", strerror(-r)) : 0;
 }

@@ -62,7 +62,8 @@ _nodiscard_ int vhdx_begin(struct vhdx *v);
  * as far as they fit one entry.
  */
 _nodiscard_ int vhdx_commit(struct vhdx *v, const struct vhdx_log_page *extra);
-/* Close the log: the file is as if it was never written. */
+/* Close the log: the file is as if it was never written, and may become shorter. */
+_nodiscard_ int vhdx_log_close(struct vhdx *v);
 _nodiscard_ int vhdx_finish(struct image *img);
 
 /* --- write.c --- */

@@ -257,24 +257,32 @@ int vhdx_commit(struct vhdx *v, const struct vhdx_log_page *extra)
 	return r;
 }
 
-int vhdx_finish(struct image *img)
+int vhdx_log_close(struct vhdx *v)
 {
-	struct vhdx *v = vhdx_of(img);
 	int r;
 
 	if (!v->is_log_open)
 		return 0;
 	r = vhdx_commit(v, NULL);
-	if (!r && space_trim(&v->space))
-		r = disk_file_truncate(img->file, v->space.end);
 	/* What the log held is in its place. */
 	if (!r)
-		r = disk_file_sync(img->file);
+		r = disk_file_sync(v->img->file);
 	if (r < 0)
 		return r;
 	v->head.log = (struct guid){ 0 };
 	r = vhdx_header_write(v);
 	if (!r)
 		v->is_log_open = false;
+	return r;
+}
+
+int vhdx_finish(struct image *img)
+{
+	struct vhdx *v = vhdx_of(img);
+	int r = vhdx_log_close(v);
+
+	/* Only now: an entry says how long the file is that it belongs to. */
+	if (!r && space_trim(&v->space))
+		r = disk_file_truncate(img->file, v->space.end);
 	return r;
 }
