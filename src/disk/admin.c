@@ -56,6 +56,9 @@ int disk_create(const char *path, const char *format, const struct disk_create_o
 	if (o.backing && !format_find(o.backing_format))
 		return err_set(err, -EINVAL, "format '%.40s' of the backing file is none of %s",
 			       o.backing_format, strbuf_cstr(&names));
+	/* The name that other programs know. */
+	if (o.backing && format_find(o.backing_format)->alias)
+		o.backing_format = format_find(o.backing_format)->alias;
 	r = create_check_options(&o, fmt->options, err);
 	if (r == 0 && o.backing && !o.size)
 		r = backing_size(path, &o, &o.size, err);

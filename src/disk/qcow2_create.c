@@ -139,6 +139,65 @@ static int read_wishes(const struct disk_create_opts *o, struct wish *w, struct 
 	return 0;
 }
 
+/* --- header ---------------------------------------------------------------------------------- */
+
+static size_t put_extension(uint8_t *p, size_t n, size_t at, uint32_t type, const void *data,
+			    size_t len)
+{
+	size_t end = at + 8 + ((len + 7) & ~(size_t)7);
+
+	if (end <= n) {
+		put_be32(p + at, type);
+		put_be32(p + at + 4, (uint32_t)len);
+		if (len)
+			memcpy(p + at + 8, data, len);
+	}
+	return end;
+}
+
+static int build_header(const struct q2_header *h, uint8_t *p, size_t n, struct err *err)
+{
+	size_t at = h->version == 2 ? Q2_V2_HEADER : h->header_len, len = strlen(h->backing);
+
+	if (at > n)
+		return err_set(err, -E2BIG, "the header does not fit a cluster");
+	put_be32(p, Q2_MAGIC);
+	put_be32(p + Q2_H_VERSION, h->version);
+	put_be32(p + Q2_H_CLUSTER_BITS, h->cluster_bits);
+	put_be64(p + Q2_H_SIZE, h->size);
+	put_be32(p + Q2_H_L1_SIZE, h->l1_size);
+	put_be64(p + Q2_H_L1_OFF, h->l1_off);
+	put_be64(p + Q2_H_RT_OFF, h->rt_off);
+	put_be32(p + Q2_H_RT_CLUSTERS, h->rt_clusters);
+	if (h->version > 2) {
+		put_be64(p + Q2_H_INCOMPATIBLE, h->incompatible);
+		put_be64(p + Q2_H_COMPATIBLE, h->compatible);
+		put_be64(p + Q2_H_AUTOCLEAR, h->autoclear);
+		put_be32(p + Q2_H_REFCOUNT_ORDER, h->refcount_order);
+		put_be32(p + Q2_H_HEADER_LEN, h->header_len);
+		if (h->header_len > Q2_H_COMPRESSION)
+			p[Q2_H_COMPRESSION] = (uint8_t)h->compression;
+	}
+	if (h->backing_format[0])
+		at = put_extension(p, n, at, (uint32_t)Q2_E_BACKING_FORMAT, h->backing_format,
+				   strlen(h->backing_format));
+	if (h->data_file[0])
+		at = put_extension(p, n, at, Q2_E_DATA_FILE, h->data_file, strlen(h->data_file));
+	at = put_extension(p, n, at, 0, NULL, 0);
+	if (at + len > n)
+		return err_set(err, -E2BIG,
+			       "the name of the backing file does not fit a cluster of %zu bytes",
+			       n);
+	if (len) {
+		put_be64(p + Q2_H_BACKING_OFF, at);
+		put_be32(p + Q2_H_BACKING_LEN, (uint32_t)len);
+		memcpy(p + at, h->backing, len);
+	}
+	return 0;
+}
+
+/* --- layout ---------------------------------------------------------------------------------- */
+
 static uint64_t up(uint64_t n, uint64_t per)
 {
 	return n / per + !!(n % per);
@@ -263,7 +322,7 @@ int q2_create(struct disk_file *f, const struct disk_create_opts *o, struct err 
 	if (r < 0)
 		return r;
 	head = mem_new((size_t)1 << w->h.cluster_bits);
-	r = q2_header_build(&w->h, head, (size_t)1 << w->h.cluster_bits, err);
+	r = build_header(&w->h, head, (size_t)1 << w->h.cluster_bits, err);
 	if (r == 0 && w->h.data_file[0])
 		r = create_data_file(f, w, err);
 	if (r < 0)

@@ -91,9 +91,6 @@ struct q2_header {
  */
 _nodiscard_ int q2_header_parse(const uint8_t *p, size_t n, uint64_t file_bytes,
 				struct q2_header *ret, struct err *err);
-/* The header cluster of a new image: put into @p of @n bytes (zeroed). -E2BIG: it does not fit. */
-_nodiscard_ int q2_header_build(const struct q2_header *h, uint8_t *p, size_t n, struct err *err);
-
 /* One entry of the snapshot table. */
 struct q2_snapshot {
 	uint64_t l1_off, disk_bytes, vm_state_bytes, vm_clock_ns;
