@@ -35,10 +35,10 @@ deps:
 			apt-get install -y -qq --no-install-recommends $$missing; \
 	fi
 
-# From nothing to the shell of an unmodified Debian kernel.
+# From nothing to a Debian machine that one can log in to by SSH.
 up: deps
 	@$(MAKE) --no-print-directory $(BUILD)/build.ninja
-	@ninja -C $(BUILD) atoll atoll-vm
+	@ninja -C $(BUILD) atoll atoll-vm atoll-usernet
 	@ATOLL=$(CURDIR)/$(BUILD)/atoll scripts/up.sh
 
 check: deps
