@@ -79,8 +79,46 @@ static void give(struct i8042 *k, uint8_t byte, bool aux)
 	k->n++;
 }
 
+/* Scan code set 2, by the code of set 1. */
+static const uint8_t set2[] = {
+	0x00, 0x76, 0x16, 0x1e, 0x26, 0x25, 0x2e, 0x36, 0x3d, 0x3e, 0x46, 0x45, 0x4e, 0x55,
+	0x66, 0x0d, 0x15, 0x1d, 0x24, 0x2d, 0x2c, 0x35, 0x3c, 0x43, 0x44, 0x4d, 0x54, 0x5b,
+	0x5a, 0x14, 0x1c, 0x1b, 0x23, 0x2b, 0x34, 0x33, 0x3b, 0x42, 0x4b, 0x4c, 0x52, 0x0e,
+	0x12, 0x5d, 0x1a, 0x22, 0x21, 0x2a, 0x32, 0x31, 0x3a, 0x41, 0x49, 0x4a, 0x59, 0x7c,
+	0x11, 0x29, 0x58, 0x05, 0x06, 0x04, 0x0c, 0x03, 0x0b, 0x83, 0x0a, 0x01, 0x09, 0x77,
+	0x7e, 0x6c, 0x75, 0x7d, 0x7b, 0x6b, 0x73, 0x74, 0x79, 0x69, 0x72, 0x7a, 0x70, 0x71,
+	0x84, 0x60, 0x61, 0x78, 0x07, 0x0f, 0x17, 0x1f, 0x27, 0x2f,
+};
+
+/* The keyboard speaks set 2, which the controller translates unless it is told not to. */
+static void give_key(struct i8042 *k, const struct i8042_key *key)
+{
+	bool translate = (k->ctr & CTR_TRANSLATE) && k->scancode_set == 2;
+
+	if (key->extended)
+		give(k, 0xe0, false);
+	if (translate || k->scancode_set == 1) {
+		give(k, key->is_down ? key->code : key->code | 0x80, false);
+	} else {
+		if (!key->is_down)
+			give(k, 0xf0, false);
+		give(k, set2[key->code], false);
+	}
+}
+
+/* Somebody who pastes types faster than any guest reads: a key is sent when those before it have been taken. */
+static void next_key(struct i8042 *k)
+{
+	if (k->n || !k->keys_n || (k->ctr & CTR_KBD_OFF))
+		return;
+	give_key(k, &k->keys[k->keys_head]);
+	k->keys_head = (k->keys_head + 1) % I8042_KEYS;
+	k->keys_n--;
+}
+
 static void kbd_defaults(struct i8042 *k)
 {
+	k->keys_n = 0;
 	k->scanning = true;
 	k->scancode_set = 2;
 	k->kbd_cmd = 0;
@@ -246,6 +284,7 @@ static uint64_t data_read(void *arg, uint64_t off, unsigned int size)
 		k->last = k->queue[k->head].byte;
 		k->head = (k->head + 1) % I8042_QUEUE;
 		k->n--;
+		next_key(k);
 		/* Each byte is an interrupt of its own: let the line fall in between. */
 		irq_set(&k->kbd_irq, false);
 		update_irq(k);
@@ -289,6 +328,7 @@ static void command_write(void *arg, uint64_t off, unsigned int size, uint64_t v
 	k->pending_cmd = 0;
 	k->status |= STATUS_CMD;
 	controller_command(k, (uint8_t)value);
+	next_key(k); /* the keyboard may have been switched on */
 	update_irq(k);
 }
 
@@ -305,37 +345,14 @@ static void port92_write(void *arg, uint64_t off, unsigned int size, uint64_t va
 		reset_machine(k);
 }
 
-/* Scan code set 2, by the code of set 1. */
-static const uint8_t set2[] = {
-	0x00, 0x76, 0x16, 0x1e, 0x26, 0x25, 0x2e, 0x36, 0x3d, 0x3e, 0x46, 0x45, 0x4e, 0x55,
-	0x66, 0x0d, 0x15, 0x1d, 0x24, 0x2d, 0x2c, 0x35, 0x3c, 0x43, 0x44, 0x4d, 0x54, 0x5b,
-	0x5a, 0x14, 0x1c, 0x1b, 0x23, 0x2b, 0x34, 0x33, 0x3b, 0x42, 0x4b, 0x4c, 0x52, 0x0e,
-	0x12, 0x5d, 0x1a, 0x22, 0x21, 0x2a, 0x32, 0x31, 0x3a, 0x41, 0x49, 0x4a, 0x59, 0x7c,
-	0x11, 0x29, 0x58, 0x05, 0x06, 0x04, 0x0c, 0x03, 0x0b, 0x83, 0x0a, 0x01, 0x09, 0x77,
-	0x7e, 0x6c, 0x75, 0x7d, 0x7b, 0x6b, 0x73, 0x74, 0x79, 0x69, 0x72, 0x7a, 0x70, 0x71,
-	0x84, 0x60, 0x61, 0x78, 0x07, 0x0f, 0x17, 0x1f, 0x27, 0x2f,
-};
-
-/* The keyboard speaks set 2, which the controller translates unless it is told not to. A key's bytes are given whole or
- * not at all. */
 void i8042_key(struct i8042 *k, uint8_t code, bool extended, bool is_down)
 {
-	bool translate;
-
 	mutex_guard(&k->lock);
-	translate = (k->ctr & CTR_TRANSLATE) && k->scancode_set == 2;
-	if (!k->scanning || (k->ctr & CTR_KBD_OFF) || code >= ARRAY_SIZE(set2) || !code ||
-	    k->n + 3 > I8042_QUEUE)
+	if (!k->scanning || code >= ARRAY_SIZE(set2) || !code || k->keys_n == I8042_KEYS)
 		return;
-	if (extended)
-		give(k, 0xe0, false);
-	if (translate || k->scancode_set == 1) {
-		give(k, is_down ? code : code | 0x80, false);
-	} else {
-		if (!is_down)
-			give(k, 0xf0, false);
-		give(k, set2[code], false);
-	}
+	k->keys[(k->keys_head + k->keys_n++) % I8042_KEYS] =
+		(struct i8042_key){ code, extended, is_down };
+	next_key(k);
 	update_irq(k);
 }
 
@@ -347,6 +364,7 @@ void i8042_reset(struct i8042 *k)
 	k->outport = (uint8_t)OUT_RESET;
 	k->pending_cmd = 0;
 	k->head = k->n = 0;
+	k->keys_head = k->keys_n = 0;
 	k->last = 0;
 	for (unsigned int i = 0; i < ARRAY_SIZE(k->ram); i++)
 		k->ram[i] = 0;

@@ -14,7 +14,7 @@
  * The keyboard controller (Intel 8042 as in the IBM AT) at ports 0x60 and 0x64 with an AT keyboard and
  * port 0x92. Keys come from i8042_key(), if there is a viewer; guests also reset the machine by command 0xfe. A20 is always on; there is no mouse.
  */
-enum { I8042_QUEUE = 16 };
+enum { I8042_QUEUE = 16, I8042_KEYS = 256 };
 
 struct i8042 {
 	pthread_mutex_t lock;
@@ -34,6 +34,11 @@ struct i8042 {
 		bool aux;
 	} queue[I8042_QUEUE];
 	unsigned int head, n;
+	struct i8042_key {
+		uint8_t code;
+		bool extended, is_down;
+	} keys[I8042_KEYS]; /* typed, and not in the queue yet */
+	unsigned int keys_head, keys_n;
 	uint8_t last; /* what port 0x60 shows when nothing waits */
 };
 
@@ -46,8 +51,10 @@ void i8042_reset(struct i8042 *k);
 /*
  * i8042_key - a key goes down or up.
  *
- * @code: of scan code set 1 (0x01 to 0x7f); @extended: with the prefix e0. Lost when nobody scans, or when the guest has
- * not read what came before. Thread: any.
+ * The keyboard sends a key when the guest has read everything before it, and holds 256 of them for it.
+ *
+ * @code: of scan code set 1 (0x01 to 0x7f); @extended: with the prefix e0. Lost when nobody scans, or behind more keys than
+ * that. Thread: any.
  */
 void i8042_key(struct i8042 *k, uint8_t code, bool extended, bool is_down);
 
