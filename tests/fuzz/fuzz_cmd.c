@@ -34,7 +34,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 	} else if (!help) {
 		const struct run_opts *o = call.opts;
 
-		assert(o->kernel && o->nr_cpus >= 1 && o->nr_cpus <= 64 && o->append && o->cpu);
+		assert(o->nr_cpus >= 1 && o->nr_cpus <= 64 && o->append && o->cpu);
 	}
 	return 0;
 }
