@@ -36,6 +36,7 @@ enum where {
 struct where_at {
 	enum where where;
 	bool in_place; /* DATA: may be overwritten where it is */
+	bool is_flat;  /* DATA: where the file has a hole, the disk is zero */
 	uint64_t off, len;
 	struct disk_file *file;
 	uint64_t host_off;
@@ -47,7 +48,6 @@ struct where_at {
 
 enum map_flag {
 	MAP_CACHED = 1 << 0, /* only what is in memory: else -EAGAIN, nothing is read */
-	MAP_STATUS = 1 << 1, /* somebody wants to know what is zero: look closer than I/O needs */
 };
 
 struct alloc {

@@ -58,13 +58,14 @@ int graph_map(struct image *top, uint64_t off, uint64_t len, unsigned flags, str
 	return 0;
 }
 
-/* Data that was only reserved: tables point to a hole of the file. */
+/* Data that was only reserved: tables point to a hole of the file; or a file that is the disk, and has holes where the disk
+ * is zero. */
 static int look_for_hole(struct where_at *at)
 {
 	bool hole;
 	int r;
 
-	if (at->where != WHERE_DATA || !at->file->is_sparse)
+	if (at->where != WHERE_DATA || (!at->is_flat && !at->file->is_sparse))
 		return 0;
 	r = disk_file_hole(at->file, at->host_off, at->len, &hole, &at->len);
 	if (r == 0 && hole)
@@ -92,8 +93,8 @@ int disk_map(struct disk *disk, uint64_t off, uint64_t len, struct disk_extent *
 	if (r < 0)
 		return r;
 	range_take(&disk->ranges, &hold, off, len, false);
-	r = graph_map(disk->top, off, len, MAP_STATUS, &m);
-	if (r == 0 && m.img && m.img->fmt != &format_raw)
+	r = graph_map(disk->top, off, len, 0, &m);
+	if (r == 0 && m.img)
 		r = look_for_hole(&m.at);
 	range_release(&disk->ranges, &hold);
 	if (r < 0)

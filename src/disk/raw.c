@@ -33,24 +33,15 @@ static void raw_close(struct image *img)
 static int raw_map(struct image *img, uint64_t off, uint64_t len, unsigned flags,
 		   struct where_at *ret)
 {
-	bool hole = false;
-
 	*ret = (struct where_at){
 		.where = WHERE_DATA,
 		.in_place = true,
+		.is_flat = true,
 		.off = off,
 		.len = len,
 		.file = img->file,
 		.host_off = off,
 	};
-	if (flags & MAP_STATUS) {
-		int r = disk_file_hole(img->file, off, len, &hole, &ret->len);
-
-		if (r < 0)
-			return r;
-		if (hole)
-			ret->where = WHERE_ZERO;
-	}
 	return 0;
 }
 

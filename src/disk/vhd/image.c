@@ -324,23 +324,15 @@ static int vhd_map(struct image *img, uint64_t off, uint64_t len, unsigned flags
 	int r;
 
 	if (v->footer.type == VHD_FIXED) {
-		bool is_hole = false;
-
 		*ret = (struct where_at){
 			.where = WHERE_DATA,
 			.in_place = true,
+			.is_flat = true,
 			.off = off,
 			.len = len,
 			.file = img->file,
 			.host_off = off,
 		};
-		if (flags & MAP_STATUS) {
-			r = disk_file_hole(img->file, off, len, &is_hole, &ret->len);
-			if (r < 0)
-				return r;
-			if (is_hole)
-				ret->where = WHERE_ZERO;
-		}
 		return 0;
 	}
 	r = map_block(v, off, len, flags & MAP_CACHED, ret);

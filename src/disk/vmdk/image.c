@@ -347,9 +347,6 @@ static int map_grain(struct vmdk *v, struct vmdk_part *p, uint64_t off, uint64_t
 static int map_part(struct vmdk *v, struct vmdk_part *p, uint64_t off, uint64_t len, unsigned flags,
 		    struct where_at *ret)
 {
-	bool is_hole = false;
-	int r;
-
 	len = MIN(len, p->start + p->bytes - off);
 	if (p->kind == VMDK_EXTENT_SPARSE && p->file)
 		return map_grain(v, p, off, len, flags & MAP_CACHED, ret);
@@ -358,14 +355,10 @@ static int map_part(struct vmdk *v, struct vmdk_part *p, uint64_t off, uint64_t 
 		return 0;
 	ret->where = WHERE_DATA;
 	ret->in_place = true;
+	ret->is_flat = true;
 	ret->file = p->file;
 	ret->host_off = p->flat_off + (off - p->start);
-	if (!(flags & MAP_STATUS))
-		return 0;
-	r = disk_file_hole(p->file, ret->host_off, len, &is_hole, &ret->len);
-	if (is_hole)
-		ret->where = WHERE_ZERO;
-	return r;
+	return 0;
 }
 
 static int vmdk_map(struct image *img, uint64_t off, uint64_t len, unsigned flags,
