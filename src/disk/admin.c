@@ -23,12 +23,9 @@ static int backing_size(const char *path, const struct disk_create_opts *o, uint
 	_cleanup_(strbuf_done) struct strbuf at = { 0 };
 	_cleanup_(disk_closep) struct disk *disk = NULL;
 	const struct disk_open_opts open = { .format = o->backing_format };
-	const char *slash = strrchr(path, '/');
 	int r;
 
-	if (o->backing[0] != '/' && slash)
-		strbuf_add(&at, path, (size_t)(slash - path + 1));
-	strbuf_adds(&at, o->backing);
+	path_from_image(path, o->backing, &at);
 	r = disk_open(strbuf_cstr(&at), &open, &disk, err);
 	if (r < 0)
 		return err_wrap(err, r, "backing file");

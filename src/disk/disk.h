@@ -362,12 +362,14 @@ const char *disk_format_of_name(const char *path);
  */
 _nodiscard_ int disk_probe(const char *path, const char **ret_format, struct err *err);
 
+#define DISK_DETAIL_MAX 120
+
 /* A property that only some formats have; for people and JSON. */
 struct disk_detail {
 	const char *key; /* static, words joined by '-' */
 	enum { DISK_DETAIL_STR, DISK_DETAIL_U64, DISK_DETAIL_BOOL } type;
 	uint64_t num;
-	char str[120];
+	char str[DISK_DETAIL_MAX];
 };
 
 struct disk_snapshot {

@@ -185,6 +185,15 @@ extern const struct format format_vmdk;
 
 /* For create(): the value of an option, NULL when it is not given. */
 const char *create_option(const struct disk_create_opts *opts, const char *name);
+/* A name that stands in the image at @from, or will, as a path from here: it is relative to the image's folder. */
+void path_from_image(const char *from, const char *name, struct strbuf *out);
+/*
+ * For create() of a differencing image: one detail that the parent, which must have @format, tells in its disk_info().
+ * *ret is "" when it does not; *ret_size, which may be NULL, is the parent's.
+ */
+_nodiscard_ int create_ask_parent(const struct disk_file *file, const struct disk_create_opts *o,
+				  const char *format, const char *key, char ret[DISK_DETAIL_MAX],
+				  uint64_t *ret_size, struct err *err);
 /* Each given option has to be in the table. */
 int create_check_options(const struct disk_create_opts *opts, const struct disk_option_info *table,
 			 struct err *err);

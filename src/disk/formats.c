@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/mem.h"
 #include "base/str.h"
 #include "disk/format_priv.h"
 
@@ -68,6 +69,41 @@ const char *create_option(const struct disk_create_opts *o, const char *name)
 		if (strcmp(o->options[i].name, name) == 0)
 			value = o->options[i].value;
 	return value;
+}
+
+void path_from_image(const char *from, const char *name, struct strbuf *out)
+{
+	const char *slash = strrchr(from, '/');
+
+	if (name[0] != '/' && slash)
+		strbuf_add(out, from, (size_t)(slash - from + 1));
+	strbuf_adds(out, name);
+}
+
+int create_ask_parent(const struct disk_file *file, const struct disk_create_opts *o,
+		      const char *format, const char *key, char ret[DISK_DETAIL_MAX],
+		      uint64_t *ret_size, struct err *err)
+{
+	_cleanup_(strbuf_done) struct strbuf path = { 0 };
+	_cleanup_(disk_closep) struct disk *parent = NULL;
+	_cleanup_(mem_freep) struct disk_info *info = mem_new(sizeof(*info));
+	const struct disk_open_opts open = { .format = format, .flags = DISK_TOP_ONLY };
+	int r;
+
+	path_from_image(file->path, o->backing, &path);
+	r = disk_open(strbuf_cstr(&path), &open, &parent, err);
+	if (!r)
+		r = disk_info(parent, 0, info, err);
+	if (r < 0)
+		return err_wrap(err, r, "parent");
+	ret[0] = 0;
+	for (size_t i = 0; i < info->nr_details; i++)
+		if (!strcmp(info->details[i].key, key))
+			memcpy(ret, info->details[i].str, DISK_DETAIL_MAX);
+	if (ret_size)
+		*ret_size = info->size;
+	disk_info_done(info);
+	return 0;
 }
 
 int create_check_options(const struct disk_create_opts *o, const struct disk_option_info *table,

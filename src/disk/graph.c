@@ -95,7 +95,7 @@ static int image_open(struct disk_file *file, const struct disk_open_opts *o, co
 /* The path of a backing file, seen from here. */
 static int backing_path(const struct image *img, struct strbuf *out, struct err *err)
 {
-	const char *name = img->backing, *slash = strrchr(img->path, '/');
+	const char *name = img->backing;
 	const char *colon = strchr(name, ':');
 
 	if (str_starts(str_of(name), STR("file:")))
@@ -105,9 +105,7 @@ static int backing_path(const struct image *img, struct strbuf *out, struct err 
 			       "backing file '%.100s' is not a file but a protocol; './' in front "
 			       "makes it a file name",
 			       name);
-	if (name[0] != '/' && slash)
-		strbuf_add(out, img->path, (size_t)(slash - img->path + 1));
-	strbuf_adds(out, name);
+	path_from_image(img->path, name, out);
 	return 0;
 }
 

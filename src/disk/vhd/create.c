@@ -35,30 +35,13 @@ const struct disk_option_info vhd_options[] = {
 static int ask_parent(const struct disk_file *file, const struct disk_create_opts *o,
 		      struct guid *ret_uuid, uint64_t *ret_size, struct err *err)
 {
-	_cleanup_(strbuf_done) struct strbuf path = { 0 };
-	_cleanup_(disk_closep) struct disk *parent = NULL;
-	const struct disk_open_opts open = { .format = "vhd", .flags = DISK_TOP_ONLY };
-	const char *slash = strrchr(file->path, '/'), *id = NULL;
-	_cleanup_(mem_freep) struct disk_info *info = mem_new(sizeof(*info));
+	char id[DISK_DETAIL_MAX];
 	int r;
 
 	if (strcmp(o->backing_format, "vhd") && strcmp(o->backing_format, "vpc"))
 		return err_set(err, -EINVAL, "the parent of a VHD image must be one, too");
-	if (o->backing[0] != '/' && slash)
-		strbuf_add(&path, file->path, (size_t)(slash - file->path + 1));
-	strbuf_adds(&path, o->backing);
-	r = disk_open(strbuf_cstr(&path), &open, &parent, err);
-	if (!r)
-		r = disk_info(parent, 0, info, err);
-	if (r < 0)
-		return err_wrap(err, r, "parent");
-	for (size_t i = 0; i < info->nr_details; i++)
-		if (!strcmp(info->details[i].key, "uuid"))
-			id = info->details[i].str;
-	r = id ? guid_parse(str_of(id), false, ret_uuid) : -EINVAL;
-	*ret_size = info->size;
-	disk_info_done(info);
-	return r;
+	r = create_ask_parent(file, o, "vhd", "uuid", id, ret_size, err);
+	return r < 0 ? r : id[0] ? guid_parse(str_of(id), false, ret_uuid) : -EINVAL;
 }
 
 /* The relative name as other systems read it; in the file at LOCATOR_OFF. */

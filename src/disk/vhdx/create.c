@@ -91,29 +91,16 @@ static int take_options(const struct disk_create_opts *o, struct vhdx_metadata *
 static int make_locator(const struct disk_file *file, const struct disk_create_opts *o,
 			struct strbuf *ret, struct err *err)
 {
-	_cleanup_(strbuf_done) struct strbuf path = { 0 };
-	_cleanup_(disk_closep) struct disk *parent = NULL;
-	const struct disk_open_opts open = { .format = "vhdx", .flags = DISK_TOP_ONLY };
-	const char *slash = strrchr(file->path, '/');
 	struct vhdx_locator l = { .has_linkage = true };
-	_cleanup_(mem_freep) struct disk_info *info = mem_new(sizeof(*info));
-	const char *id = NULL;
+	char id[DISK_DETAIL_MAX];
 	int r;
 
 	if (strcmp(o->backing_format, "vhdx"))
 		return err_set(err, -EINVAL, "the parent of a VHDX image must be one, too");
-	if (o->backing[0] != '/' && slash)
-		strbuf_add(&path, file->path, (size_t)(slash - file->path + 1));
-	strbuf_adds(&path, o->backing);
-	r = disk_open(strbuf_cstr(&path), &open, &parent, err);
-	if (!r)
-		r = disk_info(parent, 0, info, err);
+	r = create_ask_parent(file, o, "vhdx", "data-write-id", id, NULL, err);
 	if (r < 0)
-		return err_wrap(err, r, "parent");
-	for (size_t i = 0; i < info->nr_details; i++)
-		if (!strcmp(info->details[i].key, "data-write-id"))
-			id = info->details[i].str;
-	r = id ? guid_parse(str_of(id), true, &l.linkage) : -EINVAL;
+		return r;
+	r = id[0] ? guid_parse(str_of(id), true, &l.linkage) : -EINVAL;
 	if (!r) {
 		l.relative_path = mem_strdup(o->backing);
 		for (char *s = l.relative_path; *s; s++)
@@ -122,7 +109,6 @@ static int make_locator(const struct disk_file *file, const struct disk_create_o
 		vhdx_locator_put(&l, ret);
 		vhdx_locator_done(&l);
 	}
-	disk_info_done(info);
 	return r;
 }
 

@@ -193,11 +193,7 @@ static int create_parts(const struct disk_file *file, const struct layout *l, bo
 static int ask_parent(const struct disk_file *file, const struct disk_create_opts *o,
 		      struct vmdk_descriptor *d, struct err *err)
 {
-	_cleanup_(strbuf_done) struct strbuf path = { 0 };
-	_cleanup_(disk_closep) struct disk *parent = NULL;
-	const struct disk_open_opts open = { .format = "vmdk", .flags = DISK_TOP_ONLY };
-	const char *slash = strrchr(file->path, '/');
-	_cleanup_(mem_freep) struct disk_info *info = mem_new(sizeof(*info));
+	char cid[DISK_DETAIL_MAX];
 	int r;
 
 	if (strcmp(o->backing_format, "vmdk"))
@@ -205,19 +201,12 @@ static int ask_parent(const struct disk_file *file, const struct disk_create_opt
 	if (strpbrk(o->backing, "\"\n\r"))
 		return err_set(err, -EINVAL,
 			       "the name of the backing file cannot be stored: it has quotes");
-	if (o->backing[0] != '/' && slash)
-		strbuf_add(&path, file->path, (size_t)(slash - file->path + 1));
-	strbuf_adds(&path, o->backing);
-	r = disk_open(strbuf_cstr(&path), &open, &parent, err);
-	if (!r)
-		r = disk_info(parent, 0, info, err);
+	r = create_ask_parent(file, o, "vmdk", "cid", cid, NULL, err);
 	if (r < 0)
-		return err_wrap(err, r, "parent");
-	for (size_t i = 0; i < info->nr_details; i++)
-		if (!strcmp(info->details[i].key, "cid"))
-			d->parent_cid = (uint32_t)strtoul(info->details[i].str, NULL, 16);
+		return r;
+	if (cid[0])
+		d->parent_cid = (uint32_t)strtoul(cid, NULL, 16);
 	d->parent_hint = mem_strdup(o->backing);
-	disk_info_done(info);
 	return 0;
 }
 
