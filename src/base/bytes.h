@@ -3,6 +3,7 @@
 #define ATOLL_BASE_BYTES_H
 
 #include <endian.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -52,6 +53,17 @@ static inline void put_le(void *p, uint64_t v, unsigned n)
 
 	for (unsigned i = 0; i < n; i++)
 		b[i] = (uint8_t)(v >> (8 * i));
+}
+
+/* byte_sum_complement - the byte with which the sum of `n` bytes and it is 0: the checksum of firmware tables. Thread: any. */
+static inline uint8_t byte_sum_complement(const void *p, size_t n)
+{
+	const uint8_t *b = p;
+	uint8_t sum = 0;
+
+	for (size_t i = 0; i < n; i++)
+		sum = (uint8_t)(sum + b[i]);
+	return (uint8_t)-sum;
 }
 
 #endif

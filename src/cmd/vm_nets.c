@@ -112,23 +112,6 @@ static int parse(struct spec *s, const char *text, struct err *err)
 	return r;
 }
 
-/* atoll-usernet stands beside this program. */
-static int find_helper(char *ret, size_t size, struct err *err)
-{
-	static const char name[] = "atoll-usernet";
-	ssize_t n = readlink("/proc/self/exe", ret, size - 1);
-	char *slash;
-
-	if (n < 0)
-		return err_set_errno(err, "/proc/self/exe");
-	ret[n] = 0;
-	slash = strrchr(ret, '/');
-	if (!slash || (size_t)(slash + 1 - ret) + sizeof(name) > size)
-		return err_set(err, -ENAMETOOLONG, "path of this program");
-	memcpy(slash + 1, name, sizeof(name));
-	return 0;
-}
-
 /* The first packet of a helper is what went wrong; empty but for one byte: nothing. */
 static int wait_ready(int fd, struct err *err)
 {
@@ -157,7 +140,7 @@ static int open_user(struct vm_nets *v, const struct spec *s, struct net_end *en
 				   .keep = &theirs.fd,
 				   .nr_keep = 1,
 				   .flags = CHILD_DIES_WITH_US | CHILD_OWN_GROUP };
-	int r = find_helper(path, sizeof(path), err);
+	int r = child_beside_us("atoll-usernet", path, sizeof(path), err);
 
 	if (r == 0)
 		r = net_pair(end, &theirs, err);

@@ -229,13 +229,9 @@ int child_wait(struct child *child, int *ret_status)
 	return 0;
 }
 
-void child_kill(const struct child *child, bool group, int sig)
+void child_kill(const struct child *child, int sig)
 {
-	if (!child->pid)
-		return;
-	if (group)
-		kill(-child->pid, sig);
-	else
+	if (child->pid)
 		syscall(SYS_pidfd_send_signal, child->fd, sig, NULL, 0);
 }
 
@@ -244,10 +240,28 @@ void child_done(struct child *child)
 	int keep = errno;
 
 	if (child->pid) {
-		child_kill(child, false, SIGKILL);
+		child_kill(child, SIGKILL);
 		reap(child->pid);
 		child->pid = 0;
 	}
 	fd_closep(&child->fd);
 	errno = keep;
+}
+
+int child_beside_us(const char *name, char *ret, size_t size, struct err *err)
+{
+	ssize_t n = readlink("/proc/self/exe", ret, size - 1);
+	size_t len = strlen(name) + 1;
+	char *slash;
+
+	if (n < 0)
+		return err_set_errno(err, "/proc/self/exe");
+	if ((size_t)n == size - 1) /* cut, perhaps */
+		return err_set(err, -ENAMETOOLONG, "path of this program");
+	ret[n] = 0;
+	slash = strrchr(ret, '/');
+	if (!slash || (size_t)(slash + 1 - ret) + len > size)
+		return err_set(err, -ENAMETOOLONG, "path of this program");
+	memcpy(slash + 1, name, len);
+	return 0;
 }

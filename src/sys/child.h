@@ -27,8 +27,8 @@ struct child {
 enum child_flag {
 	CHILD_DIES_WITH_US =
 		1 << 0, /* killed when the thread that started it ends, however that happens */
-	CHILD_OWN_GROUP = 1 << 1, /* a process group of its own: Ctrl-C at the terminal does not
-				      * reach it, child_kill() reaches its children, too */
+	CHILD_OWN_GROUP =
+		1 << 1, /* a process group of its own: Ctrl-C at the terminal does not reach it */
 };
 
 struct child_opts {
@@ -57,11 +57,18 @@ _nodiscard_ int child_start(const struct child_opts *opts, struct child *ret, st
  */
 _nodiscard_ int child_wait(struct child *child, int *ret_status);
 
-/* child_kill - send a signal to it, or to its group; harmless when it has ended. Thread: any. */
-void child_kill(const struct child *child, bool group, int sig);
+/* child_kill - send a signal to it; harmless when it has ended. Thread: any. */
+void child_kill(const struct child *child, int sig);
 
-/* child_done - for _cleanup_: kills what still runs (CHILD_OWN_GROUP or not: only the process itself), reaps it,
+/* child_done - for _cleanup_: kills what still runs, reaps it,
  * keeps errno. Thread: owner. */
 void child_done(struct child *child);
+
+/*
+ * child_beside_us - the path of a program that is installed in the folder of the running one.
+ *
+ * Returns 0; -ENAMETOOLONG (ret has @size bytes), those of readlink(2). It is not looked whether it exists. Thread: any.
+ */
+_nodiscard_ int child_beside_us(const char *name, char *ret, size_t size, struct err *err);
 
 #endif

@@ -111,7 +111,7 @@ static void test_done(void **state)
 	pid = c.pid;
 	p = (struct pollfd){ .fd = c.fd, .events = POLLIN };
 	assert_int_equal(poll(&p, 1, 0), 0);
-	child_kill(&c, false, SIGTERM);
+	child_kill(&c, SIGTERM);
 	assert_int_equal(poll(&p, 1, -1), 1);
 	errno = EBUSY;
 	child_done(&c);
@@ -121,6 +121,24 @@ static void test_done(void **state)
 }
 
 /* The owner is killed: so is the child, which holds the writing end of a pipe. */
+/* The name stands behind the running program's own folder; a buffer that is too small is refused. */
+static void test_beside_us(void **state)
+{
+	struct err err = ERR_INIT;
+	char path[2048], self[2048];
+	ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
+
+	(void)state;
+	assert_true(n > 0);
+	self[n] = 0;
+	strrchr(self, '/')[1] = 0;
+	assert_int_equal(child_beside_us("some-program", path, sizeof(path), &err), 0);
+	assert_int_equal(strncmp(path, self, strlen(self)), 0);
+	assert_string_equal(path + strlen(self), "some-program");
+	assert_int_equal(child_beside_us("some-program", path, strlen(path), &err), -ENAMETOOLONG);
+	assert_int_equal(child_beside_us("some-program", path, strlen(path) + 1, &err), 0);
+}
+
 static void test_dies_with_us(void **state)
 {
 	const char *const argv[] = { "sleep", "1000", NULL };
@@ -149,9 +167,10 @@ static void test_dies_with_us(void **state)
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_status), cmocka_unit_test(test_missing),
-		cmocka_unit_test(test_env),    cmocka_unit_test(test_descriptors),
-		cmocka_unit_test(test_done),   cmocka_unit_test(test_dies_with_us),
+		cmocka_unit_test(test_status),	     cmocka_unit_test(test_missing),
+		cmocka_unit_test(test_env),	     cmocka_unit_test(test_descriptors),
+		cmocka_unit_test(test_done),	     cmocka_unit_test(test_beside_us),
+		cmocka_unit_test(test_dies_with_us),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -61,15 +61,6 @@ static void add_interrupt(struct strbuf *b, uint8_t entry, uint8_t type, uint8_t
 	strbuf_add(b, e, sizeof(e));
 }
 
-static uint8_t checksum(const uint8_t *p, size_t n)
-{
-	uint8_t sum = 0;
-
-	for (size_t i = 0; i < n; i++)
-		sum = (uint8_t)(sum + p[i]);
-	return (uint8_t)-sum;
-}
-
 void mptable_build(const struct acpi_config *cfg, struct strbuf *out)
 {
 	/* Ids of CPUs and I/O APICs share a number space here. */
@@ -112,12 +103,13 @@ void mptable_build(const struct acpi_config *cfg, struct strbuf *out)
 	memcpy(hdr + 16, "ATOLL PC    ", 12);
 	put_le16(hdr + 34, (uint16_t)nr);
 	put_le32(hdr + 36, UINT32_C(0xfee00000));
-	hdr[7] = (uint8_t)(checksum(hdr, HEADER_SIZE) + checksum((uint8_t *)b.p, b.n));
+	hdr[7] = (uint8_t)(byte_sum_complement(hdr, HEADER_SIZE) +
+			   byte_sum_complement((uint8_t *)b.p, b.n));
 
 	put_le32(ptr + 4, cfg->base + POINTER_SIZE);
 	ptr[8] = 1; /* paragraphs */
 	ptr[9] = 4;
-	ptr[10] = checksum(ptr, POINTER_SIZE);
+	ptr[10] = byte_sum_complement(ptr, POINTER_SIZE);
 
 	strbuf_add(out, ptr, sizeof(ptr));
 	strbuf_add(out, hdr, sizeof(hdr));

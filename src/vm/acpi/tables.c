@@ -70,16 +70,6 @@ enum {
 	RTC_CENTURY = 0x32,
 };
 
-static uint8_t checksum(const void *p, size_t n)
-{
-	const uint8_t *b = p;
-	uint8_t sum = 0;
-
-	for (size_t i = 0; i < n; i++)
-		sum = (uint8_t)(sum + b[i]);
-	return (uint8_t)-sum;
-}
-
 static uint8_t *at(struct acpi_tables *t, enum acpi_table which)
 {
 	return (uint8_t *)t->blob.p + t->off[which];
@@ -121,7 +111,7 @@ static void table_end(struct acpi_tables *t, enum acpi_table which, const char *
 	memcpy(p + 28, "ATOL", 4);
 	put_le32(p + 32, 1);
 	p[9] = 0;
-	p[9] = checksum(p, t->len[which]);
+	p[9] = byte_sum_complement(p, t->len[which]);
 }
 
 static void put_gas_io(uint8_t *p, uint64_t port, unsigned int bytes)
@@ -282,8 +272,8 @@ static void fill_rsdp(struct acpi_tables *t, uint32_t base)
 	put_le32(p + 16, base + (uint32_t)t->off[ACPI_RSDT]);
 	put_le32(p + 20, RSDP_SIZE);
 	put_le64(p + 24, base + t->off[ACPI_XSDT]);
-	p[8] = checksum(p, 20);
-	p[32] = checksum(p, RSDP_SIZE);
+	p[8] = byte_sum_complement(p, 20);
+	p[32] = byte_sum_complement(p, RSDP_SIZE);
 }
 
 void acpi_build(const struct acpi_config *cfg, struct acpi_tables *ret)

@@ -153,15 +153,6 @@ static void add_mapped(struct out *o, unsigned int index, uint64_t gpa, uint64_t
 	end(o, &s);
 }
 
-static uint8_t checksum(const char *p, size_t n)
-{
-	uint8_t sum = 0;
-
-	for (size_t k = 0; k < n; k++)
-		sum = (uint8_t)(sum + (uint8_t)p[k]);
-	return (uint8_t)-sum;
-}
-
 static void add_anchor(const struct out *o, size_t len, struct strbuf *anchor)
 {
 	uint8_t p[ANCHOR_SIZE] = "_SM_";
@@ -177,8 +168,8 @@ static void add_anchor(const struct out *o, size_t len, struct strbuf *anchor)
 	p[30] = 0x28;
 	strbuf_add(anchor, p, sizeof(p));
 	a = anchor->p + anchor->n - ANCHOR_SIZE;
-	a[21] = (char)checksum(a + 16, 15);
-	a[4] = (char)checksum(a, ANCHOR_SIZE);
+	a[21] = (char)byte_sum_complement(a + 16, 15);
+	a[4] = (char)byte_sum_complement(a, ANCHOR_SIZE);
 }
 
 void smbios_build(const struct smbios_config *cfg, struct strbuf *anchor, struct strbuf *tables)
