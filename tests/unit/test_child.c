@@ -127,6 +127,7 @@ static void test_beside_us(void **state)
 	struct err err = ERR_INIT;
 	char path[2048], self[2048];
 	ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
+	size_t len;
 
 	(void)state;
 	assert_true(n > 0);
@@ -135,8 +136,9 @@ static void test_beside_us(void **state)
 	assert_int_equal(child_beside_us("some-program", path, sizeof(path), &err), 0);
 	assert_int_equal(strncmp(path, self, strlen(self)), 0);
 	assert_string_equal(path + strlen(self), "some-program");
-	assert_int_equal(child_beside_us("some-program", path, strlen(path), &err), -ENAMETOOLONG);
-	assert_int_equal(child_beside_us("some-program", path, strlen(path) + 1, &err), 0);
+	len = strlen(path);
+	assert_int_equal(child_beside_us("some-program", path, len, &err), -ENAMETOOLONG);
+	assert_int_equal(child_beside_us("some-program", path, len + 1, &err), 0);
 }
 
 static void test_dies_with_us(void **state)
