@@ -25,6 +25,7 @@ struct spec {
 	char path[2048], format[16], serial[VIRTIO_BLK_SERIAL + 1];
 	unsigned int flags, queues;
 	bool packed;
+	struct disk_limits limits;
 };
 
 static int copy(char *to, size_t size, struct str from, const char *what, struct err *err)
@@ -86,9 +87,16 @@ static int parse_word(struct spec *s, struct str key, struct str value, bool has
 		s->queues = (unsigned int)n;
 		return r < 0 ? err_wrap(err, r, "queues") : 0;
 	}
+	if (!has_value && str_eq(key, STR("no-backing"))) {
+		s->flags |= DISK_NO_BACKING;
+		return 0;
+	}
+	r = has_value ? disk_limits_parse(&s->limits, key, value, err) : -ENOENT;
+	if (r != -ENOENT)
+		return r;
 	return err_set(err, -EINVAL,
-		       "'%.*s' is none of format=F, readonly, cache=C, discard=D, serial=S, "
-		       "queues=N, packed",
+		       "'%.*s' is none of format=F, readonly, no-backing, cache=C, discard=D, "
+		       "serial=S, queues=N, packed, iops=N, bps=N, burst=T",
 		       (int)MIN(key.n, (size_t)60), key.p);
 }
 
@@ -152,7 +160,8 @@ static int open_one(struct vm_disks *v, const char *text, unsigned int nr_cpus, 
 	d->nr_queues = s.queues;
 	d->packed = s.packed;
 	v->nr++;
-	return disk_async_start(d->disk, WORKERS, err);
+	r = disk_async_start(d->disk, WORKERS, err);
+	return r < 0 ? r : disk_set_limits(d->disk, &s.limits, err);
 }
 
 int vm_disks_open(struct vm_disks *v, const struct opt_list *specs, unsigned int nr_cpus,

@@ -18,7 +18,7 @@ struct vm_disks {
 
 /*
  * vm_disks_open - open what --disk names: "FILE[,format=F][,readonly][,cache=writeback|none|unsafe]
- * [,discard=unmap|ignore][,serial=S][,queues=N][,packed]".
+ * [,discard=unmap|ignore][,serial=S][,queues=N][,packed][,no-backing][,LIMIT=N]...", limits as of disk_limits_parse().
  *
  * Without a format, the end of the file's name says it; its content is never asked, because the guest writes it.
  * @nr_cpus: for the number of queues

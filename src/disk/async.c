@@ -4,6 +4,7 @@
  * guest.
  *
  *	disk_submit()
+ *	    ├─ over its limit                          ──> waits for its time (throttle.c), then one of the following
  *	    ├─ reads zero                              ──> done, at once
  *	    ├─ small, read, in the host's page cache   ──> done, at once
  *	    ├─ one extent that can be read, or written in place, and
@@ -23,6 +24,7 @@
 #include "base/checked.h"
 #include "base/mem.h"
 #include "disk/graph_priv.h"
+#include "disk/throttle_priv.h"
 #include "sys/thread.h"
 
 #define WORKERS_MAX  64
@@ -39,6 +41,8 @@ struct async {
 	bool is_ending;
 	unsigned nr_workers;
 	struct thread workers[WORKERS_MAX];
+	struct timerq timers; /* runs by itself unless the disk's clock is a test's */
+	struct throttle throttle;
 };
 
 static void finish(struct async *a, struct disk_request *req, int status)
@@ -84,12 +88,16 @@ void async_stop(struct async *a)
 	mutex_unlock(&a->lock);
 	for (unsigned i = 0; i < a->nr_workers; i++)
 		thread_join(&a->workers[i]);
+	throttle_done(&a->throttle);
+	timerq_done(&a->timers);
 	uring_free(a->ring);
 	pthread_cond_destroy(&a->work);
 	pthread_cond_destroy(&a->idle);
 	pthread_mutex_destroy(&a->lock);
 	free(a);
 }
+
+static void start(void *arg, struct disk_request *req);
 
 int disk_async_start(struct disk *disk, unsigned nr_workers, struct err *err)
 {
@@ -104,6 +112,10 @@ int disk_async_start(struct disk *disk, unsigned nr_workers, struct err *err)
 	cond_init(&a->work);
 	cond_init(&a->idle);
 	list_init(&a->queue);
+	timerq_init(&a->timers, disk->clock);
+	throttle_init(&a->throttle, &a->timers, start, a);
+	if (disk->clock == clock_real())
+		r = timerq_start(&a->timers, err);
 	nr_workers = MIN(MAX(nr_workers, 1U), (unsigned)WORKERS_MAX);
 	while (r == 0 && a->nr_workers < nr_workers) {
 		r = thread_start(&a->workers[a->nr_workers], "disk", worker, a, err);
@@ -235,6 +247,14 @@ static bool start_fast(struct async *a, struct disk_request *req)
 	return false;
 }
 
+static void start(void *arg, struct disk_request *req)
+{
+	struct async *a = arg;
+
+	if (!start_fast(a, req))
+		to_worker(a, req);
+}
+
 void disk_submit(struct disk *disk, struct disk_request *req)
 {
 	struct async *a = disk->async;
@@ -243,8 +263,14 @@ void disk_submit(struct disk *disk, struct disk_request *req)
 	mutex_lock(&a->lock);
 	a->nr_in_flight++;
 	mutex_unlock(&a->lock);
-	if (!start_fast(a, req))
-		to_worker(a, req);
+	if (throttle_admit(&a->throttle, req))
+		start(a, req);
+}
+
+void disk_hurry(struct disk *disk)
+{
+	if (disk->async)
+		throttle_release(&disk->async->throttle);
 }
 
 void disk_drain(struct disk *disk)
@@ -253,7 +279,29 @@ void disk_drain(struct disk *disk)
 
 	if (!a)
 		return;
+	disk_hurry(disk);
 	mutex_guard(&a->lock);
 	while (a->nr_in_flight)
 		cond_wait(&a->idle, &a->lock);
+}
+
+int disk_set_limits(struct disk *disk, const struct disk_limits *limits, struct err *err)
+{
+	if (!disk->async)
+		return err_set(err, -EINVAL, "the disk takes no requests that could be limited");
+	throttle_set(&disk->async->throttle, limits);
+	return 0;
+}
+
+void disk_get_limits(struct disk *disk, struct disk_limits *ret, unsigned *ret_waiting)
+{
+	*ret = (struct disk_limits){ 0 };
+	*ret_waiting = 0;
+	if (disk->async)
+		throttle_get(&disk->async->throttle, ret, ret_waiting);
+}
+
+struct timerq *async_timers(struct disk *disk)
+{
+	return &disk->async->timers;
 }

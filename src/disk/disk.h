@@ -8,8 +8,10 @@
 #include <sys/uio.h>
 
 #include "base/attr.h"
+#include "base/clock.h"
 #include "base/err.h"
 #include "base/list.h"
+#include "base/str.h"
 #include "sys/uring.h"
 
 /*
@@ -60,6 +62,7 @@ struct disk_open_opts {
 	const char *snapshot;	    /* id or name of an internal snapshot to look at; or NULL */
 	uint64_t cache_bytes;	    /* limit on the tables held in memory; 0: 32 MiB */
 	struct disk_observer *observer; /* or NULL; lives longer than the disk */
+	struct clock *clock; /* what limits go by; NULL: the host's. Lives longer than the disk */
 };
 
 /*
@@ -271,10 +274,44 @@ _nodiscard_ int disk_async_start(struct disk *disk, unsigned nr_workers, struct 
 void disk_submit(struct disk *disk, struct disk_request *req);
 
 /*
- * disk_drain - wait until no request is in flight. Others must not go on submitting. Not from
- * done(). Thread: any.
+ * disk_hurry - requests that wait for their limits begin now, because somebody waits for them. Thread: any.
+ */
+void disk_hurry(struct disk *disk);
+
+/*
+ * disk_drain - disk_hurry(), and wait until no request is in flight. Others must not go on submitting. Not
+ * from done(). Thread: any.
  */
 void disk_drain(struct disk *disk);
+
+/*
+ * Limits on what is submitted, 0 meaning none: operations and bytes a second, of reads, of writes (discards and
+ * zeroing, too) and of both. Flushes are not limited, and a discard counts no bytes.
+ */
+struct disk_limits {
+	uint64_t iops, iops_rd, iops_wr;
+	uint64_t bps, bps_rd, bps_wr;
+	uint64_t burst_ns; /* what was not used in so much time may be used at once; 0: 100 ms */
+};
+
+/*
+ * disk_limits_parse - set one limit by its name: iops, iops-rd, iops-wr, bps, bps-rd, bps-wr (units: 10M), burst (a
+ * time: 5s). disk_limits_parse_list - "iops=100,bps=10M".
+ *
+ * Return 0; -EINVAL, -ERANGE; -ENOENT (no such name; a list gives -EINVAL). Thread: any.
+ */
+_nodiscard_ int disk_limits_parse(struct disk_limits *l, struct str key, struct str value,
+				  struct err *err);
+_nodiscard_ int disk_limits_parse_list(struct disk_limits *l, struct str text, struct err *err);
+
+/*
+ * disk_set_limits - limit what is submitted from now on, and what waits already. What was used before is
+ * forgotten. Returns 0; -EINVAL (disk_async_start() was not called). disk_get_limits - what is set, and how many
+ * requests wait. Thread: any.
+ */
+_nodiscard_ int disk_set_limits(struct disk *disk, const struct disk_limits *limits,
+				struct err *err);
+void disk_get_limits(struct disk *disk, struct disk_limits *ret, unsigned *ret_waiting);
 
 /* --- two disks -------------------------------------------------------------------------------- */
 

@@ -188,6 +188,7 @@ static int open_file(struct disk_file *f, const struct disk_open_opts *o, struct
 
 	disk->flags = o->flags;
 	disk->observed = o->observer;
+	disk->clock = o->clock ? o->clock : clock_real();
 	ranges_init(&disk->ranges);
 	r = image_open(f, o, o->format, o->flags, &disk->top, err);
 	if (r == 0 && !(o->flags & DISK_TOP_ONLY))

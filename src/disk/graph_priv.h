@@ -11,6 +11,7 @@ struct disk {
 	unsigned flags;
 	struct ranges ranges;
 	bool observed;	     /* somebody watches the files */
+	struct clock *clock; /* of limits and other waiting */
 	struct async *async; /* NULL: disk_async_start() was not called */
 };
 
@@ -35,8 +36,9 @@ _nodiscard_ int graph_is_in_place(struct image *top, uint64_t off, uint64_t len,
 /* first_write(), once. */
 _nodiscard_ int image_touch(struct image *img);
 
-/* The end of async, from disk_close(). */
+/* The end of async, from disk_close(). async_timers: what a test with a clock of its own runs. */
 void async_stop(struct async *a);
+struct timerq *async_timers(struct disk *disk);
 
 /* A request done by waiting, any operation. */
 _nodiscard_ int request_run(struct disk *disk, const struct disk_request *req);

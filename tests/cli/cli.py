@@ -49,6 +49,24 @@ def check_group():
     assert "Usage: atoll disk info" in atoll("help", "disk", "info")[1]
 
 
+def check_machine_disks():
+    """What --disk refuses, with what would be right."""
+    with tempfile.TemporaryDirectory() as tmp:
+        base, over = os.path.join(tmp, "base.raw"), os.path.join(tmp, "over.qcow2")
+        with open(base, "wb") as f:
+            f.truncate(1 << 20)
+        assert atoll("disk", "create", "-b", base, "-F", "raw", over)[0] == 0
+        for words, want in (
+                (over + ",no-backing", "names a backing file, which is not allowed"),
+                (base + ",iops=fast", "iops: "),
+                (base + ",bps=1Q", "bps: "),
+                (base + ",burst=0", "burst: "),
+                (base + ",ops=1", "is none of format=F"),
+                (base + ",iops", "is none of format=F")):
+            status, out, err = atoll("run", "--firmware", "seabios", "--disk", words)
+            assert status == 1 and out == "" and want in err, (words, status, err)
+
+
 def check_no_command():
     status, out, err = atoll()
     assert status == 1 and out == "" and err.startswith("Usage: atoll"), (status, out, err)

@@ -296,7 +296,8 @@ static void reset(struct virtio_dev *d)
 {
 	struct virtio_blk *b = container_of(d, struct virtio_blk, dev);
 
-	/* What is in flight is the disk's, until it says that it is done. */
+	/* What is in flight is the disk's, until it says that it is done; the reset waits for that. */
+	disk_hurry(b->disk);
 	b->starved = 0;
 	d->config[C_WRITEBACK] = 1;
 }
