@@ -234,3 +234,32 @@ const struct cmd cmd_screenshot = {
 	.examples = "atoll screenshot web web.png\n"
 		    "atoll screenshot --text web -",
 };
+
+static const struct opt balloon_options[] = {
+	{
+		.name = "json",
+		.letter = 'j',
+		.type = OPT_FLAG,
+		.help = "Write one JSON object",
+		OPT_AT(struct balloon_opts, json),
+	},
+	{ 0 },
+};
+
+const struct cmd cmd_balloon = {
+	.name = "balloon",
+	.summary = "Ask a running machine's guest for memory, or give it back",
+	.description =
+		"With SIZE, the guest is asked to keep only so much of its memory; it gives the rest "
+		"to the host, when it can. With the whole memory's size it has all again. Shows what "
+		"the guest keeps and how it uses it; what is asked for takes a moment to happen.\n"
+		"\n"
+		"MACHINE is a name or number that 'atoll ps' shows; it may be left out when only one "
+		"machine is running and nothing is asked for.",
+	.args = "[MACHINE [SIZE]]",
+	.args_max = 2,
+	.opts = balloon_options,
+	.opts_size = sizeof(struct balloon_opts),
+	.examples = "atoll balloon web 256M\n"
+		    "atoll balloon --json web",
+};

@@ -27,6 +27,7 @@ struct run_opts {
 	struct opt_list console;
 	const char *cloud_init; /* path or NULL; atoll-vm does not take it: see run_seed.h */
 	unsigned rng;		/* index in the choices of --rng: 1 is on */
+	unsigned balloon;	/* index in the choices of --balloon: off, on, strict */
 	bool debug_exit;
 	bool no_reboot;
 	bool stats;
@@ -70,6 +71,10 @@ struct ps_opts {
 
 struct console_opts {
 	uint64_t port; /* COM1 is 1 */
+};
+
+struct balloon_opts {
+	bool json;
 };
 
 struct screenshot_opts {
@@ -128,7 +133,8 @@ struct image_build_opts {
 };
 
 extern const struct cmd cmd_image_build;
-extern const struct cmd cmd_run, cmd_trace, cmd_stats, cmd_ps, cmd_console, cmd_screenshot;
+extern const struct cmd cmd_run, cmd_trace, cmd_stats, cmd_ps, cmd_console, cmd_screenshot,
+	cmd_balloon;
 extern const struct cmd cmd_disk_info, cmd_disk_create, cmd_disk_convert, cmd_disk_check,
 	cmd_disk_resize, cmd_disk_snapshot, cmd_disk_compare, cmd_disk_map;
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The `atoll` program: its subcommands, and who carries each out. */
 #include "base/attr.h"
+#include "cmd/balloon.h"
 #include "cmd/commands.h"
 #include "cmd/console.h"
 #include "cmd/disk.h"
@@ -16,6 +17,7 @@ static const struct cmd_binding commands[] = {
 	{ &cmd_trace, cmd_trace_exec },
 	{ &cmd_console, cmd_console_exec },
 	{ &cmd_screenshot, cmd_screenshot_exec },
+	{ &cmd_balloon, cmd_balloon_exec },
 	{ &cmd_disk_info, cmd_disk_info_exec },
 	{ &cmd_disk_create, cmd_disk_create_exec },
 	{ &cmd_disk_convert, cmd_disk_convert_exec },

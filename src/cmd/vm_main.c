@@ -268,6 +268,7 @@ static int vm_start(const struct run_opts *o, const struct cpu_hot_query *query)
 		.nr_cpus = (unsigned int)o->nr_cpus,
 		.engine = (enum cpu_engine_kind)o->engine,
 		.rng = o->rng,
+		.balloon = (enum machine_balloon_kind)o->balloon,
 		.debug_exit = o->debug_exit,
 		.no_reboot = o->no_reboot,
 		.gdb_port = (uint16_t)o->gdb_port,

@@ -94,6 +94,14 @@ static int screen(void *arg, bool is_text, struct strbuf *out, struct err *err)
 	return is_text ? machine_screen_text(c->m, out, err) : machine_screenshot(c->m, out, err);
 }
 
+static int balloon(void *arg, const uint64_t *keep_bytes, bool is_text, struct strbuf *out,
+		   struct err *err)
+{
+	const struct control *c = arg;
+
+	return machine_balloon(c->m, keep_bytes, is_text, out, err);
+}
+
 static int console(void *arg, unsigned int port, struct err *err)
 {
 	const struct control *c = arg;
@@ -109,6 +117,7 @@ static const struct control_ops ops = {
 	.count = count,
 	.trace = trace,
 	.screen = screen,
+	.balloon = balloon,
 	.console = console,
 };
 

@@ -18,6 +18,9 @@ struct control_ops {
 		     struct err *err);
 	/* Characters, or a picture in base64: in either case text. */
 	int (*screen)(void *arg, bool is_text, struct strbuf *out, struct err *err);
+	/* @keep_bytes: NULL: only look */
+	int (*balloon)(void *arg, const uint64_t *keep_bytes, bool is_text, struct strbuf *out,
+		       struct err *err);
 	/* Whether a serial port can be watched. */
 	int (*console)(void *arg, unsigned int port, struct err *err);
 };

@@ -68,6 +68,17 @@ static int do_trace(struct control_session *s, const struct json *j, bool is_tex
 	return s->ops->trace(s->arg, &q, value, err);
 }
 
+static int do_balloon(struct control_session *s, const struct json *j, bool is_text,
+		      struct strbuf *value, struct err *err)
+{
+	const struct json *bytes = json_get(j, "bytes");
+	uint64_t n = 0;
+
+	if (bytes && !json_u64(bytes, &n))
+		return err_set(err, -EINVAL, "\"bytes\" is a number of bytes");
+	return s->ops->balloon(s->arg, bytes ? &n : NULL, is_text, value, err);
+}
+
 static int do_console(struct control_session *s, const struct json *j, struct err *err)
 {
 	const struct json *port = json_get(j, "port");
@@ -113,12 +124,17 @@ static int answer(struct control_session *s, const struct json *j, struct strbuf
 		*ret_is_text = true;
 		return s->ops->screen(s->arg, is_text, value, err);
 	}
+	if (!strcmp(what, "balloon")) {
+		*ret_is_text = is_text;
+		return do_balloon(s, j, is_text, value, err);
+	}
 	if (!strcmp(what, "console")) {
 		strbuf_adds(value, "true");
 		return do_console(s, j, err);
 	}
 	return err_set(err, -EOPNOTSUPP,
-		       "'%.40s' is none of info, stats, count, trace, screen, console", what);
+		       "'%.40s' is none of info, stats, count, trace, screen, balloon, console",
+		       what);
 }
 
 static void serve_line(struct control_session *s, struct str line)

@@ -51,6 +51,9 @@ struct machine_sata {
 	bool is_cd, is_readonly;
 };
 
+/* A memory balloon. */
+enum machine_balloon_kind { MACHINE_NO_BALLOON, MACHINE_BALLOON, MACHINE_STRICT_BALLOON };
+
 /* One network device. */
 struct net_end; /* vm/net/net.h */
 struct machine_net {
@@ -84,7 +87,8 @@ struct machine_config {
 	unsigned int nr_nets;
 	struct machine_console consoles[MACHINE_CONSOLES];
 	unsigned int nr_consoles;
-	bool rng;		   /* a source of random numbers */
+	bool rng; /* a source of random numbers */
+	enum machine_balloon_kind balloon;
 	bool debug_exit;	   /* isa-debug-exit at port 0xf4 and the kvm-unit-tests devices */
 	bool no_reboot;		   /* a reset ends the machine instead of restarting it */
 	uint16_t gdb_port;	   /* 0 = none; the machine then starts stopped, waiting for gdb */
@@ -138,6 +142,15 @@ _nodiscard_ int machine_trace(struct machine *m, const struct cpu_hot_query *que
  */
 _nodiscard_ int machine_screen_text(struct machine *m, struct strbuf *out, struct err *err);
 _nodiscard_ int machine_screenshot(struct machine *m, struct strbuf *out, struct err *err);
+
+/*
+ * machine_balloon - ask the guest to keep only @keep_bytes of its memory (NULL: only look), and append what is known of
+ * the balloon, for people or as a JSON object. The guest tells its figures anew meanwhile.
+ *
+ * Returns 0; -ENODEV (no balloon); -ERANGE. Thread: any.
+ */
+_nodiscard_ int machine_balloon(struct machine *m, const uint64_t *keep_bytes, bool is_text,
+				struct strbuf *out, struct err *err);
 
 /* machine_print_stats - exits and events by kind, for --stats; as JSON when @json. */
 void machine_print_stats(struct machine *m, int fd, bool json);

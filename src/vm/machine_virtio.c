@@ -13,6 +13,7 @@
 
 #include "base/mem.h"
 #include "vm/board.h"
+#include "vm/virtio/balloon.h"
 #include "vm/virtio/blk.h"
 #include "vm/virtio/console.h"
 #include "vm/virtio/net.h"
@@ -21,6 +22,7 @@
 enum {
 	CLASS_NET = 0x020000,
 	CLASS_RNG = 0x00ff00,
+	CLASS_BALLOON = 0x00ff00,
 	CLASS_CONSOLE = 0x078000,
 	CLASS_DISK = 0x010000
 };
@@ -62,6 +64,24 @@ static int make_rng(struct machine_virtio *v, const struct board *board, struct 
 
 	virtio_rng_init(r, board->mem, &v->io);
 	return plug(v, board, bus, &r->dev, r, done_rng, 0, CLASS_RNG, err);
+}
+
+static void done_balloon(void *device)
+{
+	virtio_balloon_done(device);
+}
+
+static int make_balloon(struct machine_virtio *v, const struct board *board, struct pci_bus *bus,
+			bool strict, struct err *err)
+{
+	struct virtio_balloon *b = mem_new(sizeof(*b));
+	int r;
+
+	virtio_balloon_init(b, strict, board->mem, &v->io);
+	r = plug(v, board, bus, &b->dev, b, done_balloon, 0, CLASS_BALLOON, err);
+	if (r == 0)
+		v->balloon = b;
+	return r;
 }
 
 static void done_disk(void *device)
@@ -140,6 +160,8 @@ int machine_virtio_init(struct machine_virtio *v, const struct board *board, str
 		r = make_console(v, board, bus, cfg, err);
 	if (r == 0 && cfg->rng)
 		r = make_rng(v, board, bus, err);
+	if (r == 0 && cfg->balloon)
+		r = make_balloon(v, board, bus, cfg->balloon == MACHINE_STRICT_BALLOON, err);
 	if (r < 0)
 		machine_virtio_done(v);
 	return r;
@@ -150,6 +172,7 @@ void machine_virtio_done(struct machine_virtio *v)
 	if (!v->is_made)
 		return;
 	machine_virtio_stop(v);
+	v->balloon = NULL;
 	while (v->nr) {
 		struct machine_unit *u = v->unit[--v->nr];
 

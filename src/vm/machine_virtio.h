@@ -28,6 +28,7 @@ struct machine_virtio {
 	struct iothread io;
 	struct machine_unit *unit[MACHINE_VIRTIO_MAX];
 	unsigned int nr;
+	struct virtio_balloon *balloon; /* a unit's, or NULL */
 	bool is_made;
 };
 

@@ -313,6 +313,51 @@ uint64_t memory_log_fetch(struct memory *m, uint64_t *ret)
 	return n;
 }
 
+/* The file loses the pages; our mapping of it stays, so no address that an engine keeps becomes wrong. */
+static uint64_t release_part(const struct physmem *p, const struct physmem_region *r, uint64_t off,
+			     uint64_t len)
+{
+	uint64_t first = align_up(off, GUEST_PAGE_SIZE),
+		 end = align_down(off + len, GUEST_PAGE_SIZE);
+
+	if (r->is_rom || end <= first)
+		return 0;
+	if (madvise(r->hva + first, end - first, MADV_REMOVE) < 0)
+		return 0;
+	for (uint64_t page = first; page < end; page += GUEST_PAGE_SIZE)
+		physmem_wrote(p, r, page, GUEST_PAGE_SIZE);
+	return end - first;
+}
+
+uint64_t memory_release(const struct physmem *p, uint64_t gpa, uint64_t len)
+{
+	uint64_t done = 0;
+
+	for (unsigned int k = 0; k < p->nr; k++) {
+		const struct physmem_region *r = &p->region[k];
+		uint64_t from = MAX(gpa, r->gpa), to;
+
+		if (!add_ok(gpa, len, &to))
+			return 0;
+		to = MIN(to, r->gpa + r->size);
+		if (from < to)
+			done += release_part(p, r, from - r->gpa, to - from);
+	}
+	return done;
+}
+
+uint64_t memory_release_host(const struct physmem *p, const uint8_t *hva, uint64_t len)
+{
+	for (unsigned int k = 0; k < p->nr; k++) {
+		const struct physmem_region *r = &p->region[k];
+		uint64_t off = (uint64_t)(hva - r->hva);
+
+		if (off < r->size && len <= r->size - off)
+			return release_part(p, r, off, len);
+	}
+	return 0;
+}
+
 void *memory_ptr(struct memory *m, uint64_t gpa, uint64_t len)
 {
 	const struct physmem_region *r = physmem_find(&m->phys, gpa);

@@ -101,6 +101,16 @@ void memory_move_windows(struct memory *m);
 void memory_attach_engine(struct memory *m);
 void memory_detach_engine(struct memory *m);
 
+/*
+ * memory_release - give the whole pages of guest RAM in [gpa, gpa + len) back to the host; they read as zeros then.
+ *
+ * What is not RAM (holes, ROMs, parts of pages) is left as it is. Engines and the dirty log are told.
+ * Returns the bytes that were given back. Thread: any.
+ */
+uint64_t memory_release(const struct physmem *p, uint64_t gpa, uint64_t len);
+/* memory_release_host - the same for [hva, hva + len) of one region's host memory. */
+uint64_t memory_release_host(const struct physmem *p, const uint8_t *hva, uint64_t len);
+
 /* memory_log_start - begin to record which RAM pages are written. Returns 0, -EBUSY, -ENOMEM. */
 _nodiscard_ int memory_log_start(struct memory *m);
 /* memory_log_stop - stop recording; harmless when not started. No vCPU or device may be writing. */

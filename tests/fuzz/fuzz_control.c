@@ -49,6 +49,16 @@ static int screen(void *arg, bool is_text, struct strbuf *out, struct err *err)
 	return 0;
 }
 
+static int balloon(void *arg, const uint64_t *keep_bytes, bool is_text, struct strbuf *out,
+		   struct err *err)
+{
+	if (keep_bytes && *keep_bytes > 100)
+		return err_set(err, -ERANGE, "too much");
+	strbuf_addf(out, is_text ? "keeps %d\n" : "{\"keeps\":%d}\n",
+		    keep_bytes ? (int)*keep_bytes : -1);
+	return 0;
+}
+
 static int console(void *arg, unsigned int port, struct err *err)
 {
 	return port == 0 ? 0 : err_set(err, -ENODEV, "no port %u", port);
@@ -59,6 +69,7 @@ static const struct control_ops ops = { .info = info,
 					.count = count,
 					.trace = trace,
 					.screen = screen,
+					.balloon = balloon,
 					.console = console };
 
 static void check_answer(struct strbuf *out)

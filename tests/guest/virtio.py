@@ -11,6 +11,7 @@ script said and at what the host sees.
 import base64
 import hashlib
 import http.server
+import json
 import os
 import socket
 import subprocess
@@ -326,7 +327,94 @@ want "data again" "$(wget -q -O - $web/ | md5sum | cut -d' ' -f1)" %(md5)s
     udp.close()
 
 
-TESTS = {"rng": rng, "net": net, "disk": disk, "console": console}
+def memory_of(pid):
+    """Bytes that the host keeps for the guest's memory."""
+    folder = f"/proc/{pid}/fd"
+    for name in os.listdir(folder):
+        path = os.path.join(folder, name)
+        try:
+            if os.readlink(path).startswith("/memfd:guest-ram"):
+                return os.stat(path).st_blocks * 512
+        except FileNotFoundError:  # a connection that has ended meanwhile
+            continue
+    raise Failed("the machine has no memory file")
+
+
+def ask_balloon(*args):
+    p = subprocess.run([vmm.atoll_path(), "balloon", "--json", *args], stdin=subprocess.DEVNULL, capture_output=True,
+                       text=True, timeout=60, check=False)
+    want(p.returncode == 0, f"atoll balloon: {p.stderr}")
+    return json.loads(p.stdout)
+
+
+def balloon(cpus):
+    """Memory comes back to the host because it is free, and because it is asked for; the guest gets it again."""
+    name, said, pids = f"balloon-{os.getpid()}", {}, []
+
+    def wait(what, true):
+        """`true` of what `atoll balloon` says, or of the memory, comes true."""
+        end = time.monotonic() + 60
+        while not true():
+            want(time.monotonic() < end, what)
+            time.sleep(0.1)
+
+    def answer(pid, line):
+        if line not in ("guest-full", "guest-empty", "guest-asks"):
+            return
+        try:
+            if line == "guest-full":
+                said["full"] = memory_of(pid)
+                pids.append(pid)
+            elif line == "guest-empty":
+                wait("free memory is not given back", lambda: memory_of(pid) < said["full"] - 40 * MIB)
+                said["reported"] = ask_balloon(name)["reported_bytes"]
+            elif line == "guest-asks":
+                ask_balloon(name, "192M")
+                wait("the guest does not give memory", lambda: ask_balloon(name)["actual_bytes"] == 192 * MIB)
+                said["small"] = ask_balloon(name)
+                said["small-host"] = memory_of(pid)
+                ask_balloon(name, "512M")
+                wait("the guest does not take memory", lambda: ask_balloon(name)["actual_bytes"] == 512 * MIB)
+                said["large"] = ask_balloon(name)
+        except (Failed, OSError, subprocess.SubprocessError) as e:
+            said["failed"] = str(e)
+        with socket.socket(socket.AF_UNIX) as s:  # the guest waits for a line on its channel
+            s.connect(sock)
+            s.sendall(b"go on\n")
+
+    with tempfile.TemporaryDirectory(prefix="virtio-balloon-") as tmp:
+        sock = os.path.join(tmp, "sock")
+        guest(["virtio_balloon", "virtio_console"], """
+mkdir /full
+mount -t tmpfs -o size=300m full /full
+head -c 70000000 /dev/urandom >/full/data
+tell() { echo "$1"; read -r line </dev/vport0p0 || fail no answer; }
+tell guest-full
+rm /full/data
+tell guest-empty
+# What was given back is there when it is used.
+head -c 70000000 /dev/zero >/full/data
+want zeros "$(tr -d '\\000' </full/data | wc -c)" 0
+rm /full/data
+tell guest-asks
+yes "some text" | head -c 20000000 >/full/data
+want text "$(tr -d 'sometx\\n ' </full/data | wc -c)" 0
+for i in 1 2 3; do
+	echo virtio1 >$driver/virtio_balloon/unbind || fail unbind
+	echo virtio1 >$driver/virtio_balloon/bind || fail bind
+done
+want text "$(tr -d 'sometx\\n ' </full/data | wc -c)" 0
+""", ["--name", name, "--console", "org.atoll.test=unix:" + sock, "--rng", "off", "--balloon", "strict"], cpus=cpus,
+              on_line=answer)
+    want("failed" not in said, said.get("failed"))
+    want(said["reported"] >= 40 * MIB, f"the guest reported {said['reported']} bytes")
+    small, large = said["small"], said["large"]
+    want(small["stats"]["total_bytes"] < 200 * MIB, f"the guest still has {small}")
+    want(said["small-host"] < 220 * MIB, f"the host keeps {said['small-host']} bytes")
+    want(large["stats"]["total_bytes"] > 400 * MIB, f"the guest has only {large}")
+
+
+TESTS = {"rng": rng, "balloon": balloon, "net": net, "disk": disk, "console": console}
 
 
 def main(argv):

@@ -41,6 +41,16 @@ static int screen(void *arg, bool is_text, struct strbuf *out, struct err *err)
 	return 0;
 }
 
+static int balloon(void *arg, const uint64_t *keep_bytes, bool is_text, struct strbuf *out,
+		   struct err *err)
+{
+	if (keep_bytes && *keep_bytes > 100)
+		return err_set(err, -ERANGE, "too much");
+	strbuf_addf(out, is_text ? "keeps %d\n" : "{\"keeps\":%d}\n",
+		    keep_bytes ? (int)*keep_bytes : -1);
+	return 0;
+}
+
 static int console(void *arg, unsigned int port, struct err *err)
 {
 	return port == 0 ? 0 : err_set(err, -ENODEV, "no port %u", port);
@@ -51,6 +61,7 @@ static const struct control_ops ops = { .info = info,
 					.count = count,
 					.trace = trace,
 					.screen = screen,
+					.balloon = balloon,
 					.console = console };
 
 static void put(struct control_session *s, const char *text)
@@ -86,6 +97,8 @@ static void test_answers(void **state)
 	       "{\"ok\":\"listing\\n\"}\n");
 	assert_true(last.top == 3 && !last.json && last.has_address &&
 		    last.address == UINT64_C(0xffffffff81000000));
+	expect(&s, "{\"do\":\"balloon\"}\n", "{\"ok\":{\"keeps\":-1}}\n");
+	expect(&s, "{\"do\":\"balloon\",\"text\":true,\"bytes\":7}\n", "{\"ok\":\"keeps 7\\n\"}\n");
 	control_session_done(&s);
 	control_session_done(&s);
 }
@@ -98,13 +111,17 @@ static void test_refusals(void **state)
 	expect(&s, "[]\n",
 	       "{\"error\":\"a request is an object with \\\"do\\\": a string\",\"code\":\"EINVAL\"}\n");
 	expect(&s, "{\"do\":\"x\"}\n",
-	       "{\"error\":\"'x' is none of info, stats, count, trace, screen, console\",\"code\":\"EOPNOTSUPP\"}\n");
+	       "{\"error\":\"'x' is none of info, stats, count, trace, screen, balloon, console\",\"code\":\"EOPNOTSUPP\"}\n");
 	expect(&s, "{\"do\":\"trace\",\"top\":1001}\n",
 	       "{\"error\":\"\\\"top\\\" is a number from 1 to 1000\",\"code\":\"EINVAL\"}\n");
 	expect(&s, "{\"do\":\"trace\",\"address\":16}\n",
 	       "{\"error\":\"\\\"address\\\" is a string: \\\"0x...\\\"\",\"code\":\"EINVAL\"}\n");
 	expect(&s, "{\"do\":\"count\"}\n",
 	       "{\"error\":\"'count' needs \\\"on\\\": true or false\",\"code\":\"EINVAL\"}\n");
+	expect(&s, "{\"do\":\"balloon\",\"bytes\":\"1M\"}\n",
+	       "{\"error\":\"\\\"bytes\\\" is a number of bytes\",\"code\":\"EINVAL\"}\n");
+	expect(&s, "{\"do\":\"balloon\",\"bytes\":101}\n",
+	       "{\"error\":\"too much\",\"code\":\"ERANGE\"}\n");
 	put(&s, "\n");
 	assert_int_equal(control_session_serve(&s), 1);
 	assert_non_null(strstr(s.out.p, "\"code\":\"EINVAL\""));

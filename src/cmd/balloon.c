@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * A machine's balloon. The guest is asked for its figures by asking the machine once, and answers when it has time;
+ * so we look again, for a second at most, until there are newer ones.
+ */
+#include "cmd/balloon.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "cmd/commands.h"
+#include "cmd/control_client.h"
+#include "sys/fd.h"
+
+enum { LOOKS = 20, LOOK_MS = 50 };
+
+static int updates(struct control_client *c, const char *request, uint64_t *ret, bool *ret_driver,
+		   struct err *err)
+{
+	_cleanup_(json_freep) struct json *answer = NULL;
+	const struct json *ok;
+	int r = control_ask(c, request, &answer, err);
+
+	if (r < 0)
+		return r;
+	ok = json_get(answer, "ok");
+	if (!json_u64(json_get(ok, "stats_updates"), ret) ||
+	    !json_bool(json_get(ok, "driver"), ret_driver))
+		return err_set(err, -EIO, "the machine's answer says nothing of a balloon");
+	return 0;
+}
+
+/* @keep: NULL: only look */
+static int ask(struct control_client *c, const uint64_t *keep, struct err *err)
+{
+	const struct timespec pause = { 0, LOOK_MS * (long)NS_PER_MS };
+	_cleanup_(strbuf_done) struct strbuf first = { 0 };
+	uint64_t before = 0, now = 0;
+	bool has_driver = false;
+	int r;
+
+	strbuf_adds(&first, "{\"do\":\"balloon\"");
+	if (keep)
+		strbuf_addf(&first, ",\"bytes\":%" PRIu64, *keep);
+	strbuf_addc(&first, '}');
+	r = updates(c, strbuf_cstr(&first), &before, &has_driver, err);
+	now = before;
+	for (unsigned int k = 0; r == 0 && has_driver && now == before && k < LOOKS; k++) {
+		nanosleep(&pause, NULL);
+		r = updates(c, "{\"do\":\"balloon\"}", &now, &has_driver, err);
+	}
+	return r;
+}
+
+static int show(struct control_client *c, bool json, struct err *err)
+{
+	_cleanup_(strbuf_done) struct strbuf out = { 0 };
+	_cleanup_(json_freep) struct json *answer = NULL;
+	const char *text;
+	int r;
+
+	if (json) {
+		r = control_ask_raw(c, "{\"do\":\"balloon\"}", &out, err);
+		strbuf_addc(&out, '\n');
+	} else {
+		r = control_ask(c, "{\"do\":\"balloon\",\"text\":true}", &answer, err);
+		text = r == 0 ? json_str(json_get(answer, "ok")) : NULL;
+		if (r == 0 && !text)
+			r = err_set(err, -EIO, "the machine's answer is no text");
+		if (r == 0)
+			strbuf_adds(&out, text);
+	}
+	if (r == 0)
+		r = fd_write_full(STDOUT_FILENO, out.p, out.n);
+	return r;
+}
+
+int cmd_balloon_exec(const struct cmd_call *call)
+{
+	const struct balloon_opts *o = call->opts;
+	_cleanup_(control_close) struct control_client c = { .fd = -EBADF };
+	struct err err = ERR_INIT;
+	uint64_t keep = 0;
+	int r = 0;
+
+	if (call->nr_args == 2)
+		r = str_parse_size(str_of(call->args[1]), UINT64_C(2) << 20, UINT64_C(512) << 30,
+				   &keep, &err);
+	if (r == 0)
+		r = control_open(call->nr_args ? call->args[0] : NULL, &c, &err);
+	if (r == 0)
+		r = ask(&c, call->nr_args == 2 ? &keep : NULL, &err);
+	if (r == 0)
+		r = show(&c, o->json, &err);
+	if (r < 0)
+		fprintf(stderr, "atoll %s: %s\n", call->cmd->name, err_text(&err));
+	return r < 0;
+}
