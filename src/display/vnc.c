@@ -85,6 +85,14 @@ static void on_key(rfbBool down, rfbKeySym key, rfbClientPtr client)
 	v->cfg.ops->key(v->cfg.arg, key, down);
 }
 
+static void on_pointer(int mask, int x, int y, rfbClientPtr client)
+{
+	struct vnc *v = client->screen->screenData;
+
+	v->cfg.ops->pointer(v->cfg.arg, x, y, (uint8_t)mask, (unsigned int)v->screen->width,
+			    (unsigned int)v->screen->height);
+}
+
 /* The drawn picture becomes the frame buffer. */
 static void resize(struct vnc *v)
 {
@@ -185,6 +193,7 @@ static int start(struct vnc *v, struct err *err)
 	v->screen->desktopName = v->name;
 	v->screen->screenData = v;
 	v->screen->kbdAddEvent = on_key;
+	v->screen->ptrAddEvent = on_pointer;
 	v->screen->alwaysShared = TRUE;
 	v->screen->cursor = NULL;
 	if (v->cfg.password) {

@@ -12,11 +12,14 @@
  */
 struct vnc;
 
-/* What is shown and who types. Called on the server's thread. */
+/* What is shown, who types and points. Called on the server's thread. */
 struct vnc_ops {
 	/* Draw the screen; called only while somebody looks. */
 	void (*draw)(void *arg, struct surface *s);
 	void (*key)(void *arg, uint32_t keysym, bool is_down);
+	/* A pointer at a place of a screen of this size, with buttons as in pointer.h. */
+	void (*pointer)(void *arg, int x, int y, uint8_t mask, unsigned int width,
+			unsigned int height);
 };
 
 struct vnc_config {

@@ -7,6 +7,7 @@
 
 #include "sys/thread.h"
 #include "sys/timerq.h"
+#include "display/pointer.h"
 #include "display/vnc.h"
 #include "vm/board.h"
 #include "vm/boot/boot.h"
@@ -168,6 +169,7 @@ struct machine {
 	struct gdb *gdb;
 	struct control *control_socket;
 	struct vnc *vnc;
+	struct pointer pointer; /* of its viewers; on its thread */
 };
 
 /* machine_firmware_new - load firmware when it is asked for; the first part of its making. Returns 0 or negative. */

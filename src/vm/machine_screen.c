@@ -61,9 +61,19 @@ static void key(void *arg, uint32_t keysym, bool is_down)
 		i8042_key(&m->kbd, code, extended, is_down);
 }
 
+static void pointer(void *arg, int x, int y, uint8_t mask, unsigned int width, unsigned int height)
+{
+	struct machine *m = arg;
+	struct pointer_move v = pointer_follow(&m->pointer, x, y, mask, width, height);
+
+	i8042_mouse(&m->kbd, v.dx, v.dy, v.dz,
+		    (uint8_t)((v.left ? PS2_LEFT : 0) | (v.middle ? PS2_MIDDLE : 0) |
+			      (v.right ? PS2_RIGHT : 0) | (v.back ? PS2_SIDE : 0)));
+}
+
 int machine_vnc_start(struct machine *m, const struct machine_config *cfg, struct err *err)
 {
-	static const struct vnc_ops ops = { .draw = draw, .key = key };
+	static const struct vnc_ops ops = { .draw = draw, .key = key, .pointer = pointer };
 	const struct vnc_config vnc = {
 		.address = cfg->vnc,
 		.name = cfg->name && *cfg->name ? cfg->name : "Atoll",

@@ -12,6 +12,7 @@
 #include "base/bytes.h"
 #include "base/mem.h"
 #include "display/keys.h"
+#include "display/pointer.h"
 #include "display/vnc.h"
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
@@ -19,6 +20,8 @@ static pthread_cond_t typed = PTHREAD_COND_INITIALIZER;
 static unsigned int width = 32, height = 16, nr_keys;
 static uint32_t color = 0x123456, last_key;
 static bool last_down;
+static struct pointer last_pointer;
+static unsigned int nr_pointers;
 
 static void draw(void *arg, struct surface *s)
 {
@@ -42,7 +45,16 @@ static void key(void *arg, uint32_t keysym, bool is_down)
 	pthread_mutex_unlock(&lock);
 }
 
-static const struct vnc_ops ops = { .draw = draw, .key = key };
+static void pointer(void *arg, int x, int y, uint8_t mask, unsigned int w, unsigned int h)
+{
+	pthread_mutex_lock(&lock);
+	last_pointer = (struct pointer){ true, x, y, mask };
+	nr_pointers++;
+	pthread_cond_signal(&typed);
+	pthread_mutex_unlock(&lock);
+}
+
+static const struct vnc_ops ops = { .draw = draw, .key = key, .pointer = pointer };
 
 static void get(int fd, void *buf, size_t n)
 {
@@ -102,7 +114,7 @@ static void test_viewer(void **state)
 {
 	struct vnc_config cfg = { .address = "127.0.0.1:0", .name = "m", .ops = &ops };
 	uint8_t type, init[24], result[4], share = 1, name[1];
-	const uint8_t press[8] = { 4, 1, 0, 0, 0, 0, 0, 'a' };
+	const uint8_t press[8] = { 4, 1, 0, 0, 0, 0, 0, 'a' }, point[6] = { 5, 0x11, 0, 7, 0, 9 };
 	struct vnc *v;
 	uint32_t seen = 0;
 	int fd;
@@ -134,6 +146,14 @@ static void test_viewer(void **state)
 		pthread_cond_wait(&typed, &lock);
 	assert_int_equal(last_key, 'a');
 	assert_true(last_down);
+	pthread_mutex_unlock(&lock);
+	put(fd, point, sizeof(point));
+	pthread_mutex_lock(&lock);
+	while (!nr_pointers)
+		pthread_cond_wait(&typed, &lock);
+	assert_int_equal(last_pointer.x, 7);
+	assert_int_equal(last_pointer.y, 9);
+	assert_int_equal(last_pointer.mask, 0x11);
 	pthread_mutex_unlock(&lock);
 	vnc_free(v); /* with a viewer there */
 	close(fd);
@@ -198,13 +218,37 @@ static void test_keys(void **state)
 	}
 }
 
+static void test_pointer(void **state)
+{
+	struct pointer p = { 0 };
+	struct pointer_move m = pointer_follow(&p, 50, 60, 0, 100, 200);
+
+	assert_true(m.dx == 0 && m.dy == 0 && m.dz == 0);
+	m = pointer_follow(&p, 47, 65, POINTER_LEFT | POINTER_BACK, 100, 200);
+	assert_true(m.dx == -3 && m.dy == 5 && m.left && m.back && !m.middle && !m.right);
+	/* A wheel's step is a press; holding it is none. */
+	m = pointer_follow(&p, 47, 65, POINTER_WHEEL_UP, 100, 200);
+	assert_true(m.dx == 0 && m.dy == 0 && m.dz == -1 && !m.left);
+	m = pointer_follow(&p, 47, 65, POINTER_WHEEL_UP | POINTER_WHEEL_DOWN, 100, 200);
+	assert_true(m.dz == 1);
+	m = pointer_follow(&p, 47, 65, POINTER_WHEEL_DOWN | POINTER_RIGHT | POINTER_MIDDLE, 100,
+			   200);
+	assert_true(m.dz == 0 && m.right && m.middle);
+	/* At an edge it is pushed against it; outside is at the edge. */
+	m = pointer_follow(&p, 0, 65, 0, 100, 200);
+	assert_true(m.dx == -47 - 99 && m.dy == 0);
+	m = pointer_follow(&p, 1000, -5, 0, 100, 200);
+	assert_true(m.dx == 99 + 99 && m.dy == -65 - 199);
+	m = pointer_follow(&p, 0, 0, 0, 1, 1); /* the screen became small */
+	assert_true(m.dx == -99 && m.dy == 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_viewer),
-		cmocka_unit_test(test_password),
-		cmocka_unit_test(test_refusals),
-		cmocka_unit_test(test_keys),
+		cmocka_unit_test(test_viewer),	 cmocka_unit_test(test_password),
+		cmocka_unit_test(test_refusals), cmocka_unit_test(test_keys),
+		cmocka_unit_test(test_pointer),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

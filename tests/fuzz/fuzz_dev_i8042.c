@@ -19,7 +19,11 @@ static void event(void *arg, unsigned int what)
 {
 	struct world *w = arg;
 
-	i8042_key(&w->kbd, (uint8_t)what, what & 0x100, what & 0x200);
+	if (what & 0x8000)
+		i8042_mouse(&w->kbd, (int)(what & 31) - 16, (int)(what >> 5 & 31) * 100, -1,
+			    (uint8_t)(what >> 10 & 31));
+	else
+		i8042_key(&w->kbd, (uint8_t)what, what & 0x100, what & 0x200);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
@@ -30,7 +34,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 	fuzz_must(bench_init(&w.b, 0) == 0);
 	fuzz_must(i8042_init(&w.kbd, &w.b.board, NULL) == 0);
 	fuzz_steps(&in, &w.b, windows, ARRAY_SIZE(windows), event, &w);
-	fuzz_must(w.kbd.n <= I8042_QUEUE);
+	fuzz_must(w.kbd.n <= I8042_QUEUE && w.kbd.mouse.n <= PS2_MOVES);
 	i8042_reset(&w.kbd);
 	i8042_done(&w.kbd);
 	bench_done(&w.b);

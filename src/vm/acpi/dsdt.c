@@ -96,6 +96,12 @@ static void add_isa_devices(struct aml *a, unsigned int serial_mask, struct strb
 	crs_irq(crs, 1);
 	aml_crs(a, crs);
 	aml_close(a);
+
+	aml_device(a, "PS2M");
+	aml_name_eisaid(a, "_HID", "PNP0F13");
+	crs_irq(crs, 12);
+	aml_crs(a, crs);
+	aml_close(a);
 }
 
 static void add_pci_host(struct aml *a, const struct acpi_config *cfg, struct strbuf *crs)

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * The keyboard controller and a keyboard that somebody may type on from outside. Guests ask it three things: is there a
- * keyboard (reset and identify it: the answers below), open A20 (it is), and reset the machine (pulse
- * output line 0, or port 92h bit 0).
+ * The keyboard controller, a keyboard that somebody may type on from outside, and the port of a mouse (ps2_mouse.c).
+ * Guests ask it three things: what is connected (reset and identify it: the answers below), open A20 (it is), and reset
+ * the machine (pulse output line 0, or port 92h bit 0).
  *
- * Bytes for the guest wait in one queue, marked as the keyboard's or the mouse port's; a guest that asks
- * faster than it reads loses the newest. There is no mouse: bytes sent to it find nobody, which drivers
- * see as a time-out.
+ * Bytes for the guest wait in one queue, marked as the keyboard's or the mouse's; a guest that asks faster than it
+ * reads loses the newest. Keys and movements wait before it, and enter one at a time when it is empty, so that they
+ * are whole.
  *
  * Commands: IBM PS/2 Hardware Interface Technical Reference, keyboard controller and keyboard sections.
  */
@@ -14,7 +14,7 @@
 
 #include "sys/thread.h"
 
-enum { PORT_DATA = 0x60, PORT_CMD = 0x64, PORT_92 = 0x92, KBD_GSI = 1 };
+enum { PORT_DATA = 0x60, PORT_CMD = 0x64, PORT_92 = 0x92, KBD_GSI = 1, AUX_GSI = 12 };
 
 enum {
 	STATUS_OUT_FULL = 0x01,
@@ -63,9 +63,10 @@ enum {
 
 static void update_irq(struct i8042 *k)
 {
-	bool kbd = k->n && !k->queue[k->head].aux && (k->ctr & CTR_KBD_IRQ);
+	bool is_aux = k->n && k->queue[k->head].aux;
 
-	irq_set(&k->kbd_irq, kbd);
+	irq_set(&k->kbd_irq, k->n && !is_aux && (k->ctr & CTR_KBD_IRQ));
+	irq_set(&k->aux_irq, is_aux && (k->ctr & CTR_AUX_IRQ));
 }
 
 static void give(struct i8042 *k, uint8_t byte, bool aux)
@@ -106,14 +107,49 @@ static void give_key(struct i8042 *k, const struct i8042_key *key)
 	}
 }
 
-/* Somebody who pastes types faster than any guest reads: a key is sent when those before it have been taken. */
 static void next_key(struct i8042 *k)
 {
-	if (k->n || !k->keys_n || (k->ctr & CTR_KBD_OFF))
+	if (!k->keys_n || (k->ctr & CTR_KBD_OFF))
 		return;
 	give_key(k, &k->keys[k->keys_head]);
 	k->keys_head = (k->keys_head + 1) % I8042_KEYS;
 	k->keys_n--;
+}
+
+static void next_packet(struct i8042 *k)
+{
+	uint8_t packet[PS2_PACKET_MAX];
+	unsigned int n = k->ctr & CTR_AUX_OFF ? 0 : ps2_mouse_packet(&k->mouse, packet);
+
+	for (unsigned int i = 0; i < n; i++)
+		give(k, packet[i], true);
+}
+
+/*
+ * Somebody who pastes types faster than any guest reads, and a mouse moves faster: what is next is sent when all that was
+ * sent before has been taken, of both in turns.
+ */
+static void next(struct i8042 *k)
+{
+	if (k->n)
+		return;
+	if (k->is_mouses_turn)
+		next_packet(k);
+	if (!k->n)
+		next_key(k);
+	if (!k->n)
+		next_packet(k);
+	k->is_mouses_turn = k->n && !k->queue[k->head].aux;
+}
+
+static void mouse_write(struct i8042 *k, uint8_t byte)
+{
+	uint8_t reply[PS2_REPLY_MAX];
+	unsigned int n = ps2_mouse_write(&k->mouse, byte, reply);
+
+	k->ctr &= (uint8_t)~CTR_AUX_OFF; /* sending to the mouse switches its clock on */
+	for (unsigned int i = 0; i < n; i++)
+		give(k, reply[i], true);
 }
 
 static void kbd_defaults(struct i8042 *k)
@@ -218,7 +254,7 @@ static void controller_command(struct i8042 *k, uint8_t cmd)
 	case CMD_AUX_ENABLE:
 		k->ctr &= (uint8_t)~CTR_AUX_OFF;
 		break;
-	case CMD_AUX_TEST: /* 0: no error on its lines, also without a mouse */
+	case CMD_AUX_TEST: /* 0: no error on its lines */
 	case CMD_KBD_TEST:
 		give(k, 0, false);
 		break;
@@ -270,7 +306,10 @@ static void controller_data(struct i8042 *k, uint8_t cmd, uint8_t value)
 	case CMD_LOOP_AUX:
 		give(k, value, true);
 		break;
-	default: /* CMD_WRITE_AUX: nobody there */
+	case CMD_WRITE_AUX:
+		mouse_write(k, value);
+		break;
+	default: /* the commands that wait for data are those above */
 		break;
 	}
 }
@@ -284,9 +323,10 @@ static uint64_t data_read(void *arg, uint64_t off, unsigned int size)
 		k->last = k->queue[k->head].byte;
 		k->head = (k->head + 1) % I8042_QUEUE;
 		k->n--;
-		next_key(k);
-		/* Each byte is an interrupt of its own: let the line fall in between. */
+		next(k);
+		/* Each byte is an interrupt of its own: let the lines fall in between. */
 		irq_set(&k->kbd_irq, false);
+		irq_set(&k->aux_irq, false);
 		update_irq(k);
 	}
 	return k->last;
@@ -305,6 +345,7 @@ static void data_write(void *arg, uint64_t off, unsigned int size, uint64_t valu
 		controller_data(k, cmd, (uint8_t)value);
 	else
 		kbd_write(k, (uint8_t)value);
+	next(k);
 	update_irq(k);
 }
 
@@ -328,7 +369,7 @@ static void command_write(void *arg, uint64_t off, unsigned int size, uint64_t v
 	k->pending_cmd = 0;
 	k->status |= STATUS_CMD;
 	controller_command(k, (uint8_t)value);
-	next_key(k); /* the keyboard may have been switched on */
+	next(k); /* one of them may have been switched on */
 	update_irq(k);
 }
 
@@ -352,7 +393,15 @@ void i8042_key(struct i8042 *k, uint8_t code, bool extended, bool is_down)
 		return;
 	k->keys[(k->keys_head + k->keys_n++) % I8042_KEYS] =
 		(struct i8042_key){ code, extended, is_down };
-	next_key(k);
+	next(k);
+	update_irq(k);
+}
+
+void i8042_mouse(struct i8042 *k, int dx, int dy, int dz, uint8_t buttons)
+{
+	mutex_guard(&k->lock);
+	ps2_mouse_move(&k->mouse, dx, dy, dz, buttons);
+	next(k);
 	update_irq(k);
 }
 
@@ -369,6 +418,8 @@ void i8042_reset(struct i8042 *k)
 	for (unsigned int i = 0; i < ARRAY_SIZE(k->ram); i++)
 		k->ram[i] = 0;
 	kbd_defaults(k);
+	ps2_mouse_reset(&k->mouse);
+	k->is_mouses_turn = false;
 	update_irq(k);
 }
 
@@ -400,6 +451,7 @@ int i8042_init(struct i8042 *k, const struct board *board, struct err *err)
 			    .arg = k,
 			    .max_size = 1 },
 		.kbd_irq = irq_router_line(board->irqs, KBD_GSI, IRQ_FROM_ISA),
+		.aux_irq = irq_router_line(board->irqs, AUX_GSI, IRQ_FROM_ISA),
 		.events = board->events,
 	};
 	mutex_init(&k->lock);

@@ -9,10 +9,12 @@
 #include "base/attr.h"
 #include "base/err.h"
 #include "vm/board.h"
+#include "vm/dev/ps2_mouse.h"
 
 /*
- * The keyboard controller (Intel 8042 as in the IBM AT) at ports 0x60 and 0x64 with an AT keyboard and
- * port 0x92. Keys come from i8042_key(), if there is a viewer; guests also reset the machine by command 0xfe. A20 is always on; there is no mouse.
+ * The keyboard controller (Intel 8042 as in the IBM AT) at ports 0x60 and 0x64 with an AT keyboard, a
+ * mouse, and port 0x92. Keys come from i8042_key(), movements from i8042_mouse(), if there is a viewer; guests also reset
+ * the machine by command 0xfe. A20 is always on.
  */
 enum { I8042_QUEUE = 16, I8042_KEYS = 256 };
 
@@ -20,7 +22,7 @@ struct i8042 {
 	pthread_mutex_t lock;
 	struct bus *pio;
 	struct bus_range data, cmd, port92;
-	struct irq_line kbd_irq;
+	struct irq_line kbd_irq, aux_irq;
 	const struct machine_events *events;
 	uint8_t status, ctr; /* status register; controller command byte */
 	uint8_t outport;
@@ -39,10 +41,12 @@ struct i8042 {
 		bool extended, is_down;
 	} keys[I8042_KEYS]; /* typed, and not in the queue yet */
 	unsigned int keys_head, keys_n;
+	struct ps2_mouse mouse;
+	bool is_mouses_turn;
 	uint8_t last; /* what port 0x60 shows when nothing waits */
 };
 
-/* i8042_init - the controller at its ports, keyboard on GSI 1. Uses of @board: pio, irqs, events.
+/* i8042_init - the controller at its ports, keyboard on GSI 1, mouse on GSI 12. Uses of @board: pio, irqs, events.
  * Returns 0, or what bus_add() says. */
 _nodiscard_ int i8042_init(struct i8042 *k, const struct board *board, struct err *err);
 void i8042_done(struct i8042 *k);
@@ -57,5 +61,8 @@ void i8042_reset(struct i8042 *k);
  * that. Thread: any.
  */
 void i8042_key(struct i8042 *k, uint8_t code, bool extended, bool is_down);
+
+/* i8042_mouse - ps2_mouse_move(). Thread: any. */
+void i8042_mouse(struct i8042 *k, int dx, int dy, int dz, uint8_t buttons);
 
 #endif

@@ -1,0 +1,157 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Linux's drivers on the devices of the PC around it, and what a user does to the machine from outside.
+
+usage: pc.py [NAME]...
+
+Each test boots one of Debian's kernels with drivers as modules and runs a script in the guest, whose lines tell the host
+when to act.
+"""
+
+import os
+import socket
+import struct
+import subprocess
+import sys
+import tempfile
+
+import vmm
+
+CMDLINE = "console=ttyS0 panic=-1 quiet atoll.run=/test.sh "
+LIMIT = 120
+COMPLAINTS = r"Kernel panic|BUG:|Oops|soft lockup|rcu.*stall"
+HEAD = """#!/bin/sh
+fail() { echo "guest-failed: $*"; exit 1; }
+want() { [ "$2" = "$3" ] || fail "$1 is '$2', not '$3'"; echo "guest-ok: $1"; }
+"""
+
+
+class Failed(Exception):
+    pass
+
+
+def want(true, what):
+    if not true:
+        raise Failed(what)
+
+
+def guest(kernel, modules, script, args=(), on_line=None, append="", reboots=False, until=None):
+    """Runs `script` in a guest with the modules; returns the Run."""
+    with tempfile.TemporaryDirectory(prefix="pc-") as tmp:
+        path = os.path.join(tmp, "test.sh")
+        with open(path, "w", encoding="utf-8") as f:
+            f.write(HEAD + script + "\necho guest-done\n")
+        os.chmod(path, 0o755)
+        add = ["--add", f"{path}:test.sh"]
+        if modules:
+            mods = os.path.join(tmp, "modules")
+            vmm.script("kernel-modules.py", kernel, mods, *modules)
+            add += ["--add", f"{mods}:modules"]
+        initrd = vmm.script("mkinitramfs.sh", "-o", os.path.join(tmp, "initramfs.cpio.gz"), *add)
+        cmd = vmm.command(vmm.script("fetch-kernel.sh", kernel), initrd, CMDLINE + append, extra=["--name", "pc", *args])
+        if reboots:
+            cmd.remove("--no-reboot")
+        return vmm.run(cmd, LIMIT, on_line=on_line, until=until)
+
+
+def ended_well(r, status=0):
+    if r.status != status or r.find(COMPLAINTS) or r.find("^guest-failed"):
+        r.report("the guest did not end well")
+        raise Failed(f"status {r.status}, not {status}")
+
+
+def atoll(*args):
+    return subprocess.run([vmm.atoll_path(), *args], capture_output=True, text=True, check=False)
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+class Viewer:
+    """A VNC viewer that only points."""
+
+    def __init__(self, port):
+        self.s = socket.create_connection(("127.0.0.1", port))
+        self.f = self.s.makefile("rb")
+        self.s.sendall(self.f.read(12))
+        self.f.read(self.f.read(1)[0])
+        self.s.sendall(b"\1")
+        self.f.read(4)
+        self.s.sendall(b"\1")
+        self.f.read(20)
+        self.f.read(struct.unpack(">I", self.f.read(4))[0])
+
+    def point(self, x, y, mask):
+        self.s.sendall(struct.pack(">BBHH", 5, mask, x, y))
+
+
+# --- tests ---------------------------------------------------------------------------------------------------------
+
+def mouse():
+    """A viewer's pointer and wheel become events of Linux's mouse driver."""
+    port, viewer = free_port(), []
+
+    def act(_pid, line):
+        if line == "guest-listens":
+            v = Viewer(port)
+            viewer.append(v)
+            v.point(100, 100, 0)
+            v.point(110, 95, 0)
+            v.point(110, 95, 1)
+            v.point(110, 95, 0)
+            v.point(110, 95, 16)
+            v.point(110, 95, 0)
+            v.point(109, 95, 0x84)
+            v.point(109, 95, 0)
+
+    r = guest("generic", ["psmouse", "evdev"], """
+i=0
+until grep -l Explorer /sys/class/input/event*/device/name >/tmp/name 2>/dev/null; do
+	i=$((i + 1)); [ $i -lt 200 ] || fail no mouse; sleep 0.05
+done
+device=$(sed 's,/sys/class/input/,,; s,/.*,,' /tmp/name)
+exec 3</dev/input/$device
+echo guest-listens
+# 24 bytes each: 16 of time, type, code, value.
+dd bs=24 count=13 <&3 2>/dev/null | hexdump -v -e '24/1 "%02x" "\\n"' | sed 's/^/guest-event: /'
+""", ["--display", f"vnc=127.0.0.1:{port}"], on_line=act)
+    ended_well(r)
+    events = [struct.unpack("<16xHHi", bytes.fromhex(m[1])) for _, m in r.find_all(r"guest-event: (\w+)")]
+    # REL is 2 (X 0, Y 1, WHEEL 8), KEY is 1 (LEFT 272, RIGHT 273, SIDE 275).
+    want([e for e in events if e[0]] ==
+         [(2, 0, 10), (2, 1, -5), (1, 272, 1), (1, 272, 0), (2, 8, -1), (1, 275, 1), (1, 273, 1), (2, 0, -1)],
+         f"the events are {events}")
+
+
+TESTS = {
+    "mouse": mouse,
+}
+
+
+def main(argv):
+    names = argv[1:] or list(TESTS)
+    tap = vmm.Tap(len(names))
+    why = vmm.missing()
+    with tempfile.TemporaryDirectory(prefix="pc-run-") as tmp:
+        os.environ["ATOLL_RUNTIME_DIR"] = tmp
+        for name in names:
+            if why:
+                tap.line(False, name)
+                print(f"# {why}")
+                continue
+            try:
+                TESTS[name]()
+                tap.line(True, name)
+            except RuntimeError as e:
+                tap.skip(name, str(e))
+            except Failed as e:
+                tap.line(False, name)
+                print(f"# {e}", flush=True)
+    return tap.done()
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv))
