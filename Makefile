@@ -38,7 +38,7 @@ deps:
 # From nothing to a Debian machine that one can log in to by SSH.
 up: deps
 	@$(MAKE) --no-print-directory $(BUILD)/build.ninja
-	@ninja -C $(BUILD) atoll atoll-vm atoll-usernet
+	@ninja -C $(BUILD) atoll atoll-vm atoll-usernet atoll-nbd
 	@ATOLL=$(CURDIR)/$(BUILD)/atoll scripts/up.sh
 
 check: deps

@@ -125,6 +125,14 @@ struct disk_compare_opts {
 	uint64_t threads;
 };
 
+struct disk_serve_opts {
+	struct disk_image_opts image;
+	const char *listen, *name;
+	const char *snapshot, *tls_certificates, *tls_psk; /* or NULL */
+	bool read_only, tls_verify_peer;
+	uint64_t max_clients;
+};
+
 struct image_build_opts {
 	uint64_t size_bytes;
 	const char *format, *release, *mirror, *date; /* or NULL */
@@ -136,6 +144,6 @@ extern const struct cmd cmd_image_build;
 extern const struct cmd cmd_run, cmd_trace, cmd_stats, cmd_ps, cmd_console, cmd_screenshot,
 	cmd_balloon;
 extern const struct cmd cmd_disk_info, cmd_disk_create, cmd_disk_convert, cmd_disk_check,
-	cmd_disk_resize, cmd_disk_snapshot, cmd_disk_compare, cmd_disk_map;
+	cmd_disk_resize, cmd_disk_snapshot, cmd_disk_compare, cmd_disk_map, cmd_disk_serve;
 
 #endif

@@ -17,6 +17,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "base/str.h"
+#include "sys/child.h"
 #include "sys/fd.h"
 
 int disk_complain(const struct cmd_call *call, const struct err *err, int status)
@@ -578,4 +579,19 @@ int cmd_disk_map_exec(const struct cmd_call *call)
 	if (o->image.json)
 		strbuf_adds(&out, last.len ? "]\n" : "[]\n");
 	return print(call, &out);
+}
+
+/* --- serve ------------------------------------------------------------------------------------ */
+
+/* What talks to strangers, and has TLS for it, is a program of its own. */
+int cmd_disk_serve_exec(const struct cmd_call *call)
+{
+	struct err err = ERR_INIT;
+	char path[2048];
+
+	if (child_beside_us("atoll-nbd", path, sizeof(path), &err) == 0) {
+		execv(path, call->argv);
+		err_set_errno(&err, "'%s', which serves; reinstall or rebuild it", path);
+	}
+	return disk_complain(call, &err, 1);
 }

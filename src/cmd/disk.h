@@ -14,6 +14,7 @@ int cmd_disk_resize_exec(const struct cmd_call *call);
 int cmd_disk_snapshot_exec(const struct cmd_call *call);
 int cmd_disk_compare_exec(const struct cmd_call *call);
 int cmd_disk_map_exec(const struct cmd_call *call);
+int cmd_disk_serve_exec(const struct cmd_call *call);
 
 /* disk_complain - the one line on standard error. Returns @status. Thread: the first. */
 int disk_complain(const struct cmd_call *call, const struct err *err, int status);

@@ -26,6 +26,7 @@ static const struct cmd_binding commands[] = {
 	{ &cmd_disk_snapshot, cmd_disk_snapshot_exec },
 	{ &cmd_disk_compare, cmd_disk_compare_exec },
 	{ &cmd_disk_map, cmd_disk_map_exec },
+	{ &cmd_disk_serve, cmd_disk_serve_exec },
 	{ &cmd_image_build, cmd_image_build_exec },
 };
 

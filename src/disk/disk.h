@@ -211,6 +211,12 @@ bool disk_must_pack(struct disk *disk);
 _nodiscard_ int disk_write_packed(struct disk *disk, uint64_t off, const void *packed,
 				  size_t bytes);
 
+/*
+ * disk_fast_zero_unit - what disk_zero() does without writing zeros, whatever the host is asked for: whole multiples of
+ * this (bytes, a power of two; the end of the disk counts as one). 0: nothing, or it cannot be told beforehand. Thread: any.
+ */
+uint32_t disk_fast_zero_unit(struct disk *disk);
+
 /* --- without waiting -------------------------------------------------------------------------- */
 
 enum disk_op { DISK_OP_READ, DISK_OP_WRITE, DISK_OP_FLUSH, DISK_OP_DISCARD, DISK_OP_ZERO };

@@ -17,8 +17,10 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <linux/falloc.h>
+#include <linux/magic.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include "base/checked.h"
@@ -411,6 +413,20 @@ int disk_file_zero(struct disk_file *f, uint64_t off, uint64_t len, bool unmap)
 	if (r == 0)
 		disk_file_grew(f, off + len);
 	return r == -EOPNOTSUPP ? disk_file_fill_zero(f, off, len) : r;
+}
+
+/*
+ * To try it would change the file, which others may be making longer: the list of those that have both ways
+ * (memory file systems have only holes).
+ */
+bool disk_file_zeroes_fast(const struct disk_file *f)
+{
+	struct statfs fs;
+
+	if (f->is_block || fstatfs(f->fd, &fs) < 0)
+		return false;
+	return fs.f_type == EXT4_SUPER_MAGIC || fs.f_type == XFS_SUPER_MAGIC ||
+	       fs.f_type == BTRFS_SUPER_MAGIC;
 }
 
 int disk_file_punch(struct disk_file *f, uint64_t off, uint64_t len)

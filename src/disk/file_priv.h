@@ -79,6 +79,8 @@ _nodiscard_ int disk_file_writev(struct disk_file *f, uint64_t off, struct iov_i
 				 uint64_t len);
 /* Zeros; @unmap: space may be given back. Never fails for lack of support: writes zeros then. */
 _nodiscard_ int disk_file_zero(struct disk_file *f, uint64_t off, uint64_t len, bool unmap);
+/* Whether disk_file_zero() needs no writing, as far as is known of the file system. */
+bool disk_file_zeroes_fast(const struct disk_file *f);
 /* Zeros by writing them. */
 _nodiscard_ int disk_file_fill_zero(struct disk_file *f, uint64_t off, uint64_t len);
 /* Give space back; the range then reads zero. -EOPNOTSUPP. */

@@ -158,6 +158,7 @@ struct image {
 	uint32_t cluster;     /* unit of allocation, power of two >= 512 */
 	uint32_t zero_unit;   /* of zero() and discard(); 0: = cluster */
 	uint32_t pack_max;    /* what pack() may put out; 0: = cluster, which it must fit */
+	bool has_slow_zero;   /* zero() may say -EOPNOTSUPP */
 	bool must_pack;	      /* alloc() refuses: the image is filled by write_packed() */
 	char *backing;	      /* as stored; mem_strdup or so; NULL: none */
 	char *backing_format; /* our name of it; NULL: not stored */

@@ -447,6 +447,16 @@ int disk_zero(struct disk *disk, uint64_t off, uint64_t len, bool unmap)
 	return r;
 }
 
+uint32_t disk_fast_zero_unit(struct disk *disk)
+{
+	struct image *top = disk->top;
+
+	if (!(top->flags & DISK_RDWR) || !top->fmt->zero || top->has_slow_zero ||
+	    !disk_file_zeroes_fast(top->file))
+		return 0;
+	return top->zero_unit;
+}
+
 int disk_discard(struct disk *disk, uint64_t off, uint64_t len)
 {
 	struct image *top = disk->top;

@@ -210,6 +210,7 @@ static int q2_open(struct image *img, struct err *err)
 		img->backing = mem_strdup(q->h.backing);
 	if (q->h.backing_format[0])
 		img->backing_format = mem_strdup(q->h.backing_format);
+	img->has_slow_zero = (q->h.version < 3 && img->backing) || q->is_raw_data; /* q2_zero() */
 	if (q->h.incompatible & Q2_I_DIRTY && write && !(img->flags & DISK_REPAIR))
 		return clean_up(q, err);
 	return 0;

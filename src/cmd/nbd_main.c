@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The `atoll-nbd` program, which `atoll disk serve` becomes: opens the disk, says where it is, serves until a signal
+ * comes, and leaves everything on the medium.
+ */
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include "cmd/commands.h"
+#include "nbd/server.h"
+#include "sys/fd.h"
+
+enum { WORKERS = 8 };
+
+static int open_disk(const struct disk_serve_opts *o, const char *path, struct disk **ret,
+		     struct err *err)
+{
+	const char *format = o->image.format ? o->image.format : disk_format_of_name(path);
+	const struct disk_open_opts open = {
+		.flags = (o->read_only ? 0 : DISK_RDWR | DISK_UNMAP) |
+			 (o->image.direct ? DISK_DIRECT : 0),
+		.format = format,
+		.backing_format = o->image.backing_format,
+		.snapshot = o->snapshot,
+	};
+	int r;
+
+	if (!format)
+		return err_set(err, -EINVAL,
+			       "the name '%s' does not tell the format of the image: add "
+			       "--format raw or what it is",
+			       path);
+	if (o->snapshot && !o->read_only)
+		return err_set(err, -EINVAL, "a snapshot can only be served with --read-only");
+	r = disk_open(path, &open, ret, err);
+	return r < 0 ? r : disk_async_start(*ret, WORKERS, err);
+}
+
+/* Readable when somebody wants us to end; blocked in all threads. */
+static int catch_signals(struct err *err)
+{
+	sigset_t set;
+	int fd;
+
+	signal(SIGPIPE, SIG_IGN);
+	sigemptyset(&set);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGHUP);
+	pthread_sigmask(SIG_BLOCK, &set, NULL);
+	fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	return fd < 0 ? err_set_errno(err, "signalfd") : fd;
+}
+
+static int run(const struct cmd_call *call, struct err *err)
+{
+	const struct disk_serve_opts *o = call->opts;
+	struct nbd_server_opts server = {
+		.export = { .name = o->name, .read_only = o->read_only },
+		.listen = o->listen,
+		.tls = { .certificates = o->tls_certificates,
+			 .psk = o->tls_psk,
+			 .verify_peer = o->tls_verify_peer },
+		.max_clients = (unsigned)o->max_clients,
+		.clock = clock_real(),
+	};
+	_cleanup_(fd_closep) int stop = catch_signals(err);
+	struct nbd_server *s = NULL;
+	int r = stop < 0 ? stop : open_disk(o, call->args[0], &server.export.disk, err), closed;
+
+	if (r == 0)
+		r = nbd_server_new(&server, &s, err);
+	if (r == 0) {
+		printf("%s\n", nbd_server_uri(s));
+		fflush(stdout);
+		r = nbd_server_run(s, stop, err);
+	}
+	nbd_server_free(s);
+	closed = disk_close(server.export.disk, r < 0 ? NULL : err);
+	return r < 0 ? r : closed;
+}
+
+static int serve(const struct cmd_call *call)
+{
+	struct err err = ERR_INIT;
+
+	if (run(call, &err) == 0)
+		return 0;
+	fprintf(stderr, "atoll disk serve: %s\n", err_text(&err));
+	return 1;
+}
+
+int main(int argc, char **argv)
+{
+	static const struct cmd_binding binding = { &cmd_disk_serve, serve };
+	static const struct cmd_program program = {
+		.name = "atoll-nbd",
+		.summary = "Offer a disk image to others by NBD",
+		.sole = &binding,
+	};
+
+	return cmd_main(&program, argc, argv);
+}
