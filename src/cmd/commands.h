@@ -69,6 +69,15 @@ struct ps_opts {
 	bool json;
 };
 
+struct stop_opts {
+	bool force, json;
+	uint64_t timeout_ns;
+};
+
+struct power_opts {
+	bool json;
+};
+
 struct console_opts {
 	uint64_t port; /* COM1 is 1 */
 };
@@ -140,6 +149,7 @@ struct image_build_opts {
 	bool progress;
 };
 
+extern const struct cmd cmd_stop, cmd_reset, cmd_pause, cmd_resume;
 extern const struct cmd cmd_image_build;
 extern const struct cmd cmd_run, cmd_trace, cmd_stats, cmd_ps, cmd_console, cmd_screenshot,
 	cmd_balloon;

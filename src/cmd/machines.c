@@ -132,6 +132,7 @@ static void add_machine(struct strbuf *out, const struct json *j)
 	strbuf_addf(out, "%4" PRIu64 " %7" PRIu64 "M %5" PRIu64 ":%02" PRIu64 ":%02" PRIu64 "  ",
 		    number(j, "vcpus"), number(j, "memory_bytes") >> 20, up_s / 3600,
 		    up_s / 60 % 60, up_s % 60);
+	strbuf_addf(out, "%-8.8s ", word(j, "state"));
 	add_plain(out, word(j, "kernel"));
 	strbuf_addc(out, '\n');
 }
@@ -164,7 +165,7 @@ int cmd_ps_exec(const struct cmd_call *call)
 	if (!o->json)
 		strbuf_adds(
 			&l.out,
-			"NAME                      PID ENGINE   CPUS   MEMORY       TIME  KERNEL\n");
+			"NAME                      PID ENGINE   CPUS   MEMORY       TIME  STATE    KERNEL\n");
 	r = control_each(list_one, &l, &err);
 	if (r == 0)
 		r = print(strbuf_str(&l.out), &err);

@@ -7,12 +7,17 @@
 #include "cmd/disk.h"
 #include "cmd/image.h"
 #include "cmd/machines.h"
+#include "cmd/power.h"
 #include "cmd/run.h"
 #include "cmd/screenshot.h"
 
 static const struct cmd_binding commands[] = {
 	{ &cmd_run, cmd_run_exec },
 	{ &cmd_ps, cmd_ps_exec },
+	{ &cmd_stop, cmd_stop_exec },
+	{ &cmd_reset, cmd_reset_exec },
+	{ &cmd_pause, cmd_pause_exec },
+	{ &cmd_resume, cmd_resume_exec },
 	{ &cmd_stats, cmd_stats_exec },
 	{ &cmd_trace, cmd_trace_exec },
 	{ &cmd_console, cmd_console_exec },

@@ -61,4 +61,7 @@ _nodiscard_ int ipc_each(int dir_fd, bool (*fn)(void *arg, const char *name), vo
 /* ipc_peer_allowed - is the process at the other end one of our user, or root's? Thread: any. */
 bool ipc_peer_allowed(int fd);
 
+/* ipc_peer_pid - the process at the other end, 0 when it has no number here. Thread: any. */
+int ipc_peer_pid(int fd);
+
 #endif

@@ -52,6 +52,7 @@ static void info(void *arg, struct strbuf *out)
 	strbuf_addf(out, ",\"pid\":%d,\"engine\":\"%s\",\"vcpus\":%u,\"memory_bytes\":%llu",
 		    (int)getpid(), cpu_group_engine(m->cpus), m->nr_cpus,
 		    (unsigned long long)m->memory_bytes);
+	strbuf_addf(out, ",\"state\":\"%s\"", machine_state(m));
 	strbuf_addf(out, ",\"up_ns\":%llu,\"resets\":%llu,\"kernel\":",
 		    (unsigned long long)(started_ns ? clock_now(m->clock) - started_ns : 0),
 		    (unsigned long long)atomic_load(&m->nr_resets));
@@ -102,6 +103,34 @@ static int balloon(void *arg, const uint64_t *keep_bytes, bool is_text, struct s
 	return machine_balloon(c->m, keep_bytes, is_text, out, err);
 }
 
+static int power(void *arg, enum control_power what, struct strbuf *out, struct err *err)
+{
+	const struct control *c = arg;
+	int r = 0;
+
+	switch (what) {
+	case CONTROL_BUTTON:
+		r = machine_power_button(c->m, err);
+		break;
+	case CONTROL_OFF:
+		machine_stop(c->m);
+		break;
+	case CONTROL_RESET:
+		machine_ask(c->m, MACHINE_RESET, 0);
+		break;
+	case CONTROL_PAUSE:
+	case CONTROL_RESUME:
+		r = machine_set_paused(c->m, what == CONTROL_PAUSE, err);
+		break;
+	case CONTROL_NR_POWER:
+		break;
+	}
+	if (r == 0)
+		strbuf_addf(out, "{\"state\":\"%s\"}",
+			    what == CONTROL_OFF ? "off" : machine_state(c->m));
+	return r;
+}
+
 static int console(void *arg, unsigned int port, struct err *err)
 {
 	const struct control *c = arg;
@@ -118,6 +147,7 @@ static const struct control_ops ops = {
 	.trace = trace,
 	.screen = screen,
 	.balloon = balloon,
+	.power = power,
 	.console = console,
 };
 

@@ -18,6 +18,7 @@
  *	{"do": "trace", "text": bool, "top": 1 to 1000, "address": "0x..."}
  *	{"do": "screen", "text": bool}	characters of a text mode, or a PNG file in base64
  *	{"do": "balloon", "text": bool, "bytes": number}	bytes: what the guest shall keep of its memory
+ *	{"do": "power", "what": "button", "off", "reset", "pause" or "resume"}	the answer is {"state": ...} as in info
  *	{"do": "console", "port": 0 to 3}	after its answer, the connection is that serial port's: what the port
  *						has said lately and says from now on, and what is typed
  *

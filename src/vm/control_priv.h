@@ -8,6 +8,16 @@
 /* The protocol without a socket, so that it can be tested and fuzzed. */
 enum { CONTROL_LINE_MAX = 4096 };
 
+/* What is done to a machine from outside; in the order of the words in control_request.c. */
+enum control_power {
+	CONTROL_BUTTON,
+	CONTROL_OFF,
+	CONTROL_RESET,
+	CONTROL_PAUSE,
+	CONTROL_RESUME,
+	CONTROL_NR_POWER,
+};
+
 /* What requests are answered by. Called on the control thread. All append one JSON value to @out. */
 struct control_ops {
 	void (*info)(void *arg, struct strbuf *out);
@@ -21,6 +31,7 @@ struct control_ops {
 	/* @keep_bytes: NULL: only look */
 	int (*balloon)(void *arg, const uint64_t *keep_bytes, bool is_text, struct strbuf *out,
 		       struct err *err);
+	int (*power)(void *arg, enum control_power what, struct strbuf *out, struct err *err);
 	/* Whether a serial port can be watched. */
 	int (*console)(void *arg, unsigned int port, struct err *err);
 };

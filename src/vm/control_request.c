@@ -79,6 +79,20 @@ static int do_balloon(struct control_session *s, const struct json *j, bool is_t
 	return s->ops->balloon(s->arg, bytes ? &n : NULL, is_text, value, err);
 }
 
+static int do_power(struct control_session *s, const struct json *j, struct strbuf *value,
+		    struct err *err)
+{
+	static const char *const words[CONTROL_NR_POWER] = { "button", "off", "reset", "pause",
+							     "resume" };
+	const char *what = json_str(json_get(j, "what"));
+
+	for (unsigned int k = 0; what && k < CONTROL_NR_POWER; k++)
+		if (!strcmp(what, words[k]))
+			return s->ops->power(s->arg, (enum control_power)k, value, err);
+	return err_set(err, -EINVAL,
+		       "'power' needs \"what\": one of button, off, reset, pause, resume");
+}
+
 static int do_console(struct control_session *s, const struct json *j, struct err *err)
 {
 	const struct json *port = json_get(j, "port");
@@ -128,12 +142,14 @@ static int answer(struct control_session *s, const struct json *j, struct strbuf
 		*ret_is_text = is_text;
 		return do_balloon(s, j, is_text, value, err);
 	}
+	if (!strcmp(what, "power"))
+		return do_power(s, j, value, err);
 	if (!strcmp(what, "console")) {
 		strbuf_adds(value, "true");
 		return do_console(s, j, err);
 	}
 	return err_set(err, -EOPNOTSUPP,
-		       "'%.40s' is none of info, stats, count, trace, screen, balloon, console",
+		       "'%.40s' is none of info, stats, count, trace, screen, balloon, power, console",
 		       what);
 }
 

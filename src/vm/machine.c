@@ -367,7 +367,9 @@ static int make_cpus(struct machine *m, const struct machine_config *cfg, struct
 	memory_attach_engine(&m->memory);
 	m->vcpu = mem_new_n(m->nr_cpus, sizeof(*m->vcpu));
 	for (unsigned int i = 0; i < m->nr_cpus; i++)
-		m->vcpu[i] = (struct vcpu){ .m = m, .cpu = cpu_group_cpu(m->cpus, i) };
+		m->vcpu[i] = (struct vcpu){ .m = m,
+					    .cpu = cpu_group_cpu(m->cpus, i),
+					    .is_parked = true };
 	return 0;
 }
 

@@ -121,6 +121,24 @@ enum machine_end machine_run(struct machine *m, int *ret_status, struct err *err
 void machine_stop(struct machine *m);
 
 /*
+ * machine_power_button - press the power button: the guest is asked to shut down.
+ *
+ * Returns 0; -EBUSY: it is paused, and would not notice. Thread: any.
+ */
+_nodiscard_ int machine_power_button(struct machine *m, struct err *err);
+
+/*
+ * machine_set_paused - let no vCPU execute anything until it is told otherwise; also a reset of it does not.
+ *
+ * The guest's clocks go on meanwhile, because they are the host's.
+ * Returns 0; -EALREADY. Thread: any but a vCPU's.
+ */
+_nodiscard_ int machine_set_paused(struct machine *m, bool on, struct err *err);
+
+/* machine_state - "running" or "paused". Thread: any. */
+const char *machine_state(struct machine *m);
+
+/*
  * machine_set_engine - go on with another engine, wherever the guest is.
  *
  * Returns 0; -EOPNOTSUPP (not available; nothing has changed); others: the machine cannot go on. Thread: owner,

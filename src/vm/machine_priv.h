@@ -145,6 +145,7 @@ struct machine {
 	pthread_mutex_t lock; /* guards the flags below and those of the vCPUs */
 	pthread_cond_t changed;
 	unsigned int pauses; /* > 0: every vCPU is to park */
+	bool is_paused;	     /* by its owner; is one of @pauses */
 	bool is_ending;
 	/* A reset, a debugger's accesses, a change of the engine and looks at it, one at a time; before @lock. */
 	pthread_mutex_t control;

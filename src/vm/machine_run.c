@@ -80,8 +80,10 @@ static void vcpu_thread(void *arg)
 		enum cpu_exit why;
 
 		if (must_park(v)) {
+			/* Once: two parked vCPUs that woke each other would never sleep. */
+			if (!v->is_parked)
+				pthread_cond_broadcast(&m->changed);
 			v->is_parked = true;
-			pthread_cond_broadcast(&m->changed);
 			cond_wait(&m->changed, &m->lock);
 			continue;
 		}
@@ -129,6 +131,38 @@ void machine_resume(struct machine *m)
 	m->pauses--;
 	pthread_cond_broadcast(&m->changed);
 	mutex_unlock(&m->lock);
+}
+
+int machine_set_paused(struct machine *m, bool on, struct err *err)
+{
+	bool was;
+
+	mutex_lock(&m->lock);
+	was = m->is_paused;
+	m->is_paused = on;
+	mutex_unlock(&m->lock);
+	if (was == on)
+		return err_set(err, -EALREADY, on ? "it is paused already" : "it is not paused");
+	if (on)
+		machine_pause(m);
+	else
+		machine_resume(m);
+	return 0;
+}
+
+const char *machine_state(struct machine *m)
+{
+	mutex_guard(&m->lock);
+	return m->is_paused ? "paused" : "running";
+}
+
+int machine_power_button(struct machine *m, struct err *err)
+{
+	if (!strcmp(machine_state(m), "paused"))
+		return err_set(err, -EBUSY,
+			       "it is paused and does not notice its power button: resume it first");
+	acpi_pm_power_button(&m->pm);
+	return 0;
 }
 
 static int start_threads(struct machine *m, struct err *err)

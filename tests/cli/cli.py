@@ -113,7 +113,7 @@ def check_ps():
 def check_man_pages():
     if not shutil.which("groff"):
         return "groff is not installed"
-    for args in ((), ("run",), ("ps",), ("disk", "convert"), ("stats",), ("trace",), ("screenshot",), ("help",), ("completion",)):
+    for args in ((), ("run",), ("ps",), ("stop",), ("pause",), ("disk", "convert"), ("stats",), ("trace",), ("screenshot",), ("help",), ("completion",)):
         page = atoll("help", "--man", *args)[1]
         p = subprocess.run(["groff", "-man", "-Tascii", "-P-cbou", "-ww"], input=page.encode(),
                            stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False)
@@ -124,7 +124,7 @@ def check_man_pages():
 
 def check_bash_completion():
     for words, want in (
-            (("r",), ["run"]),
+            (("ru",), ["run"]),
             (("run", "--mem"), ["--memory"]),
             (("run", "--engine", "in"), ["interp"]),
             (("run", "--append", ""), []),
@@ -133,7 +133,7 @@ def check_bash_completion():
             (("disk", "convert", "--out"), ["--output-format"]),
             (("disk", "convert", "-O", "qc"), ["qcow2"]),
             (("disk", "info", "/etc/pass"), ["/etc/passwd"]),
-            (("help", "r"), ["run"]),
+            (("help", "ru"), ["run"]),
             (("run", "--kernel", "/etc/pass"), ["/etc/passwd"])):
         got = complete("atoll", *words)
         assert [g for g in got if g != "/etc/passwd-"] == want, (words, got)

@@ -59,6 +59,14 @@ static int balloon(void *arg, const uint64_t *keep_bytes, bool is_text, struct s
 	return 0;
 }
 
+static int power(void *arg, enum control_power what, struct strbuf *out, struct err *err)
+{
+	if (what == CONTROL_RESUME)
+		return err_set(err, -EALREADY, "not paused");
+	strbuf_addf(out, "{\"state\":\"%d\"}", (int)what);
+	return 0;
+}
+
 static int console(void *arg, unsigned int port, struct err *err)
 {
 	return port == 0 ? 0 : err_set(err, -ENODEV, "no port %u", port);
@@ -70,6 +78,7 @@ static const struct control_ops ops = { .info = info,
 					.trace = trace,
 					.screen = screen,
 					.balloon = balloon,
+					.power = power,
 					.console = console };
 
 static void check_answer(struct strbuf *out)

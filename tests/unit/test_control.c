@@ -51,6 +51,14 @@ static int balloon(void *arg, const uint64_t *keep_bytes, bool is_text, struct s
 	return 0;
 }
 
+static int power(void *arg, enum control_power what, struct strbuf *out, struct err *err)
+{
+	if (what == CONTROL_RESUME)
+		return err_set(err, -EALREADY, "not paused");
+	strbuf_addf(out, "{\"state\":\"%d\"}", (int)what);
+	return 0;
+}
+
 static int console(void *arg, unsigned int port, struct err *err)
 {
 	return port == 0 ? 0 : err_set(err, -ENODEV, "no port %u", port);
@@ -62,6 +70,7 @@ static const struct control_ops ops = { .info = info,
 					.trace = trace,
 					.screen = screen,
 					.balloon = balloon,
+					.power = power,
 					.console = console };
 
 static void put(struct control_session *s, const char *text)
@@ -99,6 +108,8 @@ static void test_answers(void **state)
 		    last.address == UINT64_C(0xffffffff81000000));
 	expect(&s, "{\"do\":\"balloon\"}\n", "{\"ok\":{\"keeps\":-1}}\n");
 	expect(&s, "{\"do\":\"balloon\",\"text\":true,\"bytes\":7}\n", "{\"ok\":\"keeps 7\\n\"}\n");
+	expect(&s, "{\"do\":\"power\",\"what\":\"button\"}\n", "{\"ok\":{\"state\":\"0\"}}\n");
+	expect(&s, "{\"do\":\"power\",\"what\":\"pause\"}\n", "{\"ok\":{\"state\":\"3\"}}\n");
 	control_session_done(&s);
 	control_session_done(&s);
 }
@@ -111,13 +122,17 @@ static void test_refusals(void **state)
 	expect(&s, "[]\n",
 	       "{\"error\":\"a request is an object with \\\"do\\\": a string\",\"code\":\"EINVAL\"}\n");
 	expect(&s, "{\"do\":\"x\"}\n",
-	       "{\"error\":\"'x' is none of info, stats, count, trace, screen, balloon, console\",\"code\":\"EOPNOTSUPP\"}\n");
+	       "{\"error\":\"'x' is none of info, stats, count, trace, screen, balloon, power, console\",\"code\":\"EOPNOTSUPP\"}\n");
 	expect(&s, "{\"do\":\"trace\",\"top\":1001}\n",
 	       "{\"error\":\"\\\"top\\\" is a number from 1 to 1000\",\"code\":\"EINVAL\"}\n");
 	expect(&s, "{\"do\":\"trace\",\"address\":16}\n",
 	       "{\"error\":\"\\\"address\\\" is a string: \\\"0x...\\\"\",\"code\":\"EINVAL\"}\n");
 	expect(&s, "{\"do\":\"count\"}\n",
 	       "{\"error\":\"'count' needs \\\"on\\\": true or false\",\"code\":\"EINVAL\"}\n");
+	expect(&s, "{\"do\":\"power\"}\n",
+	       "{\"error\":\"'power' needs \\\"what\\\": one of button, off, reset, pause, resume\",\"code\":\"EINVAL\"}\n");
+	expect(&s, "{\"do\":\"power\",\"what\":\"resume\"}\n",
+	       "{\"error\":\"not paused\",\"code\":\"EALREADY\"}\n");
 	expect(&s, "{\"do\":\"balloon\",\"bytes\":\"1M\"}\n",
 	       "{\"error\":\"\\\"bytes\\\" is a number of bytes\",\"code\":\"EINVAL\"}\n");
 	expect(&s, "{\"do\":\"balloon\",\"bytes\":101}\n",

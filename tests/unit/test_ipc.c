@@ -132,6 +132,9 @@ static void test_listen(void **state)
 	peer = accept(fd, NULL, NULL);
 	assert_true(peer >= 0);
 	assert_true(ipc_peer_allowed(peer));
+	assert_int_equal(ipc_peer_pid(peer), getpid());
+	assert_int_equal(ipc_peer_pid(client), getpid());
+	assert_int_equal(ipc_peer_pid(-1), 0);
 	close(peer);
 	close(client);
 	ipc_remove(dir_fd, "a");

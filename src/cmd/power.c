@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Stop, reset, pause and resume of a running machine.
+ *
+ * A machine has ended when its process has: until then its disks are not closed. So we wait for the process, by a
+ * descriptor of it that was opened before it was asked to end; where it has no number here (another PID namespace), for
+ * the end of our connection.
+ */
+#include "cmd/power.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/pidfd.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "cmd/commands.h"
+#include "cmd/control_client.h"
+#include "sys/fd.h"
+#include "sys/ipc.h"
+
+enum { STILL_RUNNING = 2 };
+
+static int print_state(const struct json *info, const char *state, const bool *forced)
+{
+	_cleanup_(strbuf_done) struct strbuf out = { 0 };
+	const char *name = json_str(json_get(json_get(info, "ok"), "name"));
+
+	strbuf_adds(&out, "{\"name\":");
+	strbuf_add_json(&out, str_of(name ? name : ""));
+	strbuf_addf(&out, ",\"state\":\"%s\"", state);
+	if (forced)
+		strbuf_addf(&out, ",\"forced\":%s", *forced ? "true" : "false");
+	strbuf_adds(&out, "}\n");
+	return fd_write_full(STDOUT_FILENO, out.p, out.n);
+}
+
+static int press(struct control_client *c, const char *what, struct err *err)
+{
+	_cleanup_(json_freep) struct json *answer = NULL;
+	char request[64];
+
+	snprintf(request, sizeof(request), "{\"do\":\"power\",\"what\":\"%s\"}", what);
+	return control_ask(c, request, &answer, err);
+}
+
+/* Returns whether it has ended within the time. */
+static bool wait_end(const struct control_client *c, int pid_fd, uint64_t timeout_ns)
+{
+	struct clock *clock = clock_real();
+	uint64_t now = clock_now(clock), end = now + timeout_ns;
+
+	for (; now < end; now = clock_now(clock)) {
+		struct pollfd p = { .fd = pid_fd >= 0 ? pid_fd : c->fd, .events = POLLIN };
+		uint64_t ms = (end - now) / NS_PER_MS + 1;
+
+		if (poll(&p, 1, ms > INT_MAX ? INT_MAX : (int)ms) > 0)
+			return true;
+	}
+	return false;
+}
+
+static int stop(const struct cmd_call *call, struct control_client *c, const struct json *info,
+		struct err *err)
+{
+	const struct stop_opts *o = call->opts;
+	int pid = ipc_peer_pid(c->fd);
+	_cleanup_(fd_closep) int pid_fd = pid > 0 ? pidfd_open(pid, 0) : -EBADF;
+	bool forced = o->force && !cmd_given(call, "timeout"), ended = false;
+	int r = 0;
+
+	if (!forced) {
+		r = press(c, "button", err);
+		ended = r == 0 && wait_end(c, pid_fd, o->timeout_ns);
+		forced = !ended && o->force;
+	}
+	if (forced) {
+		if (err)
+			*err = ERR_INIT;
+		r = press(c, "off", err);
+		/* It may have ended by itself in this moment. */
+		ended = (r == 0 || r == -ECONNRESET) && wait_end(c, pid_fd, o->timeout_ns);
+		r = ended ? 0 : r;
+	}
+	if (r < 0)
+		return r;
+	if (!ended) {
+		err_set(err, -ETIMEDOUT, "it is still running after %llu s%s",
+			(unsigned long long)(o->timeout_ns / NS_PER_S),
+			forced ? "" : "; --force switches it off");
+		return STILL_RUNNING;
+	}
+	return o->json ? print_state(info, "off", &forced) : 0;
+}
+
+static int complain(const struct cmd_call *call, int r, const struct err *err)
+{
+	fprintf(stderr, "atoll %s: %s\n", call->cmd->name,
+		err->code ? err_text(err) : strerror(-r));
+	return r > 0 ? r : 1;
+}
+
+int cmd_stop_exec(const struct cmd_call *call)
+{
+	_cleanup_(control_close) struct control_client c = { .fd = -EBADF };
+	_cleanup_(json_freep) struct json *info = NULL;
+	struct err err = ERR_INIT;
+	int r = control_open(call->nr_args ? call->args[0] : NULL, &c, &err);
+
+	if (r == 0)
+		r = control_ask(&c, "{\"do\":\"info\"}", &info, &err);
+	if (r == 0)
+		r = stop(call, &c, info, &err);
+	return r ? complain(call, r, &err) : 0;
+}
+
+static int press_and_tell(const struct cmd_call *call, const char *what, const char *state)
+{
+	const struct power_opts *o = call->opts;
+	_cleanup_(control_close) struct control_client c = { .fd = -EBADF };
+	_cleanup_(json_freep) struct json *info = NULL;
+	struct err err = ERR_INIT;
+	int r = control_open(call->nr_args ? call->args[0] : NULL, &c, &err);
+
+	if (r == 0)
+		r = control_ask(&c, "{\"do\":\"info\"}", &info, &err);
+	if (r == 0)
+		r = press(&c, what, &err);
+	if (r == 0 && !state) {
+		state = json_str(json_get(json_get(info, "ok"), "state"));
+		state = state ? state : "?";
+	}
+	if (r == 0 && o->json)
+		r = print_state(info, state, NULL);
+	return r < 0 ? complain(call, r, &err) : 0;
+}
+
+int cmd_reset_exec(const struct cmd_call *call)
+{
+	return press_and_tell(call, "reset", NULL);
+}
+
+int cmd_pause_exec(const struct cmd_call *call)
+{
+	return press_and_tell(call, "pause", "paused");
+}
+
+int cmd_resume_exec(const struct cmd_call *call)
+{
+	return press_and_tell(call, "resume", "running");
+}
