@@ -20,14 +20,6 @@ unsigned int t_reg_in(struct tctx *t, unsigned int n, unsigned int scratch)
 	return scratch;
 }
 
-static void e_lea(struct emit *e, bool wide, unsigned int to, unsigned int base, unsigned int index,
-		  unsigned int scale, int32_t disp)
-{
-	e_rex(e, wide, to, index == DREG_NONE ? 0 : index, base == DREG_NONE ? 0 : base);
-	e8(e, 0x8d);
-	e_sib(e, to, base, index, scale, disp);
-}
-
 /* add hot-or-state field, 64 or 32 bits */
 static void e_add_field(struct emit *e, bool wide, unsigned int to, int32_t disp)
 {

@@ -1,10 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * REP MOVS and REP STOS upwards within one page of memory on each side run on the host as they are. Whatever
- * is different (DF, a longer count, a page's end, memory that is not in the TLB) is the interpreter's, which copies page
- * by page and stops between two steps when somebody wants the CPU.
+ * MOVS, STOS and LODS upwards: a load, a store, the index registers moved. REP MOVS and REP STOS upwards within one page of
+ * memory on each side run on the host as they are. Whatever is different (DF, a longer count, a page's end, memory that
+ * is not in the TLB) is the interpreter's, which copies page by page and stops between two steps when somebody wants
+ * the CPU.
  */
 #include "cpu/dbt/translate.h"
+
+/* Opcodes, the lowest bit aside. */
+enum { MOVS = 0xa4, STOS = 0xaa, LODS = 0xac };
 
 /* The whole instruction by the handler, then back. */
 static void cold_handler(struct tctx *t, struct tcold *x)
@@ -69,31 +73,78 @@ static void advance(struct tctx *t, unsigned int to, unsigned int from, unsigned
 	E(e, 0x8d, 0x44 | (to & 7) << 3, log << 6 | (H_S2 & 7) << 3 | (from & 7), 0);
 }
 
-bool emit_string(struct tctx *t, const struct dinsn *d)
+/* Only upwards. */
+static void check_df(struct tctx *t, struct tcold **fail)
 {
-	bool is_movs = (d->op & ~1u) == 0xa4, is_stos = (d->op & ~1u) == 0xaa;
-	unsigned int log = (unsigned int)__builtin_ctz(d->opsize);
-	struct tcold *fail[6] = { NULL };
 	struct emit *e = &t->e;
 
-	if (!(is_movs || is_stos) || !(d->pfx & DPFX_F3) || d->seg != DSEG_FLAT ||
-	    d->asize != (t->is_64 ? 8 : 4))
-		return false;
-	if (!t_bind_handler(t))
-		return false;
 	t_flags_spill(t);
 	E(e, 0x41, 0xf6); /* testb $DF,st.rflags+1 */
 	e_mem(e, 0, H_CPU, CPU_DISP(st.rflags) + 1);
 	e8(e, RFLAGS_DF >> 8);
-	fail[0] = t_cold(t, cold_handler);
-	t_jcc_cold(t, 5, fail[0]);
+	*fail = t_cold(t, cold_handler);
+	t_jcc_cold(t, 5, *fail);
+}
+
+/* mov between the low @size bytes of a register and memory; @op: the opcode for bytes. */
+static void mov_sized(struct tctx *t, unsigned int op, unsigned int reg, const struct hostmem *m,
+		      unsigned int size)
+{
+	struct emit *e = &t->e;
+
+	if (size == 2)
+		e8(e, 0x66);
+	e_rex(e, size == 8, reg, m->index == DREG_NONE ? 0 : m->index, m->base);
+	e8(e, size == 1 ? op : op | 1);
+	e_sib(e, reg, m->base, m->index, 0, m->disp);
+}
+
+static void emit_one(struct tctx *t, const struct dinsn *d)
+{
+	unsigned int kind = d->op & ~1u, size = d->opsize;
+	struct dinsn src = *d, dst = *d;
+	struct emit *e = &t->e;
+	struct tcold *fail;
+	struct hostmem m;
+
+	src.index = dst.index = DREG_NONE;
+	src.disp = dst.disp = 0;
+	src.base = CPU_RSI;
+	dst.base = CPU_RDI;
+	check_df(t, &fail);
+	if (kind != STOS) {
+		t_mem(t, &src, size, DROLE_R, &m);
+		mov_sized(t, 0x8a, kind == LODS ? H_RAX : H_S1, &m, size);
+	}
+	if (kind == MOVS)
+		e_store64(e, H_CPU, CPU_DISP(hot.spill[0]), H_S1);
+	if (kind != LODS) {
+		t_mem(t, &dst, size, DROLE_W, &m);
+		t_mem_merge(t, &m);
+		if (kind == MOVS)
+			e_load64(e, H_S2, H_CPU, CPU_DISP(hot.spill[0]));
+		mov_sized(t, 0x88, kind == MOVS ? H_S2 : H_RAX, &m, size);
+		e_lea(e, t->is_64, H_RDI, H_RDI, DREG_NONE, 0, (int32_t)size);
+	}
+	if (kind != STOS)
+		e_lea(e, t->is_64, H_RSI, H_RSI, DREG_NONE, 0, (int32_t)size);
+	fail->again = e_rx(e);
+}
+
+static void emit_rep(struct tctx *t, const struct dinsn *d)
+{
+	unsigned int log = (unsigned int)__builtin_ctz(d->opsize), kind = d->op & ~1u;
+	struct tcold *fail[6] = { NULL };
+	struct emit *e = &t->e;
+
+	check_df(t, &fail[0]);
 	/* All 64 bits, which the host's instruction counts with: 32-bit code may have come with any upper half. */
 	op_imm(e, 7, true, H_RCX, (uint32_t)GUEST_PAGE_SIZE >> log);
 	fail[1] = t_cold(t, cold_handler);
 	t_jcc_cold(t, 7, fail[1]);
 
 	host_range(t, H_RDI, log, offsetof(struct tlb_entry, w), &fail[2]);
-	if (is_movs) {
+	if (kind == MOVS) {
 		e_store64(e, H_CPU, CPU_DISP(hot.spill[0]), H_S1);
 		host_range(t, H_RSI, log, offsetof(struct tlb_entry, r), &fail[4]);
 		e_store64(e, H_CPU, CPU_DISP(hot.spill[1]), H_RDI);
@@ -112,13 +163,27 @@ bool emit_string(struct tctx *t, const struct dinsn *d)
 	if (d->opsize == 8)
 		e8(e, 0x48);
 	e8(e, d->op);
-	if (is_movs)
+	if (kind == MOVS)
 		advance(t, H_RSI, H_S1, log);
 	e_load64(e, H_RDI, H_CPU, CPU_DISP(hot.spill[1]));
 	advance(t, H_RDI, H_RDI, log);
 	for (unsigned int k = 0; k < ARRAY_SIZE(fail); k++)
 		if (fail[k])
 			fail[k]->again = e_rx(e);
-	t->fpu_ready = 0;
+}
+
+bool emit_string(struct tctx *t, const struct dinsn *d)
+{
+	unsigned int kind = d->op & ~1u;
+	bool rep = d->pfx & DPFX_F3;
+
+	if (!(kind == MOVS || kind == STOS || (kind == LODS && !rep)) || (d->pfx & DPFX_F2) ||
+	    d->seg != DSEG_FLAT || d->asize != (t->is_64 ? 8 : 4) || !t_bind_handler(t))
+		return false;
+	if (rep)
+		emit_rep(t, d);
+	else
+		emit_one(t, d);
+	t->fpu_ready = 0; /* the handler may have been called */
 	return true;
 }

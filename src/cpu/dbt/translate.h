@@ -285,6 +285,15 @@ static inline bool t_in_memory(const struct tctx *t, unsigned int role, unsigned
 /* t_reg_in - a host register that holds guest register @n: its own, or @scratch, loaded. */
 unsigned int t_reg_in(struct tctx *t, unsigned int n, unsigned int scratch);
 
+/* e_lea - lea disp(base,index,1 << scale),to; DREG_NONE: no such register */
+static inline void e_lea(struct emit *e, bool wide, unsigned int to, unsigned int base,
+			 unsigned int index, unsigned int scale, int32_t disp)
+{
+	e_rex(e, wide, to, index == DREG_NONE ? 0 : index, base == DREG_NONE ? 0 : base);
+	e8(e, 0x8d);
+	e_sib(e, to, base, index, scale, disp);
+}
+
 /* t_cur - the instruction that is being emitted. */
 static inline const struct tinsn *t_cur(const struct tctx *t)
 {

@@ -130,6 +130,52 @@ static uint64_t movs_bulk(struct cpu *c, const struct insn *i, unsigned int size
 	return len / size;
 }
 
+/* The same downwards: nothing that is still to be copied is overwritten unless the guest's instruction does so. */
+static void copy_down(uint8_t *dst, const uint8_t *src, uint64_t len, unsigned int size)
+{
+	if (dst >= src || dst + len <= src) {
+		memmove(dst, src, len);
+		return;
+	}
+	for (uint64_t k = len; k; k -= size) {
+		uint64_t v;
+
+		memcpy(&v, src + k - size, size);
+		memcpy(dst + k - size, &v, size);
+	}
+}
+
+/* movs_bulk() with DF set: from the current elements downwards. */
+static uint64_t movs_bulk_down(struct cpu *c, const struct insn *i, unsigned int size,
+			       uint64_t count)
+{
+	unsigned int dst_seg = c->mode == CPU_MODE_64 ? (unsigned int)SEG_FLAT : CPU_ES;
+	uint64_t so = zext(c->st.gpr[CPU_RSI], i->asize), dof = zext(c->st.gpr[CPU_RDI], i->asize);
+	uint64_t src, dst, len, below;
+	const uint8_t *from;
+	uint8_t *to;
+
+	if (MIN(seg_room(c, i->seg, so, i->asize, false),
+		seg_room(c, dst_seg, dof, i->asize, true)) < size)
+		return 0;
+	src = src_lin(c, i, size);
+	dst = dst_lin(c, i, size, true);
+	if (MIN(page_room(src), page_room(dst)) < size)
+		return 0;
+	below = MIN(MIN(so, dof), MIN(src & GUEST_PAGE_MASK, dst & GUEST_PAGE_MASK)) / size;
+	len = MIN(below + 1, count) * size;
+	/* A fault is the first element's; what is below it is in the same page. */
+	from = mem_host(c, src, size, insn_how(i));
+	to = from ? mem_host(c, dst, size, MEM_RMW) : NULL;
+	if (!to)
+		return 0;
+	from -= len - size;
+	to -= len - size;
+	copy_down(to, from, len, size);
+	mem_host_wrote(c, dst + size - len, to, (unsigned int)len);
+	return len / size;
+}
+
 static inline void movs_one(struct cpu *c, const struct insn *i, unsigned int size)
 {
 	uint64_t src = src_lin(c, i, size);
@@ -146,8 +192,9 @@ static void movs_rep(struct cpu *c, const struct insn *i)
 	while (left) {
 		uint64_t n = 0;
 
-		if (step == size && left > 1 && !c->hot.due)
-			n = movs_bulk(c, i, size, left);
+		if (left > 1 && !c->hot.due)
+			n = step == size ? movs_bulk(c, i, size, left)
+					 : movs_bulk_down(c, i, size, left);
 		if (!n) {
 			movs_one(c, i, size);
 			n = 1;
