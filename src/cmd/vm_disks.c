@@ -25,6 +25,8 @@ struct spec {
 	char path[2048], format[16], serial[VIRTIO_BLK_SERIAL + 1];
 	unsigned int flags, queues;
 	bool packed;
+	enum vm_disk_bus bus;
+	bool is_virtio_only; /* something was asked for that only virtio disks have */
 	struct disk_limits limits;
 };
 
@@ -60,6 +62,17 @@ static int parse_discard(struct spec *s, struct str v, struct err *err)
 	return 0;
 }
 
+static int parse_bus(struct spec *s, struct str v, struct err *err)
+{
+	if (str_eq(v, STR("sata")))
+		s->bus = VM_DISK_SATA;
+	else if (str_eq(v, STR("virtio")))
+		s->bus = VM_DISK_VIRTIO;
+	else
+		return err_set(err, -EINVAL, "if=%.*s: virtio or sata are possible", STR_ARG(v));
+	return 0;
+}
+
 static int parse_word(struct spec *s, struct str key, struct str value, bool has_value,
 		      struct err *err)
 {
@@ -71,9 +84,11 @@ static int parse_word(struct spec *s, struct str key, struct str value, bool has
 		return 0;
 	}
 	if (!has_value && str_eq(key, STR("packed"))) {
-		s->packed = true;
+		s->packed = s->is_virtio_only = true;
 		return 0;
 	}
+	if (has_value && str_eq(key, STR("if")))
+		return parse_bus(s, value, err);
 	if (has_value && str_eq(key, STR("format")))
 		return copy(s->format, sizeof(s->format), value, "format", err);
 	if (has_value && str_eq(key, STR("serial")))
@@ -85,6 +100,7 @@ static int parse_word(struct spec *s, struct str key, struct str value, bool has
 	if (has_value && str_eq(key, STR("queues"))) {
 		r = str_parse_u64(value, 1, QUEUES_MAX, &n, err);
 		s->queues = (unsigned int)n;
+		s->is_virtio_only = true;
 		return r < 0 ? err_wrap(err, r, "queues") : 0;
 	}
 	if (!has_value && str_eq(key, STR("no-backing"))) {
@@ -92,10 +108,12 @@ static int parse_word(struct spec *s, struct str key, struct str value, bool has
 		return 0;
 	}
 	r = has_value ? disk_limits_parse(&s->limits, key, value, err) : -ENOENT;
+	if (r == 0)
+		s->is_virtio_only = true;
 	if (r != -ENOENT)
 		return r;
 	return err_set(err, -EINVAL,
-		       "'%.*s' is none of format=F, readonly, no-backing, cache=C, discard=D, "
+		       "'%.*s' is none of if=BUS, format=F, readonly, no-backing, cache=C, discard=D, "
 		       "serial=S, queues=N, packed, iops=N, bps=N, burst=T",
 		       (int)MIN(key.n, (size_t)60), key.p);
 }
@@ -132,6 +150,9 @@ static int parse(struct spec *s, const char *text, unsigned int nr_cpus, struct 
 	}
 	if (r == 0 && !s->path[0])
 		r = err_set(err, -EINVAL, "no file is named");
+	if (r == 0 && s->bus == VM_DISK_SATA && s->is_virtio_only)
+		r = err_set(err, -EINVAL,
+			    "queues, packed and limits are for if=virtio, not for if=sata");
 	if (r == 0 && !s->format[0])
 		r = guess_format(s, err);
 	return r;
@@ -159,7 +180,11 @@ static int open_one(struct vm_disks *v, const char *text, unsigned int nr_cpus, 
 	d->serial = v->serial[v->nr];
 	d->nr_queues = s.queues;
 	d->packed = s.packed;
+	v->bus[v->nr] = s.bus;
+	v->readonly[v->nr] = !(s.flags & DISK_RDWR);
 	v->nr++;
+	if (s.bus == VM_DISK_SATA)
+		return 0;
 	r = disk_async_start(d->disk, WORKERS, err);
 	return r < 0 ? r : disk_set_limits(d->disk, &s.limits, err);
 }

@@ -305,12 +305,10 @@ static int vm_start(const struct run_opts *o, const struct cpu_hot_query *query)
 		cfg.control_fd = MAX(s.fd, 0);
 		cfg.name = s.name;
 		if (vm_disks_open(&disks, &o->disk, cfg.nr_cpus, &err) == 0 &&
-		    vm_sata_open(cfg.sata, &o->cdrom, &err) == 0 &&
+		    vm_sata_open(&cfg, &disks, &o->cdrom, &err) == 0 &&
 		    vm_nets_open(&nets, &o->net, &err) == 0) {
 			cfg.nets = nets.net;
 			cfg.nr_nets = nets.nr;
-			cfg.disks = disks.disk;
-			cfg.nr_disks = disks.nr;
 			if (machine_new(&cfg, &m, &err) == 0)
 				status = run_machine(m, host, o, &has_run, &err);
 		}
@@ -320,7 +318,7 @@ static int vm_start(const struct run_opts *o, const struct cpu_hot_query *query)
 	if (has_run && query)
 		print_trace(m, query);
 	machine_free(m);
-	vm_sata_close(cfg.sata);
+	vm_sata_close(&cfg);
 	vm_nets_close(&nets);
 	if (vm_disks_close(&disks) < 0 && !status)
 		status = 1;

@@ -5,17 +5,21 @@
 #include "base/attr.h"
 #include "base/err.h"
 #include "cmd/table.h"
+#include "cmd/vm_disks.h"
 #include "vm/machine.h"
 
 /*
- * vm_sata_open - open what --cdrom names, the first at the first port of the controller.
+ * vm_sata_open - give each disk its place: those of --disk with if=sata at the first ports of the controller, then what
+ * --cdrom names, which is opened here; the other disks are virtio's.
  *
- * @ret: MACHINE_SATA elements; vm_sata_close() in any case. Returns 0, or a negative errno with the story. Thread: owner.
+ * @cfg:   sata, disks and nr_disks are set
+ * @disks: opened; v->virtio is set
+ * Returns 0, or a negative errno with the story. vm_sata_close() in any case. Thread: owner.
  */
-_nodiscard_ int vm_sata_open(struct machine_sata *ret, const struct opt_list *cdroms,
-			     struct err *err);
+_nodiscard_ int vm_sata_open(struct machine_config *cfg, struct vm_disks *disks,
+			     const struct opt_list *cdroms, struct err *err);
 
-/* vm_sata_close - close them; harmless when nothing is open. Thread: owner, after the machine's end. */
-void vm_sata_close(struct machine_sata *sata);
+/* vm_sata_close - close the CD-ROM images; harmless when nothing is open. Thread: owner, after the machine's end. */
+void vm_sata_close(struct machine_config *cfg);
 
 #endif

@@ -291,8 +291,12 @@ int machine_set_engine(struct machine *m, enum cpu_engine_kind kind, struct err 
 	mutex_lock(&m->control);
 	/* Nobody writes guest memory while there is no engine to be told. */
 	iothread_pause(&m->virtio.io);
+	if (m->has_ahci)
+		ahci_pause(&m->ahci);
 	r = cpu_group_set_engine(m->cpus, kind, err);
 	memory_attach_engine(&m->memory);
+	if (m->has_ahci)
+		ahci_resume(&m->ahci);
 	iothread_resume(&m->virtio.io);
 	mutex_unlock(&m->control);
 	machine_resume(m);

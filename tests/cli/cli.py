@@ -61,8 +61,8 @@ def check_machine_disks():
                 (base + ",iops=fast", "iops: "),
                 (base + ",bps=1Q", "bps: "),
                 (base + ",burst=0", "burst: "),
-                (base + ",ops=1", "is none of format=F"),
-                (base + ",iops", "is none of format=F")):
+                (base + ",ops=1", "is none of if=BUS, format=F"),
+                (base + ",iops", "is none of if=BUS, format=F")):
             status, out, err = atoll("run", "--firmware", "seabios", "--disk", words)
             assert status == 1 and out == "" and want in err, (words, status, err)
 

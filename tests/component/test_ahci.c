@@ -267,6 +267,126 @@ static void test_thread(void **state)
 	ahci_stop(&w->a);
 }
 
+/* Fills slot @slot of the list with a queued command of tag @slot, as a driver that has several under way. */
+static void queue(struct ahci_world *w, unsigned int slot, uint8_t cmd, uint64_t lba, uint16_t n)
+{
+	struct physmem *m = &w->b.memory.phys;
+	uint64_t table = TABLE + slot * 0x100;
+	uint8_t fis[20], header[32] = { 5, 0, 1, 0 }, prd[16] = { 0 };
+
+	ahci_fis(fis, cmd, lba, (uint16_t)(slot << 3));
+	fis[3] = (uint8_t)n;
+	fis[11] = (uint8_t)(n >> 8);
+	put_le32(header + 8, (uint32_t)table);
+	put_le32(prd, DATA + slot * 0x10000);
+	put_le32(prd + 12, n * 512u - 1);
+	assert_int_equal(physmem_write(m, LIST + slot * 32, header, 32), 0);
+	assert_int_equal(physmem_write(m, table, fis, 20), 0);
+	assert_int_equal(physmem_write(m, table + 0x80, prd, 16), 0);
+}
+
+static void test_queue(void **state)
+{
+	struct ahci_world *w = *state;
+	uint8_t data[512], fis[8];
+
+	ahci_enable(w, P0);
+	assert_true(reg(w, ABAR) & 1 << 30);
+	assert_int_equal(command(w, 0xec, 0, 0, 512), 0x50);
+	get(w, DATA, data, 512);
+	assert_int_equal(get_le16(data + 150) & 31, 31);
+	assert_true(get_le16(data + 152) & 0x100);
+	/* Three at once; the device is not busy meanwhile. */
+	queue(w, 1, 0x60, 7, 1);
+	queue(w, 2, 0x60, 9, 2);
+	assert_int_equal(physmem_write(&w->b.memory.phys, DATA + 0x30000, "AB", 2), 0);
+	queue(w, 3, 0x61, 5, 1);
+	set(w, P0 + 0x10, UINT32_MAX);
+	set(w, P0 + 0x34, 0xe);
+	set(w, P0 + 0x38, 0xe);
+	assert_int_equal(reg(w, P0 + 0x20), 0x50);
+	assert_int_equal(reg(w, P0 + 0x34), 0xe);
+	assert_int_equal(ahci_work(&w->a), 3);
+	assert_int_equal(reg(w, P0 + 0x34), 0);
+	assert_int_equal(reg(w, P0 + 0x38), 0);
+	assert_int_equal(reg(w, P0 + 0x10), 1 << 3);
+	get(w, RX_FIS + 0x58, fis, 8);
+	assert_int_equal(fis[0], 0xa1);
+	assert_int_equal(get_le32(fis + 4), 8);
+	get(w, DATA + 0x10000, data, 4);
+	assert_int_equal(get_le32(data), 7);
+	get(w, DATA + 0x20200, data, 4);
+	assert_int_equal(get_le32(data), 10);
+	assert_int_equal(disk_read(w->disk, 5 * 512, data, 512), 0);
+	assert_memory_equal(data, "AB", 2);
+	/* One that fails stops the others, and the log has its tag. */
+	queue(w, 4, 0x60, 4096, 1);
+	queue(w, 5, 0x60, 0, 1);
+	set(w, P0 + 0x34, 0x30);
+	set(w, P0 + 0x38, 0x30);
+	assert_int_equal(ahci_work(&w->a), 1);
+	assert_int_equal(reg(w, P0 + 0x34), 0x30);
+	assert_true(reg(w, P0 + 0x10) & 1 << 30);
+	assert_int_equal(reg(w, P0 + 0x20), 0x1051);
+	set(w, P0 + 0x18, 0x10);
+	assert_int_equal(reg(w, P0 + 0x34), 0);
+	set(w, P0 + 0x18, 0x11);
+	assert_int_equal(command(w, 0x2f, 0x10, 1, 512), 0x50);
+	get(w, DATA, data, 512);
+	assert_int_equal(data[0], 4);
+	assert_int_equal(data[3], 0x10);
+	assert_int_equal(data[4] | data[5] << 8, 4096);
+	assert_int_equal(command(w, 0x2f, 0, 1, 512), 0x50);
+	get(w, DATA, data, 512);
+	assert_int_equal(get_le16(data + 0x20), 1);
+	assert_int_equal(command(w, 0x2f, 0x30, 1, 512), 0x451);
+}
+
+/* Ranges of a trim are checked before any is given up. */
+static void test_trim(void **state)
+{
+	struct ahci_world *w = *state;
+	struct physmem *m = &w->b.memory.phys;
+	uint8_t ranges[512] = { 0 }, fis[20];
+
+	put_le64(ranges, 8 | UINT64_C(8) << 48);
+	put_le64(ranges + 8, 4095 | UINT64_C(2) << 48);
+	ahci_enable(w, P0);
+	assert_int_equal(physmem_write(m, DATA, ranges, 512), 0);
+	ahci_fis(fis, 0x06, 0, 1);
+	fis[3] = 1;
+	assert_int_equal(run(w, P0, fis, NULL, 512), 0x1051);
+	ahci_enable(w, P0);
+	put_le64(ranges + 8, 4095 | UINT64_C(1) << 48);
+	assert_int_equal(physmem_write(m, DATA, ranges, 512), 0);
+	assert_int_equal(run(w, P0, fis, NULL, 512), 0x50);
+	fis[3] = 0;
+	assert_int_equal(run(w, P0, fis, NULL, 512), 0x451);
+}
+
+/* A guest that has not switched bus mastering on, and a machine that must hold still. */
+static void test_master(void **state)
+{
+	struct ahci_world *w = *state;
+	uint8_t before[64], after[64];
+
+	ahci_enable(w, P0);
+	pci_config_write(&w->pci, AHCI_DEVFN, 4, 2, 2);
+	get(w, RX_FIS + 0x40, before, 64);
+	assert_int_equal(command(w, 0x25, 3, 1, 512), 0x451);
+	assert_true(reg(w, P0 + 0x10) & 1 << 27);
+	get(w, RX_FIS + 0x40, after, 64);
+	assert_memory_equal(before, after, 64);
+	pci_config_write(&w->pci, AHCI_DEVFN, 4, 2, 6);
+	ahci_enable(w, P0);
+	assert_int_equal(command(w, 0x25, 3, 1, 512), 0x50);
+	ahci_pause(&w->a);
+	set(w, P0 + 0x38, 1);
+	assert_int_equal(ahci_work(&w->a), 0);
+	ahci_resume(&w->a);
+	assert_int_equal(ahci_work(&w->a), 1);
+}
+
 static void test_plug(void **state)
 {
 	struct ahci_world *w = *state;
@@ -284,6 +404,9 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_hostile, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_resets, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_thread, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_queue, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_trim, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_master, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_plug, setup, teardown),
 	};
 

@@ -35,6 +35,9 @@ static void event(void *arg, unsigned int what)
 	memcpy(packet, bytes, sizeof(packet));
 	ahci_enable(&w, port);
 	ahci_build(&w, fis, packet, get_le16(bytes + 14) | 1u, len);
+	if (what & 0x8000)
+		pci_config_write(&w.pci, AHCI_DEVFN, 4, 2, what & 0x4000 ? 6 : 2);
+	set(&w, port + 0x34, what & 0x2000 ? UINT32_MAX : 0);
 	set(&w, port + 0x38, 1);
 	ahci_work(&w.a);
 }
@@ -48,6 +51,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 		fuzz_must(ahci_world_init(&w) == 0);
 	is_ready = true;
 	input = &in;
+	pci_config_write(&w.pci, AHCI_DEVFN, 4, 2, 6);
 	ahci_reset(&w.a);
 	fuzz_steps(&in, &w.b, windows, ARRAY_SIZE(windows), event, NULL);
 	ahci_work(&w.a);

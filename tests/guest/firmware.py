@@ -125,7 +125,7 @@ def cdrom(iso, pattern, *want):
     return Seen(text), f"no {missing} on the screen" if missing else None
 
 
-def boot_sector():
+def boot_sector(options=""):
     """A boot sector that this test makes: it prints by the BIOS and halts."""
     code = bytes.fromhex("31c08ed8be1c7cac84c07409b40ebb0700cd10ebf2fa f4ebfd".replace(" ", ""))
     words = b"atoll boot sector\r\n\0"
@@ -134,7 +134,7 @@ def boot_sector():
         path = os.path.join(tmp, "disk.raw")
         with open(path, "wb") as f:
             f.write(sector.ljust(510, b"\0") + b"\x55\xaa" + bytes(1 << 20))
-        with Screen("seabios", "--disk", path) as s:
+        with Screen("seabios", "--disk", path + options) as s:
             text = s.text("atoll boot sector")
     return Seen(text), None if "atoll boot sector" in text else "it did not print"
 
@@ -222,6 +222,7 @@ TESTS = {
     "seabios-screen": seabios_screen,
     "ovmf-screen": ovmf_screen,
     "seabios-sector": boot_sector,
+    "seabios-sata-sector": lambda: boot_sector(",if=sata"),
     "seabios-vnc": typed,
     "seabios-grub-cd": lambda: cdrom("/usr/lib/grub-rescue/grub-rescue-cdrom.iso", "executed automatically",
                                      "GNU GRUB", "GNU/Linux", "Memtest86+"),

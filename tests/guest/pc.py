@@ -8,6 +8,7 @@ Each test boots one of Debian's kernels with drivers as modules and runs a scrip
 when to act.
 """
 
+import hashlib
 import os
 import socket
 import struct
@@ -126,7 +127,52 @@ dd bs=24 count=13 <&3 2>/dev/null | hexdump -v -e '24/1 "%02x" "\\n"' | sed 's/^
          f"the events are {events}")
 
 
+def sata():
+    """A hard disk on the SATA controller: queued commands of several processes, trim, a read-only one, a CD-ROM drive."""
+    with tempfile.TemporaryDirectory(prefix="pc-sata-") as tmp:
+        disk, second, cd = (os.path.join(tmp, n) for n in ("a.raw", "b.qcow2", "cd.iso"))
+        for path, size in ((disk, 64 << 20), (cd, 1 << 20)):
+            with open(path, "wb") as f:
+                f.truncate(size)
+        subprocess.run([vmm.atoll_path(), "disk", "create", second, "64M"], check=True)
+        with open(cd, "r+b") as f:
+            f.write(b"on the CD")
+        r = guest("generic", ["ahci", "sd_mod", "sr_mod"], """
+i=0
+until [ -e /dev/sda ] && [ -e /dev/sdb ] && [ -e /dev/sr0 ]; do i=$((i + 1)); [ $i -lt 200 ] || fail no disks; sleep 0.05; done
+want ncq "$(cat /sys/block/sda/device/queue_depth)" 32
+want serial "$(dmesg | grep -c 'ata.*ATOLL DISK')" 2
+want cd "$(head -c 9 /dev/sr0)" "on the CD"
+for k in 0 1 2 3; do
+	head -c 8388608 /dev/urandom >/tmp/$k
+	dd if=/tmp/$k of=/dev/sda bs=64k seek=$((k * 128)) conv=fsync 2>/dev/null &
+done
+wait
+echo 3 >/proc/sys/vm/drop_caches
+for k in 0 1 2 3; do
+	dd if=/dev/sda bs=64k skip=$((k * 128)) count=128 2>/dev/null | cmp - /tmp/$k || fail read $k
+	echo "guest-sum: $(sha256sum </tmp/$k)"
+done
+echo guest-ok: data
+blkdiscard -o 8388608 -l 8388608 /dev/sda || fail discard
+echo 3 >/proc/sys/vm/drop_caches
+want discarded "$(dd if=/dev/sda bs=1M skip=8 count=8 2>/dev/null | tr -d '\\0' | wc -c)" 0
+want errors "$(dmesg | grep -c 'ata.*exception')" 0
+# ATA has no word for a disk that cannot be written; writing fails.
+dd if=/dev/zero of=/dev/sdb bs=4k count=1 conv=fsync 2>/dev/null && fail write to a read-only disk
+want aborted "$(dmesg | grep -c 'error: { ABRT }' | sed 's/[1-9].*/some/')" some
+""", ["--disk", f"{disk},if=sata", "--disk", f"{second},if=sata,readonly", "--cdrom", cd])
+        ended_well(r)
+        with open(disk, "rb") as f:
+            data = f.read()
+    sums = [m[1] for _, m in r.find_all(r"guest-sum: (\w+)")]
+    want([hashlib.sha256(data[k << 23:(k + 1) << 23]).hexdigest() for k in (0, 2, 3)] == [sums[k] for k in (0, 2, 3)],
+         "the file has other data")
+    want(not any(data[1 << 23:2 << 23]), "what was discarded is in the file")
+
+
 TESTS = {
+    "sata": sata,
     "mouse": mouse,
 }
 

@@ -10,7 +10,11 @@
  * drivers learn that nothing moves in their memory any more.
  *
  * One command at a time for all ports: this controller is for installers, CD images and systems without virtio. Native
- * queuing is not offered for the same reason.
+ * queuing saves the guest the wait between two commands; they still come one after the other. Of queued commands the
+ * worker does the lowest slot first, and tells each end by a Set Device Bits FIS.
+ *
+ * Without the bus master bit nothing of the guest's memory is read or written: a command fails as one whose descriptors
+ * lead nowhere.
  *
  * Source: AHCI 1.3.1; Serial ATA 3.0, 10.3 (FIS layouts).
  */
@@ -46,7 +50,8 @@ enum {
 	GHC_RESET = 1 << 0,
 	GHC_IE = 1 << 1,
 	VERSION_1_0 = 0x00010000,
-	CAP_FIXED = 1 << 24 | 1 << 18 | 2 << 20 | 31 << 8, /* CLO, AHCI only, 3 Gbit/s, 32 slots */
+	/* Native queuing, CLO, AHCI only, 3 Gbit/s, 32 slots. */
+	CAP_FIXED = 1 << 30 | 1 << 24 | 1 << 18 | 2 << 20 | 31 << 8,
 	PORT_BASE = 0x100,
 	PORT_SIZE = 0x80,
 
@@ -63,6 +68,7 @@ enum {
 	PX_SSTS = 0x28,
 	PX_SCTL = 0x2c,
 	PX_SERR = 0x30,
+	PX_SACT = 0x34,
 	PX_CI = 0x38,
 
 	CMD_ST = 1 << 0,
@@ -78,6 +84,7 @@ enum {
 
 	IS_DHRS = 1 << 0,
 	IS_PSS = 1 << 1,
+	IS_SDBS = 1 << 3,
 	IS_PCS = 1 << 6,
 	IS_IFS = 1 << 27,
 	IS_TFES = 1 << 30,
@@ -98,12 +105,14 @@ enum {
 	FIS_H2D = 0x27,
 	FIS_D2H = 0x34,
 	FIS_PIO_SETUP = 0x5f,
+	FIS_SET_BITS = 0xa1,
 	FIS_IS_COMMAND = 0x80,
 	FIS_INTERRUPT = 0x40,
 	FIS_TO_HOST = 0x20,
 	CONTROL_SRST = 0x04,
 	RX_PIO_SETUP = 0x20,
 	RX_D2H = 0x40,
+	RX_SET_BITS = 0x58,
 };
 #define SIG_ATAPI UINT32_C(0xeb140101)
 #define CAP_S64A  UINT32_C(0x80000000)
@@ -172,6 +181,14 @@ static void parse_fis(struct ata_command *c, const uint8_t *f)
 	c->control = f[15];
 }
 
+/* A FIS where the guest receives them, if it does. */
+static void put_fis(struct ahci *a, const struct ahci_port *p, unsigned int at, const uint8_t *f,
+		    size_t n)
+{
+	if ((p->cmd & CMD_FRE) && pci_dev_is_master(&a->pci))
+		ignore_result(physmem_write(a->mem, p->fis + at, f, n));
+}
+
 /* Registers as the device sends them. Under the lock. */
 static void send_d2h(struct ahci *a, struct ahci_port *p, const struct ata_command *c)
 {
@@ -181,8 +198,7 @@ static void send_d2h(struct ahci *a, struct ahci_port *p, const struct ata_comma
 	f[7] = c->device;
 	put_le(f + 8, c->lba >> 24, 3);
 	put_le16(f + 12, c->count);
-	if (p->cmd & CMD_FRE)
-		ignore_result(physmem_write(a->mem, p->fis + RX_D2H, f, sizeof(f)));
+	put_fis(a, p, RX_D2H, f, sizeof(f));
 	p->tfd = (uint32_t)c->error << 8 | c->status;
 	p->is |= IS_DHRS;
 }
@@ -198,9 +214,21 @@ static void send_pio_setup(struct ahci *a, struct ahci_port *p, const struct ata
 	put_le16(f + 12, c->count);
 	f[15] = c->status;
 	put_le16(f + 16, (uint16_t)c->prd.moved);
-	if (p->cmd & CMD_FRE)
-		ignore_result(physmem_write(a->mem, p->fis + RX_PIO_SETUP, f, sizeof(f)));
+	put_fis(a, p, RX_PIO_SETUP, f, sizeof(f));
 	p->is |= IS_PSS;
+}
+
+/* The end of a queued command; of one that failed the guest reads the tag out of a log. Under the lock. */
+static void send_set_bits(struct ahci *a, struct ahci_port *p, const struct ata_command *c)
+{
+	uint32_t done = c->status & ATA_ERR ? 0 : UINT32_C(1) << ata_tag(c);
+	uint8_t f[8] = { FIS_SET_BITS, FIS_INTERRUPT, c->status & 0x77, c->error };
+
+	put_le32(f + 4, done);
+	put_fis(a, p, RX_SET_BITS, f, sizeof(f));
+	p->sact &= ~done;
+	p->tfd = (uint32_t)c->error << 8 | c->status;
+	p->is |= IS_SDBS;
 }
 
 /* The device after a reset says what it is. Under the lock. */
@@ -228,7 +256,7 @@ static void link_up(struct ahci *a, struct ahci_port *p)
 static void port_reset(struct ahci_port *p)
 {
 	p->epoch++;
-	p->ci = 0;
+	p->ci = p->sact = 0;
 	p->in_reset = false;
 	p->is_halted = false;
 	p->tfd = TFD_NONE;
@@ -244,6 +272,8 @@ static bool is_ready(const struct ahci_port *p)
 
 static struct ahci_port *next_port(struct ahci *a)
 {
+	if (a->pauses)
+		return NULL;
 	for (unsigned int k = 0; k < AHCI_PORTS; k++)
 		if (is_ready(&a->port[k]))
 			return &a->port[k];
@@ -267,7 +297,8 @@ static int fetch(struct ahci *a, uint64_t list, unsigned int slot, uint8_t *head
 {
 	uint64_t table;
 
-	if (physmem_read(a->mem, list + (uint64_t)slot * HEADER_SIZE, header, HEADER_SIZE) < 0)
+	if (!pci_dev_is_master(&a->pci) ||
+	    physmem_read(a->mem, list + (uint64_t)slot * HEADER_SIZE, header, HEADER_SIZE) < 0)
 		return -EFAULT;
 	table = get_le64(header + 8) & ~UINT64_C(0x7f);
 	if (physmem_read(a->mem, table, fis, CFIS_SIZE) < 0 ||
@@ -294,7 +325,10 @@ static void finish(struct ahci *a, struct ahci_port *p, unsigned int slot,
 	}
 	if (c->is_pio && !(c->status & ATA_ERR))
 		send_pio_setup(a, p, c);
-	send_d2h(a, p, c);
+	if (c->is_queued)
+		send_set_bits(a, p, c);
+	else
+		send_d2h(a, p, c);
 	if (c->status & ATA_ERR) {
 		p->is |= IS_TFES;
 		p->is_halted = true;
@@ -398,6 +432,21 @@ void ahci_stop(struct ahci *a)
 	a->has_thread = a->stop = false;
 }
 
+void ahci_pause(struct ahci *a)
+{
+	mutex_guard(&a->lock);
+	a->pauses++;
+	while (a->is_working)
+		cond_wait(&a->idle, &a->lock);
+}
+
+void ahci_resume(struct ahci *a)
+{
+	mutex_guard(&a->lock);
+	a->pauses--;
+	pthread_cond_broadcast(&a->work);
+}
+
 /* --- registers --- */
 
 static uint32_t port_cmd(const struct ahci_port *p)
@@ -411,10 +460,14 @@ static uint32_t port_cmd(const struct ahci_port *p)
 	return v;
 }
 
+/* Queued commands leave the device ready for more. */
 static uint32_t port_tfd(const struct ahci_port *p)
 {
-	bool is_busy = p->running >= 0 || (p->disk && p->ci && (p->cmd & CMD_ST) && !p->is_halted);
+	uint32_t waits = p->ci & ~p->sact;
+	bool is_busy = waits && p->disk && (p->cmd & CMD_ST) && !p->is_halted;
 
+	if (p->running >= 0 && !(p->sact & UINT32_C(1) << p->running))
+		is_busy = true;
 	return is_busy ? p->tfd | ATA_BSY : p->tfd;
 }
 
@@ -445,6 +498,8 @@ static uint32_t port_read(const struct ahci_port *p, unsigned int reg)
 		return p->sctl;
 	case PX_SERR:
 		return p->serr;
+	case PX_SACT:
+		return p->sact;
 	case PX_CI:
 		return p->ci;
 	default:
@@ -458,7 +513,7 @@ static void write_cmd(struct ahci *a, struct ahci_port *p, uint32_t value)
 
 	p->cmd = (p->cmd & ~(uint32_t)CMD_WRITABLE) | (value & CMD_WRITABLE);
 	if ((old & CMD_ST) && !(value & CMD_ST)) {
-		p->ci = 0;
+		p->ci = p->sact = 0;
 		p->is_halted = false;
 		p->epoch++; /* what is under way is not answered */
 		p->cmd &= ~(31u << CMD_CCS_SHIFT);
@@ -514,6 +569,10 @@ static void port_write(struct ahci *a, struct ahci_port *p, unsigned int reg, ui
 		break;
 	case PX_SERR:
 		p->serr &= ~value;
+		break;
+	case PX_SACT:
+		if (p->cmd & CMD_ST)
+			p->sact |= value;
 		break;
 	case PX_CI:
 		if (p->cmd & CMD_ST)

@@ -13,7 +13,7 @@
 #include "vm/dev/pci.h"
 
 /*
- * A serial-ATA controller like that of Intel's ICH9 (PCI 8086:2922, AHCI 1.0 with 32 command slots, no native
+ * A serial-ATA controller like that of Intel's ICH9 (PCI 8086:2922, AHCI 1.0 with 32 command slots and native
  * queuing) with disks and CD-ROM drives at its ports.
  *
  * Registers are served on the vCPU's thread; commands are carried out by a thread of the controller's own, one after
@@ -31,11 +31,16 @@ struct ahci_port {
 	char serial[21];
 
 	uint64_t list, fis; /* command list and where received FISes go */
-	uint32_t is, ie, cmd, tfd, sig, ssts, sctl, serr, ci;
-	bool in_reset;	     /* COMRESET, or a software reset by command */
-	bool is_halted;	     /* after an error, until ST is cleared */
-	int running;	     /* slot whose command is being carried out; negative: none */
-	unsigned int epoch;  /* counts resets: results of commands from before are dropped */
+	uint32_t is, ie, cmd, tfd, sig, ssts, sctl, serr, sact, ci;
+	bool in_reset;	    /* COMRESET, or a software reset by command */
+	bool is_halted;	    /* after an error, until ST is cleared */
+	int running;	    /* slot whose command is being carried out; negative: none */
+	unsigned int epoch; /* counts resets: results of commands from before are dropped */
+	struct {
+		uint8_t tag, status, error;
+		uint64_t lba;
+		uint16_t count;
+	} failed;	     /* disk: the last queued command that failed, for the log */
 	uint8_t sense[3];    /* CD: key, code, qualifier of the last failed command */
 	bool medium_changed; /* CD: to be told by the next command */
 };
@@ -49,6 +54,7 @@ struct ahci {
 	struct ahci_port port[AHCI_PORTS];
 	uint8_t *buffer; /* the worker's */
 	struct thread thread;
+	unsigned int pauses; /* > 0: no command is begun */
 	bool has_thread, stop, is_working;
 };
 
@@ -70,6 +76,11 @@ _nodiscard_ int ahci_plug(struct ahci *a, unsigned int port, struct disk *disk, 
 /* ahci_start - let commands be carried out. Returns 0; -EAGAIN. ahci_stop() ends that; harmless when not started. */
 _nodiscard_ int ahci_start(struct ahci *a, struct err *err);
 void ahci_stop(struct ahci *a);
+
+/* ahci_pause, ahci_resume - wait until no command is under way, and begin none until then; nests. While paused, nothing
+ * is written into guest memory. Not with a lock held that a vCPU waits for. Thread: any. */
+void ahci_pause(struct ahci *a);
+void ahci_resume(struct ahci *a);
 
 /* ahci_work - carry out what waits, on the calling thread: for tests. Returns the number of commands. Not while
  * started. */

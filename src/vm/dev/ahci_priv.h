@@ -43,10 +43,17 @@ struct ata_command {
 	uint64_t lba; /* 48 bits */
 	uint16_t count;
 	uint8_t packet[16];
-	/* Out: status and error; is_pio: data went without DMA; lba and count as the registers are afterwards. */
+	/* Out: status and error; is_pio: data went without DMA; is_queued: its end
+	 * is told by its tag; lba and count as the registers are afterwards. */
 	uint8_t status, error;
-	bool is_pio;
+	bool is_pio, is_queued;
 };
+
+/* ata_tag - of a queued command, 0 to 31. */
+static inline unsigned int ata_tag(const struct ata_command *c)
+{
+	return c->count >> 3 & 31;
+}
 
 /*
  * ata_put, ata_get - move bytes to and from the guest's descriptors.

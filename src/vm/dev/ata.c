@@ -14,18 +14,22 @@
 #include "vm/dev/ahci_priv.h"
 
 enum {
+	CMD_DATA_SET_MANAGEMENT = 0x06,
 	CMD_DEVICE_RESET = 0x08,
 	CMD_READ = 0x20,
 	CMD_READ_EXT = 0x24,
 	CMD_READ_DMA_EXT = 0x25,
 	CMD_READ_NATIVE_MAX_EXT = 0x27,
 	CMD_READ_MULTIPLE_EXT = 0x29,
+	CMD_READ_LOG_EXT = 0x2f,
 	CMD_WRITE = 0x30,
 	CMD_WRITE_EXT = 0x34,
 	CMD_WRITE_DMA_EXT = 0x35,
 	CMD_WRITE_MULTIPLE_EXT = 0x39,
 	CMD_VERIFY = 0x40,
 	CMD_VERIFY_EXT = 0x42,
+	CMD_READ_FPDMA = 0x60,
+	CMD_WRITE_FPDMA = 0x61,
 	CMD_DIAGNOSTIC = 0x90,
 	CMD_READ_MULTIPLE = 0xc4,
 	CMD_WRITE_MULTIPLE = 0xc5,
@@ -51,6 +55,11 @@ enum {
 
 	DEVICE_LBA = 0x40,
 	MULTIPLE_MAX = 16,
+	QUEUE_DEPTH = 32,
+	LOG_DIRECTORY = 0x00,
+	LOG_QUEUE_ERROR = 0x10,
+	DSM_TRIM = 1,
+	DSM_BLOCKS_MAX = 8, /* of 512 bytes with 64 ranges each */
 };
 
 #define LBA28_MAX UINT64_C(0x0fffffff)
@@ -99,14 +108,20 @@ static int identify(struct ata_command *c)
 	put_le16(id + 128, 0x0003); /* PIO 3, 4 */
 	for (unsigned int k = 130; k <= 136; k += 2)
 		put_le16(id + k, 120);
-	put_le16(id + 152, 0x0006); /* SATA 1.5 and 3 Gbit/s */
+	if (!c->port->is_readonly) {
+		put_le16(id + 138, 0x4000); /* what was trimmed reads the same each time */
+		put_le16(id + 210, DSM_BLOCKS_MAX);
+		put_le16(id + 338, DSM_TRIM);
+	}
+	put_le16(id + 150, QUEUE_DEPTH - 1);
+	put_le16(id + 152, 0x0106); /* queuing, SATA 1.5 and 3 Gbit/s */
 	put_le16(id + 160, 0x01f0); /* ATA-4 to ATA-8 */
 	put_le16(id + 164, 0x0060); /* write cache, look-ahead */
 	put_le16(id + 166, 0x7400); /* FLUSH, FLUSH EXT, 48 bits */
-	put_le16(id + 168, 0x4000);
+	put_le16(id + 168, 0x4020); /* logs */
 	put_le16(id + 170, 0x0060);
 	put_le16(id + 172, 0x3400);
-	put_le16(id + 174, 0x4000);
+	put_le16(id + 174, 0x4020);
 	put_le16(id + 176, 0x203f); /* Ultra DMA 0-5, 5 selected */
 	put_le64(id + 200, n);
 	id[510] = 0xa5;
@@ -126,13 +141,10 @@ static bool extent(const struct ata_command *c, bool is_ext, uint64_t *ret_lba, 
 	return (c->device & DEVICE_LBA) && range_ok(*ret_lba, *ret_n, nr_sectors(c));
 }
 
-static int read_sectors(struct ata_command *c, bool is_ext)
+static int read_extent(struct ata_command *c, uint64_t lba, uint64_t n)
 {
-	uint64_t lba, n;
 	int r = 0;
 
-	if (!extent(c, is_ext, &lba, &n))
-		return ata_fail(c, ATA_NOT_FOUND);
 	for (uint64_t part; r == 0 && n; lba += part, n -= part) {
 		part = MIN(n, (uint64_t)(AHCI_BUFFER / ATA_SECTOR));
 		if (disk_read(c->port->disk, lba * ATA_SECTOR, c->buffer, part * ATA_SECTOR) < 0)
@@ -142,14 +154,15 @@ static int read_sectors(struct ata_command *c, bool is_ext)
 	return r;
 }
 
-static int write_sectors(struct ata_command *c, bool is_ext)
+static int read_sectors(struct ata_command *c, bool is_ext)
 {
 	uint64_t lba, n;
 
-	if (c->port->is_readonly)
-		return ata_fail(c, ATA_ABORTED);
-	if (!extent(c, is_ext, &lba, &n))
-		return ata_fail(c, ATA_NOT_FOUND);
+	return extent(c, is_ext, &lba, &n) ? read_extent(c, lba, n) : ata_fail(c, ATA_NOT_FOUND);
+}
+
+static int write_extent(struct ata_command *c, uint64_t lba, uint64_t n)
+{
 	for (uint64_t part; n; lba += part, n -= part) {
 		int r;
 
@@ -159,6 +172,94 @@ static int write_sectors(struct ata_command *c, bool is_ext)
 			return r;
 		if (disk_write(c->port->disk, lba * ATA_SECTOR, c->buffer, part * ATA_SECTOR) < 0)
 			return ata_fail(c, ATA_UNCORRECTABLE);
+	}
+	return 0;
+}
+
+static int write_sectors(struct ata_command *c, bool is_ext)
+{
+	uint64_t lba, n;
+
+	if (c->port->is_readonly)
+		return ata_fail(c, ATA_ABORTED);
+	return extent(c, is_ext, &lba, &n) ? write_extent(c, lba, n) : ata_fail(c, ATA_NOT_FOUND);
+}
+
+/* A queued command has its count where others have features, and its tag where others have their count. */
+static int queued(struct ata_command *c, bool is_write)
+{
+	uint64_t n = c->features ? c->features : 65536u;
+	bool is_forced = c->device & 0x80; /* on the medium when it ends */
+	int r;
+
+	c->is_queued = true;
+	if (is_write && c->port->is_readonly)
+		r = ata_fail(c, ATA_ABORTED);
+	else if (!(c->device & DEVICE_LBA) || !range_ok(c->lba, n, nr_sectors(c)))
+		r = ata_fail(c, ATA_NOT_FOUND);
+	else
+		r = is_write ? write_extent(c, c->lba, n) : read_extent(c, c->lba, n);
+	if (r == 0 && is_write && is_forced && !(c->status & ATA_ERR) &&
+	    disk_flush(c->port->disk) < 0)
+		r = ata_fail(c, ATA_UNCORRECTABLE);
+	if (c->status & ATA_ERR) {
+		c->port->failed.tag = (uint8_t)ata_tag(c);
+		c->port->failed.status = c->status;
+		c->port->failed.error = c->error;
+		c->port->failed.lba = c->lba;
+		c->port->failed.count = c->count;
+	}
+	return r;
+}
+
+/* Which logs there are, and which queued command has failed. */
+static int read_log(struct ata_command *c)
+{
+	uint8_t log[ATA_SECTOR] = { 0 }, sum = 0;
+
+	c->is_pio = true;
+	if (c->count != 1 || (c->lba >> 8 & 0xff) || (c->lba >> 32))
+		return ata_fail(c, ATA_ABORTED);
+	if ((c->lba & 0xff) == LOG_DIRECTORY) {
+		put_le16(log, 1); /* version */
+		put_le16(log + 2 * LOG_QUEUE_ERROR, 1);
+		return ata_put(c, log, sizeof(log));
+	}
+	if ((c->lba & 0xff) != LOG_QUEUE_ERROR)
+		return ata_fail(c, ATA_ABORTED);
+	log[0] = c->port->failed.tag;
+	log[2] = c->port->failed.status;
+	log[3] = c->port->failed.error;
+	put_le(log + 4, c->port->failed.lba, 3);
+	put_le(log + 8, c->port->failed.lba >> 24, 3);
+	put_le16(log + 12, c->port->failed.count);
+	for (unsigned int k = 0; k < 511; k++)
+		sum = (uint8_t)(sum + log[k]);
+	log[511] = (uint8_t)-sum;
+	return ata_put(c, log, sizeof(log));
+}
+
+/* Ranges that are not needed any more: 48 bits of place, 16 of length; all within the disk, or none is given up. */
+static int trim(struct ata_command *c)
+{
+	size_t len = (size_t)c->count * ATA_SECTOR;
+	int r;
+
+	if (c->port->is_readonly || (c->features & 0xff) != DSM_TRIM || !c->count ||
+	    c->count > DSM_BLOCKS_MAX)
+		return ata_fail(c, ATA_ABORTED);
+	r = ata_get(c, c->buffer, len);
+	if (r < 0)
+		return r;
+	for (size_t k = 0; k < len; k += 8)
+		if (!range_ok(get_le(c->buffer + k, 6), get_le16(c->buffer + k + 6), nr_sectors(c)))
+			return ata_fail(c, ATA_NOT_FOUND);
+	for (size_t k = 0; k < len; k += 8) {
+		uint64_t n = get_le16(c->buffer + k + 6);
+
+		if (n && disk_discard(c->port->disk, get_le(c->buffer + k, 6) * ATA_SECTOR,
+				      n * ATA_SECTOR) < 0)
+			return ata_fail(c, ATA_ABORTED);
 	}
 	return 0;
 }
@@ -209,6 +310,14 @@ int ata_run(struct ata_command *c)
 	case CMD_WRITE_MULTIPLE_EXT:
 	case CMD_WRITE_DMA_EXT:
 		return write_sectors(c, true);
+	case CMD_READ_FPDMA:
+		return queued(c, false);
+	case CMD_WRITE_FPDMA:
+		return queued(c, true);
+	case CMD_READ_LOG_EXT:
+		return read_log(c);
+	case CMD_DATA_SET_MANAGEMENT:
+		return trim(c);
 	case CMD_VERIFY:
 		return verify(c, false);
 	case CMD_VERIFY_EXT:

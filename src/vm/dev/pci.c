@@ -71,6 +71,8 @@ static void move_window(struct pci_bus *p, const struct pci_bar *b)
 /* Brings the buses up to date with the device's BARs and command register. */
 static void remap(struct pci_dev *d)
 {
+	atomic_store_explicit(&d->is_master, reg16(d, PCI_COMMAND) & PCI_COMMAND_MASTER,
+			      memory_order_relaxed);
 	for (unsigned int nr = 0; nr < PCI_NR_BARS; nr++) {
 		struct pci_bar *b = &d->bar[nr];
 		uint64_t addr;

@@ -3,6 +3,7 @@
 #define VM_DEV_PCI_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -69,9 +70,10 @@ struct pci_dev {
 	uint8_t wmask[PCI_CONFIG_SIZE];	  /* bits the guest may change */
 	uint8_t w1cmask[PCI_CONFIG_SIZE]; /* bits that writing 1 clears */
 	struct pci_bar bar[PCI_NR_BARS];
-	uint16_t cap_end;  /* first free byte for capabilities */
-	bool intx;	   /* what the device wants its interrupt pin to be */
-	bool intx_out;	   /* what it is: the guest may have switched it off */
+	uint16_t cap_end;	/* first free byte for capabilities */
+	bool intx;		/* what the device wants its interrupt pin to be */
+	bool intx_out;		/* what it is: the guest may have switched it off */
+	_Atomic bool is_master; /* the guest lets it read and write memory */
 	bool has_messages; /* MSI-X is on: the pin is not used; changed in config_written() only */
 	/* After the guest wrote [off, off + size) of the space; under the bus lock, so it must not call
 	 * pci_config_*() or pci_dev_set_intx(). May be NULL. */
@@ -134,6 +136,12 @@ _nodiscard_ int pci_dev_add_cap(struct pci_dev *d, uint8_t id, unsigned int len)
 _nodiscard_ int pci_dev_plug(struct pci_bus *p, struct pci_dev *d, uint8_t devfn, struct err *err);
 /* pci_dev_unplug - take it away again; harmless when it is not plugged. */
 void pci_dev_unplug(struct pci_dev *d);
+
+/* pci_dev_is_master - may the device read and write memory now? Devices that do, ask for each transfer. Thread: any. */
+static inline bool pci_dev_is_master(const struct pci_dev *d)
+{
+	return atomic_load_explicit(&d->is_master, memory_order_relaxed);
+}
 
 /* pci_dev_set_intx - level of the device's interrupt pin; respects the command register's interrupt
  * disable bit. Thread: any; not with the bus lock held. */
