@@ -16,12 +16,32 @@ struct world {
 	struct surface s;
 };
 
+/* A small linear mode, which bytes at random do not find. */
+static void linear(struct world *w, unsigned int what)
+{
+	static const uint8_t depths[] = { 4, 8, 15, 16, 24, 32 };
+	const uint16_t value[] = {
+		[1] = 8 * (1 + (what & 15)),
+		[2] = 1 + (what >> 4 & 15),
+		[3] = depths[(what >> 8) % sizeof(depths)],
+	};
+
+	for (unsigned int k = 1; k <= 3; k++) {
+		bus_write(w->b.pio, 0x1ce, 2, k);
+		bus_write(w->b.pio, 0x1cf, 2, value[k]);
+	}
+	bus_write(w->b.pio, 0x1ce, 2, 4);
+	bus_write(w->b.pio, 0x1cf, 2, 0x41);
+}
+
 static void event(void *arg, unsigned int what)
 {
 	struct strbuf text = { 0 };
 	struct world *w = arg;
 	struct picture p;
 
+	if (what >> 12 == 5)
+		linear(w, what);
 	if (what == 0xffff) {
 		vga_reset(&w->vga);
 		return;
