@@ -51,6 +51,13 @@ struct machine_sata {
 	bool is_cd, is_readonly;
 };
 
+/* A host's folder, served by another process; the guest mounts it by its tag. */
+enum { MACHINE_SHARES = 8 };
+struct machine_share {
+	int fd;		 /* stream socket to that process, the caller's */
+	const char *tag; /* 1 to 36 bytes */
+};
+
 /* A memory balloon. */
 enum machine_balloon_kind { MACHINE_NO_BALLOON, MACHINE_BALLOON, MACHINE_STRICT_BALLOON };
 
@@ -87,6 +94,8 @@ struct machine_config {
 	unsigned int nr_nets;
 	struct machine_console consoles[MACHINE_CONSOLES];
 	unsigned int nr_consoles;
+	struct machine_share shares[MACHINE_SHARES];
+	unsigned int nr_shares;
 	bool rng; /* a source of random numbers */
 	enum machine_balloon_kind balloon;
 	bool debug_exit;	   /* isa-debug-exit at port 0xf4 and the kvm-unit-tests devices */

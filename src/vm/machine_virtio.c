@@ -16,6 +16,7 @@
 #include "vm/virtio/balloon.h"
 #include "vm/virtio/blk.h"
 #include "vm/virtio/console.h"
+#include "vm/virtio/fs.h"
 #include "vm/virtio/net.h"
 #include "vm/virtio/rng.h"
 
@@ -24,7 +25,8 @@ enum {
 	CLASS_RNG = 0x00ff00,
 	CLASS_BALLOON = 0x00ff00,
 	CLASS_CONSOLE = 0x078000,
-	CLASS_DISK = 0x010000
+	CLASS_DISK = 0x010000,
+	CLASS_FS = 0x018000,
 };
 
 /* Where a new device goes. Its caller has made @device, which is the unit's from now on. */
@@ -125,6 +127,25 @@ static int make_net(struct machine_virtio *v, const struct board *board, struct 
 	return plug(v, board, bus, &n->dev, n, done_net, index, CLASS_NET, err);
 }
 
+static void done_fs(void *device)
+{
+	virtio_fs_done(device);
+}
+
+static int make_fs(struct machine_virtio *v, const struct board *board, struct pci_bus *bus,
+		   const struct machine_share *share, unsigned int index, struct err *err)
+{
+	const struct virtio_fs_config cfg = { .fd = share->fd, .tag = share->tag };
+	struct virtio_fs *f = mem_new(sizeof(*f));
+	int r = virtio_fs_init(f, &cfg, board->mem, &v->io, err);
+
+	if (r < 0) {
+		free(f);
+		return r;
+	}
+	return plug(v, board, bus, &f->dev, f, done_fs, index, CLASS_FS, err);
+}
+
 static void done_console(void *device)
 {
 	virtio_console_done(device);
@@ -158,6 +179,8 @@ int machine_virtio_init(struct machine_virtio *v, const struct board *board, str
 		r = make_net(v, board, bus, &cfg->nets[n], n, err);
 	if (r == 0 && cfg->nr_consoles)
 		r = make_console(v, board, bus, cfg, err);
+	for (unsigned int n = 0; r == 0 && n < cfg->nr_shares; n++)
+		r = make_fs(v, board, bus, &cfg->shares[n], n, err);
 	if (r == 0 && cfg->rng)
 		r = make_rng(v, board, bus, err);
 	if (r == 0 && cfg->balloon)

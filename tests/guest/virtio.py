@@ -14,6 +14,7 @@ import http.server
 import json
 import os
 import socket
+import stat
 import subprocess
 import sys
 import tempfile
@@ -414,7 +415,118 @@ want text "$(tr -d 'sometx\\n ' </full/data | wc -c)" 0
     want(large["stats"]["total_bytes"] > 400 * MIB, f"the guest has only {large}")
 
 
-TESTS = {"rng": rng, "balloon": balloon, "net": net, "disk": disk, "console": console}
+def build(name, tmp):
+    """A static program of this folder, for guest and host."""
+    out = os.path.join(tmp, name)
+    subprocess.run([*os.environ.get("CC", "gcc").split(), "-O2", "-Wall", "-Wextra", "-Werror", "-D_GNU_SOURCE",
+                    "-static", "-o", out, os.path.join(os.path.dirname(__file__), name, name + ".c")], check=True)
+    return out
+
+
+def tree(folder):
+    """{path: what is there} of a folder."""
+    found = {}
+    for where, folders, files in os.walk(folder):
+        for name in folders + files:
+            path = os.path.join(where, name)
+            st = os.lstat(path)
+            what = [oct(st.st_mode), st.st_uid, st.st_gid]
+            if stat.S_ISLNK(st.st_mode):
+                what.append(os.readlink(path))
+            else:
+                what.append({n: os.getxattr(path, n) for n in os.listxattr(path) if n.startswith("user.")})
+            if stat.S_ISREG(st.st_mode):
+                with open(path, "rb") as f:
+                    what += [st.st_nlink, hashlib.md5(f.read()).hexdigest()]
+            found[os.path.relpath(path, folder)] = what
+    return found
+
+
+def share(cpus):
+    """A folder of the host: random operations give what they give on the host, and nothing leads out of it."""
+    count, rules = 6000, ""
+    for name in ("symlinks", "hardlinks", "fifos", "regular"):  # of the kernel, and not of file systems
+        with open("/proc/sys/fs/protected_" + name, encoding="ascii") as f:
+            rules += f"echo {f.read().strip()} >/proc/sys/fs/protected_{name}\n"
+    with tempfile.TemporaryDirectory(prefix="virtio-share-") as tmp:
+        fsops = build("fsops", tmp)
+        shared, other, host = (os.path.join(tmp, n) for n in ("shared", "other", "host"))
+        for path in (shared, other, host, os.path.join(shared, "work"), os.path.join(shared, "many")):
+            os.mkdir(path)
+        with open(os.path.join(tmp, "secret"), "w", encoding="ascii") as f:
+            f.write("the host's secret\n")
+        os.symlink("../secret", os.path.join(shared, "up"))
+        os.symlink(os.path.join(tmp, "secret"), os.path.join(shared, "there"))
+        os.mkfifo(os.path.join(shared, "pipe"))
+        for path in (shared, other):
+            with open(os.path.join(path, "data"), "wb") as f:
+                f.write(b"shared data\n" + bytes(3 * MIB))
+
+        def answer(_pid, line):
+            if line == "guest-looks":
+                with open(os.path.join(shared, "data"), "r+b") as f:
+                    f.write(b"change")
+                os.rename(os.path.join(shared, "many"), os.path.join(shared, "moved"))
+
+        guest(["virtiofs"], rules + """
+mkdir /s /o
+mount -t virtiofs nobody /s 2>/dev/null && fail a tag that is not there
+mount -t virtiofs files /s || fail mount
+mount -t virtiofs other /o || fail mount other
+want first "$(head -n 1 /s/data)" "shared data"
+want size "$(wc -c </s/data)" %(size)d
+for f in up there; do cat /s/$f 2>/dev/null && fail read $f; done
+mknod /s/null c 1 3 2>/dev/null && fail made a device
+mkfifo /s/pipe2 || fail no pipe
+(echo through >/s/pipe &)
+want "pipe of the guest's own" "$(cat /s/pipe)" through
+echo x 2>/dev/null >/o/data && fail wrote what is read-only
+rm /o/data 2>/dev/null && fail removed what is read-only
+touch /o/new 2>/dev/null && fail made what is read-only
+want other "$(head -n 1 /o/data)" "shared data"
+/fsops /s/work 1 %(count)d >/s/log || fail operations
+# Many at once.
+for k in 1 2 3 4; do
+	(i=0; while [ $i -lt 100 ]; do
+		mkdir -p /s/many/$k; echo $i >/s/many/$k/$i; mv /s/many/$k/$i /s/many/$k/done-$i; i=$((i + 1))
+	done) &
+done
+wait
+want many "$(find /s/many -type f | wc -l)" 400
+dd if=/dev/zero of=/s/large bs=1M count=16 2>/dev/null || fail large
+want large "$(md5sum </s/large)" "$(head -c 16777216 /dev/zero | md5sum)"
+tar cf /s/work.tar -C /s/work . || fail tar
+mkdir /s/copy && tar xf /s/work.tar -C /s/copy || fail untar
+echo guest-looks
+i=0
+until [ "$(head -c 6 /s/data)" = change ] && [ -f /s/moved/1/done-99 ]; do
+	i=$((i + 1)); [ $i -lt 200 ] || fail no change of the host; sleep 0.05
+done
+for i in 1 2 3; do
+	umount /s || fail umount
+	echo virtio0 >$driver/virtiofs/unbind || fail unbind
+	echo virtio0 >$driver/virtiofs/bind || fail bind
+	mount -t virtiofs files /s || fail mount again
+done
+want again "$(cat /s/moved/3/done-42)" 42
+""" % {"size": 12 + 3 * MIB, "count": count},
+              ["--share", "files=" + shared, "--share", "other=" + other + ",ro", "--rng", "off", "--balloon", "off"],
+              files=[(fsops, "fsops")], cpus=cpus, on_line=answer)
+        with open(os.path.join(tmp, "log"), "wb") as f:
+            subprocess.run([fsops, host, "1", str(count)], stdout=f, check=True)
+        with open(os.path.join(tmp, "log"), "rb") as f, open(os.path.join(shared, "log"), "rb") as g:
+            for ours, theirs in zip(f.read().split(b"\n"), g.read().split(b"\n"), strict=True):
+                want(ours == theirs, f"the host does {ours}, the guest {theirs}")
+        ours, theirs = tree(host), tree(os.path.join(shared, "work"))
+        want(len(ours) > 10, "the operations left nothing")
+        want(ours == theirs, f"files differ: {[(k, ours.get(k), theirs.get(k)) for k in ours.keys() | theirs.keys() if ours.get(k) != theirs.get(k)][:4]}")
+        copied = tree(os.path.join(shared, "copy"))
+        want({k: v[0] for k, v in copied.items()} == {k: v[0] for k, v in theirs.items()}, "tar's copy differs")
+        with open(os.path.join(tmp, "secret"), encoding="ascii") as f:
+            want(f.read() == "the host's secret\n", "the secret changed")
+
+
+TESTS = {"rng": rng, "balloon": balloon, "share": share, "net": net, "disk": disk, "console": console}
 
 
 def main(argv):

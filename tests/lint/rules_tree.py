@@ -11,7 +11,7 @@ SOURCES = ("src/*.c", "src/*.h", "src/*.def", "tests/*.c", "tests/*.h")
 SYSTEM_FOLDERS = ("sys/", "linux/", "asm/", "arpa/", "net/", "netinet/", "netpacket/", "bits/")
 SYSTEM_HEADERS = set("""
     alloca assert byteswap complex cpuid ctype dirent dlfcn elf endian err errno execinfo fcntl fenv
-    float fnmatch getopt glob grp ifaddrs immintrin inttypes iso646 langinfo libgen limits link
+    float fnmatch ftw getopt glob grp ifaddrs immintrin inttypes iso646 langinfo libgen limits link
     locale malloc math mntent netdb poll pthread pty pwd regex sanitizer sched search semaphore
     setjmp signal spawn stdalign stdarg stdatomic stdbool stddef stdint stdio stdlib stdnoreturn
     string strings syscall syslog termios tgmath threads time uchar ucontext unistd utmp wait wchar
