@@ -140,7 +140,7 @@ struct disk_serve_opts {
 	const char *listen, *name;
 	const char *snapshot, *tls_certificates, *tls_psk; /* or NULL */
 	bool read_only, tls_verify_peer;
-	uint64_t max_clients;
+	uint64_t max_clients, reconnect_ns;
 };
 
 struct image_build_opts {

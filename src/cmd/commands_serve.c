@@ -77,6 +77,15 @@ static const struct opt serve_options[] = {
 		AT(max_clients),
 	},
 	{
+		.name = "reconnect",
+		.type = OPT_DURATION,
+		.arg = "TIME",
+		.help = "How long another server is tried again when the image is its, and it was lost",
+		.def = "10s",
+		.max = 86400 * UINT64_C(1000000000),
+		AT(reconnect_ns),
+	},
+	{
 		.name = "tls-certificates",
 		.type = OPT_PATH,
 		.arg = "FOLDER",

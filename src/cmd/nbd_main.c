@@ -26,6 +26,7 @@ static int open_disk(const struct disk_serve_opts *o, const char *path, struct d
 		.format = format,
 		.backing_format = o->image.backing_format,
 		.snapshot = o->snapshot,
+		.reconnect_ns = o->reconnect_ns,
 	};
 	int r;
 

@@ -14,12 +14,16 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "base/clock.h"
 #include "base/mem.h"
 #include "base/str.h"
 #include "disk/disk.h"
 #include "vm/virtio/blk.h"
 
 enum { QUEUES_MAX = 16, WORKERS = 4 };
+
+#define RECONNECT_NS	 (10 * NS_PER_S)
+#define RECONNECT_MAX_NS (86400 * NS_PER_S)
 
 struct spec {
 	char path[2048], format[16], serial[VIRTIO_BLK_SERIAL + 1];
@@ -28,6 +32,7 @@ struct spec {
 	enum vm_disk_bus bus;
 	bool is_virtio_only; /* something was asked for that only virtio disks have */
 	struct disk_limits limits;
+	uint64_t reconnect_ns; /* of a disk that a server has */
 };
 
 static int copy(char *to, size_t size, struct str from, const char *what, struct err *err)
@@ -91,6 +96,8 @@ static int parse_word(struct spec *s, struct str key, struct str value, bool has
 		return parse_bus(s, value, err);
 	if (has_value && str_eq(key, STR("format")))
 		return copy(s->format, sizeof(s->format), value, "format", err);
+	if (has_value && str_eq(key, STR("reconnect")))
+		return str_parse_ns(value, 0, RECONNECT_MAX_NS, &s->reconnect_ns, err);
 	if (has_value && str_eq(key, STR("serial")))
 		return copy(s->serial, sizeof(s->serial), value, "serial", err);
 	if (has_value && str_eq(key, STR("cache")))
@@ -114,7 +121,7 @@ static int parse_word(struct spec *s, struct str key, struct str value, bool has
 		return r;
 	return err_set(err, -EINVAL,
 		       "'%.*s' is none of if=BUS, format=F, readonly, no-backing, cache=C, discard=D, "
-		       "serial=S, queues=N, packed, iops=N, bps=N, burst=T",
+		       "serial=S, queues=N, packed, reconnect=T, iops=N, bps=N, burst=T",
 		       (int)MIN(key.n, (size_t)60), key.p);
 }
 
@@ -138,7 +145,9 @@ static int parse(struct spec *s, const char *text, unsigned int nr_cpus, struct 
 	struct str rest = str_of(text), part;
 	int r;
 
-	*s = (struct spec){ .flags = DISK_RDWR | DISK_UNMAP, .queues = MIN(nr_cpus, 4u) };
+	*s = (struct spec){ .flags = DISK_RDWR | DISK_UNMAP,
+			    .queues = MIN(nr_cpus, 4u),
+			    .reconnect_ns = RECONNECT_NS };
 	str_cut(&rest, ',', &part);
 	r = copy(s->path, sizeof(s->path), part, "path", err);
 	while (r == 0 && str_cut(&rest, ',', &part)) {
@@ -173,6 +182,7 @@ static int open_one(struct vm_disks *v, const char *text, unsigned int nr_cpus, 
 	d = &v->disk[v->nr];
 	opts.flags = s.flags;
 	opts.format = s.format;
+	opts.reconnect_ns = s.reconnect_ns;
 	r = disk_open(s.path, &opts, &d->disk, err);
 	if (r < 0)
 		return r;

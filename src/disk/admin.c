@@ -76,20 +76,21 @@ int disk_create(const char *path, const char *format, const struct disk_create_o
 int disk_info(struct disk *disk, unsigned depth, struct disk_info *ret, struct err *err)
 {
 	struct image *img = disk->top;
-	struct stat st;
-	int r = 0;
+	uint64_t host_bytes;
+	int r;
 
 	while (img && depth--)
 		img = img->below;
 	if (!img)
 		return -ENOENT;
-	if (fstat(img->file->fd, &st) < 0)
-		return err_set_errno(err, "'%s'", img->path);
+	r = disk_file_host_bytes(img->file, &host_bytes);
+	if (r < 0)
+		return err_set(err, r, "'%s': %s", img->path, strerror(-r));
 	*ret = (struct disk_info){
 		.path = img->path,
 		.format = img->fmt->name,
 		.file_bytes = disk_file_size(img->file),
-		.host_bytes = (uint64_t)st.st_blocks * 512,
+		.host_bytes = host_bytes,
 		.backing = img->backing,
 		.backing_format = img->backing_format,
 		.backing_path = img->below ? img->below->path : NULL,

@@ -226,7 +226,8 @@ static bool start_fast(struct async *a, struct disk_request *req)
 		release_and_finish(req, 0);
 		return true;
 	}
-	if (r == 0 && disk_file_is_aligned(at.file, at.host_off, &it, req->priv.bytes)) {
+	if (r == 0 && !at.file->nbd &&
+	    disk_file_is_aligned(at.file, at.host_off, &it, req->priv.bytes)) {
 		req->priv.file = at.file;
 		req->priv.host_off = at.host_off;
 		req->priv.op.done = ring_done;

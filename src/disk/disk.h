@@ -62,7 +62,8 @@ struct disk_open_opts {
 	const char *snapshot;	    /* id or name of an internal snapshot to look at; or NULL */
 	uint64_t cache_bytes;	    /* limit on the tables held in memory; 0: 32 MiB */
 	struct disk_observer *observer; /* or NULL; lives longer than the disk */
-	struct clock *clock; /* what limits go by; NULL: the host's. Lives longer than the disk */
+	struct clock *clock;   /* what limits go by; NULL: the host's. Lives longer than the disk */
+	uint64_t reconnect_ns; /* how long a request waits for a server that was lost; 0: not */
 };
 
 /*
@@ -71,6 +72,8 @@ struct disk_open_opts {
  * Backing files are opened for reading. A relative name of a backing file is taken relative to the
  * folder of the image that names it.
  *
+ * @path:  a file, or where an NBD server has one: nbd://HOST[:PORT]/EXPORT, nbd+unix:///EXPORT?socket=PATH, the
+ *         same with nbds for TLS
  * @opts:  not kept, but for what it points to where it says so
  * @ret:   closed by disk_close()
  * Returns 0; -EBUSY (somebody else has it open in a way that excludes ours), -EINVAL (format

@@ -26,12 +26,14 @@
 #include "base/checked.h"
 #include "base/mem.h"
 #include "disk/disk.h"
+#include "disk/nbd/client.h"
 #include "sys/fd.h"
 #include "sys/thread.h"
 
 #define IOV_CHUNK    64
 #define DIRECT_ALIGN 4096
 #define BOUNCE_MAX   (1U << 20)
+#define SERVED_PIECE 65536 /* larger pieces are requests of their own */
 
 /* --- locks ------------------------------------------------------------------------------------ */
 
@@ -131,12 +133,58 @@ int disk_file_open(const char *path, unsigned flags, struct disk_observer *obser
 	return r < 0 ? r : disk_file_new(fd, path, flags, observer, ret, err);
 }
 
+static int open_served(const char *uri, const struct disk_open_opts *o, unsigned flags,
+		       bool from_image, struct disk_file **ret, struct err *err)
+{
+	static _Atomic uint64_t count; /* each is another file: whose it is cannot be told */
+	struct nbd_client_opts client = {
+		.write = flags & DISK_RDWR,
+		.from_image = from_image,
+		.reconnect_ns = o->reconnect_ns,
+	};
+	struct disk_file *f = mem_new(sizeof(*f));
+	uint64_t size;
+	int r;
+
+	mutex_init(&f->rmw);
+	f->fd = -EBADF;
+	f->path = mem_strdup(uri);
+	f->is_writable = flags & DISK_RDWR;
+	f->no_flush = flags & DISK_NO_FLUSH;
+	f->is_block = true;
+	f->is_sparse = true;
+	f->ino = atomic_fetch_add(&count, 1) + 1;
+	f->observer = o->observer;
+	r = nbd_client_open(uri, &client, &f->nbd, &size, &f->align, err);
+	if (r < 0) {
+		disk_file_close(f);
+		return r;
+	}
+	atomic_store(&f->size, size);
+	*ret = f;
+	return 0;
+}
+
+int disk_file_open_any(const char *name, const struct disk_open_opts *o, unsigned flags,
+		       bool from_image, struct disk_file **ret, struct err *err)
+{
+	if (nbd_is_uri(name))
+		return open_served(name, o, flags, from_image, ret, err);
+	return disk_file_open(name, flags, o->observer, ret, err);
+}
+
 int disk_file_create(const char *path, struct disk_observer *observer, struct disk_file **ret,
 		     struct err *err)
 {
 	struct disk_file *f = NULL;
-	int fd = -EBADF;
-	int r = fd_open(path, O_RDWR | O_CREAT | O_NONBLOCK | O_NOCTTY, &fd, err);
+	int fd = -EBADF, r;
+
+	if (nbd_is_uri(path))
+		return err_set(err, -EOPNOTSUPP,
+			       "'%.100s' is a disk that is there already; it can only be filled "
+			       "(convert --no-create)",
+			       path);
+	r = fd_open(path, O_RDWR | O_CREAT | O_NONBLOCK | O_NOCTTY, &fd, err);
 
 	if (r == 0)
 		r = disk_file_new(fd, path, DISK_RDWR, observer, &f, err);
@@ -161,6 +209,11 @@ int disk_file_open_beside(const struct disk_file *main, const char *name, unsign
 	const char *slash = strrchr(main->path, '/');
 	int fd = -EBADF, r;
 
+	if (main->nbd)
+		return err_set(err, -EOPNOTSUPP,
+			       "'%.100s' consists of several files, of which one is served",
+			       main->path);
+
 	if (slash)
 		strbuf_add(&path, main->path, (size_t)(slash - main->path + 1));
 	else
@@ -180,6 +233,7 @@ void disk_file_close(struct disk_file *f)
 	if (!f)
 		return;
 	fd_closep(&f->fd);
+	nbd_client_close(f->nbd);
 	free(f->path);
 	free(f);
 }
@@ -214,10 +268,49 @@ static int offset_ok(uint64_t off, uint64_t len)
 	return range_ok(off, len, INT64_MAX) ? 0 : -EFBIG;
 }
 
+/* Server's requests have one piece of memory each: several go by way of another. */
+static int served_move(struct disk_file *f, bool write, uint64_t off, struct iov_iter *it,
+		       uint64_t len)
+{
+	_cleanup_(mem_freep) void *buf = NULL;
+	int r = 0;
+
+	while (len && r == 0) {
+		uint64_t left = disk_file_size(f) - MIN(off, disk_file_size(f)), n;
+		struct iovec part;
+
+		iov_slice(it, len, &part, 1, &n);
+		if (n < len && n < SERVED_PIECE && !buf)
+			buf = malloc(BOUNCE_MAX);
+		if (n < len && n < SERVED_PIECE && !buf)
+			return -ENOMEM;
+		if (n < len && n < SERVED_PIECE)
+			part = (struct iovec){ buf, n = MIN(len, (uint64_t)BOUNCE_MAX) };
+		/* Behind the end it reads zero. */
+		if (!write && left < n)
+			memset(part.iov_base, 0, n);
+		if (write && left < n)
+			return -ENOSPC;
+		if (write && part.iov_base == buf)
+			iov_copy_from(it, buf, n);
+		r = write ? nbd_client_write(f->nbd, off, part.iov_base, n)
+			  : nbd_client_read(f->nbd, off, part.iov_base, MIN(n, left));
+		if (r == 0 && !write && part.iov_base == buf)
+			iov_copy_to(it, buf, n);
+		else if (part.iov_base != buf)
+			iov_advance(it, n);
+		off += n;
+		len -= n;
+	}
+	return r;
+}
+
 static int plain_readv(struct disk_file *f, uint64_t off, struct iov_iter *it, uint64_t len)
 {
 	struct iovec part[IOV_CHUNK];
 
+	if (f->nbd)
+		return served_move(f, false, off, it, len);
 	while (len) {
 		uint64_t n;
 		unsigned nr = iov_slice(it, len, part, ARRAY_SIZE(part), &n);
@@ -250,6 +343,8 @@ static int plain_writev(struct disk_file *f, uint64_t off, struct iov_iter *it, 
 
 		if (r < 0)
 			return r;
+		if (f->nbd)
+			return served_move(f, true, off, it, len);
 		do
 			put = pwritev(f->fd, part, (int)nr, (off_t)off);
 		while (put < 0 && errno == EINTR);
@@ -363,6 +458,9 @@ static int do_fallocate(struct disk_file *f, int mode, uint64_t off, uint64_t le
 {
 	int r;
 
+	if (f->nbd)
+		return mode ? nbd_client_zero(f->nbd, off, len, mode & FALLOC_FL_PUNCH_HOLE)
+			    : -EOPNOTSUPP;
 	do
 		r = fallocate(f->fd, mode, (off_t)off, (off_t)len);
 	while (r < 0 && errno == EINTR);
@@ -482,7 +580,33 @@ int disk_file_sync(struct disk_file *f)
 	r = observe(f, DISK_EVENT_SYNC, 0, 0, NULL, 0);
 	if (r < 0 || f->no_flush)
 		return r;
+	if (f->nbd)
+		return nbd_client_flush(f->nbd);
 	return fdatasync(f->fd) < 0 ? -errno : 0;
+}
+
+static int served_hole(struct disk_file *f, uint64_t off, uint64_t len, bool *ret_hole,
+		       uint64_t *ret_len)
+{
+	uint64_t size = disk_file_size(f);
+
+	if (off < size)
+		return nbd_client_hole(f->nbd, off, MIN(len, size - off), ret_hole, ret_len);
+	*ret_hole = true;
+	return 0;
+}
+
+int disk_file_host_bytes(struct disk_file *f, uint64_t *ret_bytes)
+{
+	struct stat st;
+
+	*ret_bytes = 0;
+	if (f->nbd)
+		return 0;
+	if (fstat(f->fd, &st) < 0)
+		return -errno;
+	*ret_bytes = (uint64_t)st.st_blocks * 512;
+	return 0;
 }
 
 int disk_file_hole(struct disk_file *f, uint64_t off, uint64_t len, bool *ret_hole,
@@ -496,6 +620,8 @@ int disk_file_hole(struct disk_file *f, uint64_t off, uint64_t len, bool *ret_ho
 		*ret_hole = true;
 		return 0;
 	}
+	if (f->nbd)
+		return served_hole(f, off, len, ret_hole, ret_len);
 	data = lseek(f->fd, (off_t)off, SEEK_DATA);
 	if (data < 0) {
 		/* No data from here to the end; or a file that cannot tell. */

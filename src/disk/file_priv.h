@@ -16,10 +16,14 @@
  * with; with O_DIRECT, what is not aligned takes a detour through aligned memory. All functions
  * may be called by several threads at once.
  */
+struct nbd_client;
+
 struct disk_file {
-	int fd;
+	int fd;			/* -EBADF: of a server */
+	struct nbd_client *nbd; /* that server, or NULL */
 	char *path;
-	bool is_writable, is_block, no_flush;
+	bool is_writable, no_flush;
+	bool is_block;	/* has the length that it has: a block device, or a server's */
 	bool is_sparse; /* had holes worth looking for when it was opened */
 	uint32_t align; /* of offsets, lengths and memory; 1: any */
 	_Atomic uint64_t size;
@@ -67,6 +71,12 @@ _nodiscard_ int disk_file_create(const char *path, struct disk_observer *observe
 _nodiscard_ int disk_file_open_beside(const struct disk_file *main, const char *name,
 				      unsigned flags, bool create, struct disk_file **ret,
 				      struct err *err);
+/*
+ * The file of a name as disk_open() takes it: a path, or a URI of an NBD server, which an image names
+ * (@from_image) with fewer rights than a user. @flags as above, not o->flags.
+ */
+_nodiscard_ int disk_file_open_any(const char *name, const struct disk_open_opts *o, unsigned flags,
+				   bool from_image, struct disk_file **ret, struct err *err);
 void disk_file_close(struct disk_file *f);
 void disk_file_closep(struct disk_file **f);
 
@@ -89,6 +99,8 @@ _nodiscard_ int disk_file_punch(struct disk_file *f, uint64_t off, uint64_t len)
 _nodiscard_ int disk_file_reserve(struct disk_file *f, uint64_t off, uint64_t len);
 _nodiscard_ int disk_file_truncate(struct disk_file *f, uint64_t size);
 _nodiscard_ int disk_file_sync(struct disk_file *f);
+/* Space that it takes on this host; 0 for a server's. */
+_nodiscard_ int disk_file_host_bytes(struct disk_file *f, uint64_t *ret_bytes);
 /* Where data ends or begins: bytes from @off that are all hole (*ret_hole) or all data, at most @len. */
 _nodiscard_ int disk_file_hole(struct disk_file *f, uint64_t off, uint64_t len, bool *ret_hole,
 			       uint64_t *ret_len);

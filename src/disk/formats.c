@@ -11,6 +11,7 @@
 #include "base/mem.h"
 #include "base/str.h"
 #include "disk/format_priv.h"
+#include "disk/nbd/client.h"
 
 const struct format *const disk_formats[] = {
 	&format_raw, &format_qcow2, &format_vhd, &format_vhdx, &format_vdi, &format_vmdk, NULL,
@@ -48,6 +49,9 @@ const char *disk_format_of_name(const char *path)
 		      { ".vhdx", "vhdx" },   { ".vmdk", "vmdk" }, { ".vdi", "vdi" },
 		      { ".raw", "raw" },     { ".img", "raw" },	  { ".iso", "raw" } };
 
+	/* What is served is a disk already, whatever the socket's name ends in. */
+	if (nbd_is_uri(path))
+		return "raw";
 	for (size_t i = 0; i < ARRAY_SIZE(known); i++)
 		if (str_ends(str_of(path), str_of(known[i].end)))
 			return known[i].format;
@@ -75,7 +79,7 @@ void path_from_image(const char *from, const char *name, struct strbuf *out)
 {
 	const char *slash = strrchr(from, '/');
 
-	if (name[0] != '/' && slash)
+	if (name[0] != '/' && slash && !nbd_is_uri(name))
 		strbuf_add(out, from, (size_t)(slash - from + 1));
 	strbuf_adds(out, name);
 }

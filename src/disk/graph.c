@@ -15,6 +15,7 @@
 
 #include "base/mem.h"
 #include "disk/graph_priv.h"
+#include "disk/nbd/client.h"
 #include "sys/fd.h"
 #include "sys/thread.h"
 
@@ -98,6 +99,10 @@ static int backing_path(const struct image *img, struct strbuf *out, struct err 
 	const char *name = img->backing;
 	const char *colon = strchr(name, ':');
 
+	if (nbd_is_uri(name)) {
+		strbuf_adds(out, name);
+		return 0;
+	}
 	if (str_starts(str_of(name), STR("file:")))
 		name += 5;
 	else if (colon && !memchr(name, '/', (size_t)(colon - name)))
@@ -137,7 +142,7 @@ static int open_below(struct image *top, struct image *img, const struct disk_op
 			       img->path, img->backing);
 	r = backing_path(img, &path, err);
 	if (r == 0)
-		r = disk_file_open(strbuf_cstr(&path), below.flags, o->observer, &f, err);
+		r = disk_file_open_any(strbuf_cstr(&path), &below, below.flags, true, &f, err);
 	if (r == 0 && is_in_chain(top, f)) {
 		disk_file_close(f);
 		r = err_set(err, -ELOOP, "'%s' is its own backing file", strbuf_cstr(&path));
@@ -216,7 +221,7 @@ int disk_open(const char *path, const struct disk_open_opts *o, struct disk **re
 	int r = check_flags(o, err);
 
 	if (r == 0)
-		r = disk_file_open(path, o->flags, o->observer, &f, err);
+		r = disk_file_open_any(path, o, o->flags, false, &f, err);
 	return r < 0 ? r : open_file(f, o, ret, err);
 }
 
@@ -279,7 +284,8 @@ int disk_probe(const char *path, const char **ret_format, struct err *err)
 {
 	_cleanup_(disk_file_closep) struct disk_file *f = NULL;
 	const struct format *fmt;
-	int r = disk_file_open(path, DISK_NO_LOCK, NULL, &f, err);
+	int r = disk_file_open_any(path, &(struct disk_open_opts){ 0 }, DISK_NO_LOCK, false, &f,
+				   err);
 
 	if (r < 0)
 		return r;

@@ -424,7 +424,8 @@ static bool vmdk_probe(const uint8_t *head, size_t n, const uint8_t *tail, size_
 static int vmdk_info(struct image *img, struct disk_info *info, struct err *err)
 {
 	struct vmdk *v = vmdk_of(img);
-	struct stat st;
+	uint64_t host_bytes;
+	int r;
 
 	detail_str(info, "subformat", "%s", v->desc.create_type);
 	detail_str(info, "cid", "%08x", v->desc.cid);
@@ -441,10 +442,11 @@ static int vmdk_info(struct image *img, struct disk_info *info, struct err *err)
 		info->is_dirty |= p->gd && p->header.is_unclean;
 		if (!p->is_own)
 			continue;
-		if (fstat(p->file->fd, &st) < 0)
-			return err_set_errno(err, "'%s'", p->file->path);
+		r = disk_file_host_bytes(p->file, &host_bytes);
+		if (r < 0)
+			return err_set(err, r, "'%s': %s", p->file->path, strerror(-r));
 		info->file_bytes += disk_file_size(p->file);
-		info->host_bytes += (uint64_t)st.st_blocks * 512;
+		info->host_bytes += host_bytes;
 	}
 	return 0;
 }
