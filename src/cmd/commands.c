@@ -32,7 +32,7 @@ const struct cmd cmd_run = {
 	.exit_status =
 		"0 when the guest powers off (with --no-reboot, also when it resets); (V << 1) | 1 "
 		"when it writes V to the debug-exit port; 1 on a triple fault, a wrong command "
-		"line, or when the machine cannot be built, with the reason on standard error.",
+		"line, when the guest is ended by --watchdog or --on-panic, or when the machine cannot be built, with the reason on standard error.",
 	.examples = "atoll run --kernel vmlinuz --initrd initrd.img --append console=ttyS0\n"
 		    "atoll run -k vmlinuz -m 1G -c 4 --stats -a 'console=ttyS0 panic=-1' "
 		    "--no-reboot",

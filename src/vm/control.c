@@ -53,6 +53,10 @@ static void info(void *arg, struct strbuf *out)
 		    (int)getpid(), cpu_group_engine(m->cpus), m->nr_cpus,
 		    (unsigned long long)m->memory_bytes);
 	strbuf_addf(out, ",\"state\":\"%s\"", machine_state(m));
+	strbuf_addf(out, ",\"watchdogs\":%llu,\"panics\":%llu,\"crash_kernels\":%llu",
+		    (unsigned long long)atomic_load(&m->nr_guest_events[GUEST_WATCHDOG]),
+		    (unsigned long long)atomic_load(&m->nr_guest_events[GUEST_PANICKED]),
+		    (unsigned long long)atomic_load(&m->nr_guest_events[GUEST_CRASH_KERNEL]));
 	strbuf_addf(out, ",\"up_ns\":%llu,\"resets\":%llu,\"kernel\":",
 		    (unsigned long long)(started_ns ? clock_now(m->clock) - started_ns : 0),
 		    (unsigned long long)atomic_load(&m->nr_resets));

@@ -95,6 +95,11 @@ static void on_request(void *arg, enum machine_end what, uint32_t value)
 	machine_ask(arg, what, value);
 }
 
+static void on_guest_event(void *arg, enum guest_event what)
+{
+	machine_told(arg, what);
+}
+
 static void on_windows_moved(void *arg)
 {
 	machine_ask_windows(arg);
@@ -218,6 +223,11 @@ static int make_part(struct machine *m, const struct machine_config *cfg, enum m
 		return make_vga(m, cfg, err);
 	case PART_AHCI:
 		return make_ahci(m, cfg, err);
+	case PART_WATCHDOG:
+		m->has_watchdog = cfg->watchdog;
+		return cfg->watchdog ? i6300esb_init(&m->watchdog, b, &m->pci, err) : 0;
+	case PART_PVPANIC:
+		return pvpanic_init(&m->pvpanic, b, &m->pci, err);
 	case PART_FIRMWARE:
 		return machine_firmware_init(m, cfg, err);
 	case PART_DEBUG_EXIT:
@@ -274,6 +284,13 @@ static void end_part(struct machine *m, enum machine_part part)
 		if (m->has_ahci)
 			ahci_done(&m->ahci);
 		break;
+	case PART_WATCHDOG:
+		if (m->has_watchdog)
+			i6300esb_done(&m->watchdog);
+		break;
+	case PART_PVPANIC:
+		pvpanic_done(&m->pvpanic);
+		break;
 	case PART_FIRMWARE:
 		machine_firmware_done(m);
 		break;
@@ -300,6 +317,7 @@ static int make_board(struct machine *m, const struct machine_config *cfg, struc
 
 	m->events = (struct machine_events){ .request = on_request,
 					     .windows_moved = on_windows_moved,
+					     .guest_event = on_guest_event,
 					     .arg = m };
 	m->pio = bus_new("pio");
 	m->mmio = bus_new("mmio");
@@ -426,6 +444,8 @@ int machine_new(const struct machine_config *cfg, struct machine **ret, struct e
 	m->nr_cpus = cfg->nr_cpus;
 	m->debug_exit = cfg->debug_exit;
 	m->no_reboot = cfg->no_reboot;
+	m->on_watchdog = cfg->on_watchdog;
+	m->on_panic = cfg->on_panic;
 	m->gdb_port = cfg->gdb_port;
 	m->memory_bytes = cfg->memory_bytes;
 	m->count_blocks = cfg->count_blocks;

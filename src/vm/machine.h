@@ -24,6 +24,16 @@ enum machine_end {
 	MACHINE_STOPPED,      /* machine_stop() */
 	MACHINE_TRIPLE_FAULT, /* only with no_reboot or when it happens in a loop */
 	MACHINE_FAILED,	      /* err tells */
+	MACHINE_WATCHDOG,     /* the guest's watchdog expired, and that is to end the machine */
+	MACHINE_PANICKED,     /* the guest panicked, and that is to end the machine */
+};
+
+/* What is done when the guest's watchdog expires, or when it says that it has panicked. */
+enum machine_action {
+	MACHINE_ACTION_NONE, /* counted, and left to the guest */
+	MACHINE_ACTION_RESET,
+	MACHINE_ACTION_POWEROFF,
+	MACHINE_ACTION_PAUSE,
 };
 
 /* One disk, as a virtio block device; the guest names them in this order. */
@@ -98,6 +108,8 @@ struct machine_config {
 	unsigned int nr_shares;
 	bool rng; /* a source of random numbers */
 	enum machine_balloon_kind balloon;
+	bool watchdog; /* a watchdog timer */
+	enum machine_action on_watchdog, on_panic;
 	bool debug_exit;	   /* isa-debug-exit at port 0xf4 and the kvm-unit-tests devices */
 	bool no_reboot;		   /* a reset ends the machine instead of restarting it */
 	uint16_t gdb_port;	   /* 0 = none; the machine then starts stopped, waiting for gdb */

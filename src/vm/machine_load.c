@@ -204,6 +204,8 @@ static void reset_devices(struct machine *m)
 	}
 	if (m->has_ahci)
 		ahci_reset(&m->ahci);
+	if (m->has_watchdog)
+		i6300esb_reset(&m->watchdog);
 	if (m->has_vga)
 		vga_reset(&m->vga);
 	if (m->vars.mmio)

@@ -19,12 +19,14 @@
 #include "vm/dev/edu.h"
 #include "vm/dev/fw_cfg.h"
 #include "vm/dev/hpet.h"
+#include "vm/dev/i6300esb.h"
 #include "vm/dev/i8042.h"
 #include "vm/dev/i8254.h"
 #include "vm/dev/i8259.h"
 #include "vm/dev/ioapic.h"
 #include "vm/dev/pci.h"
 #include "vm/dev/pflash.h"
+#include "vm/dev/pvpanic.h"
 #include "vm/dev/rtc.h"
 #include "vm/dev/serial16550.h"
 #include "vm/dev/testdev.h"
@@ -72,6 +74,8 @@ enum machine_part {
 	PART_FW_CFG,
 	PART_VGA,
 	PART_AHCI,
+	PART_WATCHDOG,
+	PART_PVPANIC,
 	PART_FIRMWARE,
 	PART_DEBUG_EXIT,
 	PART_TESTDEV,
@@ -126,6 +130,10 @@ struct machine {
 	bool has_vga;
 	struct ahci ahci;
 	bool has_ahci;
+	struct i6300esb watchdog;
+	bool has_watchdog;
+	struct pvpanic pvpanic;
+	enum machine_action on_watchdog, on_panic;
 	struct fw_cfg fw_cfg;
 	struct pflash vars; /* with firmware that has variables */
 	struct debugcon debugcon;
@@ -155,6 +163,8 @@ struct machine {
 	_Atomic uint64_t
 		request; /* 0: none; else enum machine_end + 1 in the high half, value below */
 	_Atomic bool stop;
+	_Atomic bool want_pause; /* as machine_set_paused() by the guest's doing */
+	_Atomic uint64_t nr_guest_events[GUEST_NR_EVENTS];
 	_Atomic bool move_windows; /* vCPUs park until it is done */
 	int wake_fd;
 	_Atomic uint64_t started_ns, ended_ns; /* host time of machine_run(); 0: not yet */
@@ -207,6 +217,9 @@ void machine_ask(struct machine *m, enum machine_end what, uint32_t value);
 
 /* machine_ask_windows - a window is to be moved. Thread: any. */
 void machine_ask_windows(struct machine *m);
+
+/* machine_told - what the guest has told is counted, and acted on as configured. Thread: any. */
+void machine_told(struct machine *m, enum guest_event what);
 
 /* machine_vnc_start - serve viewers of the display, if the configuration asks for it. Returns 0 or negative. */
 _nodiscard_ int machine_vnc_start(struct machine *m, const struct machine_config *cfg,

@@ -15,6 +15,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/log.h"
 #include "vm/machine_priv.h"
 
 /* A guest that triple-faults again and again right after its start would do so for ever. */
@@ -46,6 +47,33 @@ void machine_ask_windows(struct machine *m)
 	for (unsigned int i = 0; m->vcpu && i < m->nr_cpus; i++)
 		cpu_kick(m->vcpu[i].cpu);
 	wake_main(m);
+}
+
+void machine_told(struct machine *m, enum guest_event what)
+{
+	enum machine_action action = what == GUEST_WATCHDOG   ? m->on_watchdog
+				     : what == GUEST_PANICKED ? m->on_panic
+							      : MACHINE_ACTION_NONE;
+	bool first = atomic_fetch_add(&m->nr_guest_events[what], 1) == 0;
+
+	if (first)
+		log_warn("vm.guest", kv_str("event", what == GUEST_WATCHDOG   ? "watchdog"
+						     : what == GUEST_PANICKED ? "panic"
+									      : "crash-kernel"));
+	switch (action) {
+	case MACHINE_ACTION_NONE:
+		break;
+	case MACHINE_ACTION_RESET:
+		machine_ask(m, MACHINE_RESET, 0);
+		break;
+	case MACHINE_ACTION_POWEROFF:
+		machine_ask(m, what == GUEST_WATCHDOG ? MACHINE_WATCHDOG : MACHINE_PANICKED, 0);
+		break;
+	case MACHINE_ACTION_PAUSE:
+		atomic_store(&m->want_pause, true);
+		wake_main(m);
+		break;
+	}
 }
 
 void machine_stop(struct machine *m)
@@ -271,6 +299,8 @@ static uint64_t next_request(struct machine *m)
 		request = atomic_load(&m->request);
 		if (request)
 			return request;
+		if (atomic_exchange(&m->want_pause, false))
+			ignore_result(machine_set_paused(m, true, NULL)); /* as it may be already */
 		if (atomic_load(&m->move_windows)) {
 			move_windows(m);
 			continue;
@@ -346,6 +376,12 @@ static enum machine_end main_loop(struct machine *m, int *ret_status, struct err
 			*ret_status = (int)((request << 1 | 1) & 0xff);
 			return what;
 		case MACHINE_STOPPED:
+			return what;
+		case MACHINE_WATCHDOG:
+			err_set(err, -ETIMEDOUT, "the guest's watchdog expired");
+			return what;
+		case MACHINE_PANICKED:
+			err_set(err, -EFAULT, "the guest panicked");
 			return what;
 		case MACHINE_FAILED:
 			tell_failure(m, "the CPU engine cannot go on", err);

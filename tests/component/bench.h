@@ -34,7 +34,7 @@ struct bench {
 	uint64_t msi_addr;
 	uint32_t msi_data;
 	bool intr; /* the 8259s' output */
-	unsigned int nr_requests;
+	unsigned int nr_requests, nr_told[GUEST_NR_EVENTS];
 	enum machine_end request;
 	uint32_t request_value;
 };
@@ -67,6 +67,13 @@ static inline void bench_request(void *arg, enum machine_end what, uint32_t valu
 	b->request_value = value;
 }
 
+static inline void bench_told(void *arg, enum guest_event what)
+{
+	struct bench *b = arg;
+
+	b->nr_told[what]++;
+}
+
 static inline void bench_ioapic_write(struct bench *b, uint8_t reg, uint32_t value)
 {
 	bus_write(b->mmio, IOAPIC_BASE, 4, reg);
@@ -93,7 +100,9 @@ static inline int bench_init(struct bench *b, uint64_t ram_bytes)
 	if (ram_bytes)
 		r = memory_init(&b->memory, ram_bytes, NULL);
 	b->irqs = (struct irq_router){ .pic = &b->pic, .ioapic = &b->ioapic };
-	b->events = (struct machine_events){ .request = bench_request, .arg = b };
+	b->events = (struct machine_events){ .request = bench_request,
+					     .guest_event = bench_told,
+					     .arg = b };
 	b->board = (struct board){
 		.pio = b->pio,
 		.mmio = b->mmio,

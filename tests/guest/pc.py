@@ -9,12 +9,15 @@ when to act.
 """
 
 import hashlib
+import json
 import os
 import socket
 import struct
 import subprocess
 import sys
 import tempfile
+import threading
+import time
 
 import vmm
 
@@ -171,7 +174,58 @@ want aborted "$(dmesg | grep -c 'error: { ABRT }' | sed 's/[1-9].*/some/')" some
     want(not any(data[1 << 23:2 << 23]), "what was discarded is in the file")
 
 
+def watchdog():
+    """Fed it is quiet; not fed, it ends the machine as configured."""
+    r = guest("generic", ["i6300esb"], """
+watchdog -T 4 -t 1 -F /dev/watchdog &
+sleep 8
+echo guest-fed
+kill -9 $!
+sleep 600
+""", ["--watchdog", "poweroff"])
+    ended_well(r, status=1)
+    want(r.find("^guest-fed") and r.find("atoll-vm: the guest's watchdog expired"), "no word of the watchdog")
+
+
+PANIC = """
+echo guest-panics
+echo 0 >/proc/sys/kernel/panic
+echo c >/proc/sysrq-trigger
+"""
+
+
+def panic():
+    r = guest("cloud", ["pvpanic_pci"], PANIC, ["--on-panic", "poweroff"])
+    want(r.status == 1 and r.find("atoll-vm: the guest panicked"), f"status {r.status}")
+    want(r.find("vm.guest"), "nothing was logged")
+
+
+def panic_pause():
+    """The machine stands still where its guest panicked, and tells so."""
+    told = []
+
+    def look():
+        end = time.monotonic() + LIMIT
+        while time.monotonic() < end:
+            told[:] = [json.loads(line) for line in atoll("ps", "--json").stdout.splitlines()]
+            if told and told[0]["state"] == "paused":
+                break
+            time.sleep(0.05)
+        atoll("stop", "--force", "pc")
+
+    def act(_pid, line):
+        if line == "guest-panics":
+            threading.Thread(target=look).start()
+
+    r = guest("cloud", ["pvpanic_pci"], PANIC, ["--on-panic", "pause"], on_line=act)
+    want(r.status == 0, f"status {r.status}")
+    want(told and (told[0]["state"], told[0]["panics"], told[0]["watchdogs"]) == ("paused", 1, 0), told)
+
+
 TESTS = {
+    "watchdog": watchdog,
+    "panic": panic,
+    "panic-pause": panic_pause,
     "sata": sata,
     "mouse": mouse,
 }
