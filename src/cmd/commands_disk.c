@@ -287,6 +287,65 @@ const struct cmd cmd_disk_snapshot = {
 		    "atoll disk snapshot apply disk.qcow2 before-upgrade",
 };
 
+/* --- commit, stream --------------------------------------------------------------------------- */
+
+#define JOB_OPTIONS(what)                                                                          \
+	OPTION_FORMAT(struct disk_job_cmd_opts), OPTION_BACKING_FORMAT(struct disk_job_cmd_opts),  \
+		{                                                                                  \
+			.name = "base",                                                            \
+			.letter = 'b',                                                             \
+			.type = OPT_PATH,                                                          \
+			.arg = "FILE",                                                             \
+			.help = what,                                                              \
+			OPT_AT(struct disk_job_cmd_opts, base),                                    \
+		},                                                                                 \
+		OPTION_PROGRESS(struct disk_job_cmd_opts), OPTION_DIRECT(struct disk_job_cmd_opts)
+
+static const struct opt commit_options[] = {
+	JOB_OPTIONS("Backing file to write to; the one right below the image when not given"),
+	{ 0 },
+};
+
+const struct cmd cmd_disk_commit = {
+	.name = "disk commit",
+	.summary = "Write what an image holds into its backing file",
+	.description =
+		"Afterwards the image is empty and shows the backing file, which may be used by itself. "
+		"Interrupted at any moment, the image still shows the disk; the backing file alone "
+		"does only at the end.\n"
+		"\n"
+		"Other images with the same backing file, or with one of those between, see it change: "
+		"they are lost. For the disk of a running machine: 'atoll live commit'.",
+	.args = "IMAGE",
+	.args_min = 1,
+	.args_max = 1,
+	.args_are_files = true,
+	.opts = commit_options,
+	.opts_size = sizeof(struct disk_job_cmd_opts),
+	.examples = "atoll disk commit overlay.qcow2",
+};
+
+static const struct opt stream_options[] = {
+	JOB_OPTIONS("Backing file to keep; none when not given"),
+	{ 0 },
+};
+
+const struct cmd cmd_disk_stream = {
+	.name = "disk stream",
+	.summary = "Copy what an image's backing files hold into it",
+	.description =
+		"Afterwards the image needs them no more. Backing files are only read. Interrupted at any "
+		"moment, the image shows the disk. For the disk of a running machine: 'atoll live "
+		"stream'.",
+	.args = "IMAGE",
+	.args_min = 1,
+	.args_max = 1,
+	.args_are_files = true,
+	.opts = stream_options,
+	.opts_size = sizeof(struct disk_job_cmd_opts),
+	.examples = "atoll disk stream overlay.qcow2",
+};
+
 /* --- compare, map ----------------------------------------------------------------------------- */
 
 static const struct opt compare_options[] = {

@@ -12,6 +12,8 @@ int cmd_disk_convert_exec(const struct cmd_call *call);
 int cmd_disk_check_exec(const struct cmd_call *call);
 int cmd_disk_resize_exec(const struct cmd_call *call);
 int cmd_disk_snapshot_exec(const struct cmd_call *call);
+int cmd_disk_commit_exec(const struct cmd_call *call);
+int cmd_disk_stream_exec(const struct cmd_call *call);
 int cmd_disk_compare_exec(const struct cmd_call *call);
 int cmd_disk_map_exec(const struct cmd_call *call);
 int cmd_disk_serve_exec(const struct cmd_call *call);

@@ -73,27 +73,26 @@ int disk_create(const char *path, const char *format, const struct disk_create_o
 	return r;
 }
 
-int disk_info(struct disk *disk, unsigned depth, struct disk_info *ret, struct err *err)
+static char *copy(const char *text)
 {
-	struct image *img = disk->top;
-	uint64_t host_bytes;
-	int r;
+	return text ? mem_strdup(text) : NULL;
+}
 
-	while (img && depth--)
-		img = img->below;
-	if (!img)
-		return -ENOENT;
-	r = disk_file_host_bytes(img->file, &host_bytes);
+static int image_info(struct image *img, struct disk_info *ret, struct err *err)
+{
+	uint64_t host_bytes;
+	int r = disk_file_host_bytes(img->file, &host_bytes);
+
 	if (r < 0)
 		return err_set(err, r, "'%s': %s", img->path, strerror(-r));
 	*ret = (struct disk_info){
-		.path = img->path,
+		.path = copy(img->path),
 		.format = img->fmt->name,
 		.file_bytes = disk_file_size(img->file),
 		.host_bytes = host_bytes,
-		.backing = img->backing,
-		.backing_format = img->backing_format,
-		.backing_path = img->below ? img->below->path : NULL,
+		.backing = copy(img->backing),
+		.backing_format = copy(img->backing ? img->backing_format : NULL),
+		.backing_path = img->below ? copy(img->below->path) : NULL,
 	};
 	mutex_guard(&img->lock);
 	ret->size = img->size;
@@ -106,129 +105,200 @@ int disk_info(struct disk *disk, unsigned depth, struct disk_info *ret, struct e
 	return r;
 }
 
+int disk_info(struct disk *disk, unsigned depth, struct disk_info *ret, struct err *err)
+{
+	struct image *img;
+	int r = -ENOENT;
+
+	pthread_rwlock_rdlock(&disk->graph);
+	img = disk->top;
+	while (img && depth--)
+		img = img->below;
+	if (img)
+		r = image_info(img, ret, err);
+	pthread_rwlock_unlock(&disk->graph);
+	return r;
+}
+
 void disk_info_done(struct disk_info *info)
 {
+	free(info->path);
+	free(info->backing);
+	free(info->backing_format);
+	free(info->backing_path);
 	free(info->snapshots);
-	info->snapshots = NULL;
-	info->nr_snapshots = 0;
+	*info = (struct disk_info){ 0 };
 }
 
-/* The whole disk, with nothing in flight. */
-static void stop(struct disk *disk, struct disk_hold *hold)
-{
-	range_take(&disk->ranges, hold, 0, UINT64_MAX, true);
-	mutex_lock(&disk->top->lock);
-}
-
-static void go_on(struct disk *disk, struct disk_hold *hold)
-{
-	mutex_unlock(&disk->top->lock);
-	range_release(&disk->ranges, hold);
-}
+/* --- the disk held still ---------------------------------------------------------------------- */
 
 int disk_check(struct disk *disk, struct disk_check *check, struct err *err)
 {
-	struct image *top = disk->top;
+	struct image *top;
 	struct disk_hold hold;
-	int r;
+	int r = admin_begin(disk, err);
 
-	if (!top->fmt->check)
-		return err_set(err, -EOPNOTSUPP, "format %s has nothing to check", top->fmt->name);
-	if ((check->fix_leaks || check->fix_errors) && !(top->flags & DISK_RDWR))
-		return err_set(err, -EROFS, "'%s' is open for reading", top->path);
-	stop(disk, &hold);
-	r = top->fmt->check(top, check, err);
-	go_on(disk, &hold);
-	return r;
-}
-
-static int change(struct disk *disk, struct disk_hold *hold, bool has_it, const char *what,
-		  struct err *err)
-{
-	struct image *top = disk->top;
-	int r;
-
-	if (!has_it)
-		return err_set(err, -EOPNOTSUPP, "format %s has no %s", top->fmt->name, what);
-	r = image_touch(top);
-	if (r < 0)
-		return err_wrap(err, r, "'%s'", top->path);
-	stop(disk, hold);
-	return 0;
-}
-
-static int end_change(struct disk *disk, struct disk_hold *hold, int r, struct err *err)
-{
-	if (r == 0) {
-		r = disk->top->fmt->flush(disk->top);
-		if (r < 0)
-			err_wrap(err, r, "write to '%s'", disk->top->path);
-	}
-	go_on(disk, hold);
-	return r;
-}
-
-int disk_resize(struct disk *disk, uint64_t size, bool shrink, struct err *err)
-{
-	struct image *top = disk->top;
-	uint64_t old = disk_size(disk), behind, end;
-	struct disk_hold hold;
-	int r = 0;
-
-	if (size > SIZE_MAX_BYTES)
-		return err_set(err, -EFBIG, "%" PRIu64 " bytes are too many for a disk", size);
-	size = align_up(size, 512);
-	/* The rest of the last cluster, so that it is zero should the disk grow again. */
-	if (size < old && shrink)
-		r = disk_zero(disk, size, MIN(old, align_up(size, top->cluster)) - size, false);
-	if (r < 0)
-		return err_set(err, r, "write zeros: %s", strerror(-r));
-	r = change(disk, &hold, top->fmt->resize, "way to resize an image", err);
 	if (r < 0)
 		return r;
-	if (size < top->size && !shrink)
-		r = err_set(err, -EINVAL,
-			    "%" PRIu64 " bytes are less than the present %" PRIu64
-			    ", and what is behind them would be lost",
-			    size, top->size);
-	else if (size != top->size)
+	top = disk->top;
+	if (!top->fmt->check) {
+		r = err_set(err, -EOPNOTSUPP, "format %s has nothing to check", top->fmt->name);
+	} else if ((check->fix_leaks || check->fix_errors) && !(top->flags & DISK_RDWR)) {
+		r = err_set(err, -EROFS, "'%s' is open for reading", top->path);
+	} else {
+		graph_stop(disk, &hold);
+		mutex_lock(&top->lock);
+		r = top->fmt->check(top, check, err);
+		mutex_unlock(&top->lock);
+		graph_go_on(disk, &hold);
+	}
+	admin_end(disk);
+	return r;
+}
+
+enum change { RESIZE, SNAPSHOT_CREATE, SNAPSHOT_APPLY, SNAPSHOT_DELETE };
+
+static bool can(const struct format *fmt, enum change what)
+{
+	switch (what) {
+	case RESIZE:
+		return fmt->resize;
+	case SNAPSHOT_CREATE:
+		return fmt->snapshot_create;
+	case SNAPSHOT_APPLY:
+		return fmt->snapshot_apply;
+	case SNAPSHOT_DELETE:
+		return fmt->snapshot_delete;
+	}
+	return false;
+}
+
+/* Everything stands still, and the top image may be changed; until end_change(). */
+static int change(struct disk *disk, struct disk_hold *hold, enum change what, struct image **ret,
+		  struct err *err)
+{
+	int r = admin_begin(disk, err);
+
+	if (r < 0)
+		return r;
+	if (!can(disk->top->fmt, what)) {
+		r = err_set(err, -EOPNOTSUPP, "format %s has no %s", disk->top->fmt->name,
+			    what == RESIZE ? "way to resize an image" : "internal snapshots");
+		admin_end(disk);
+		return r;
+	}
+	graph_stop(disk, hold);
+	*ret = disk->top;
+	r = image_touch(disk->top);
+	if (r < 0) {
+		err_set(err, r, "'%s': %s", disk->top->path, strerror(-r));
+		graph_go_on(disk, hold);
+		admin_end(disk);
+	}
+	return r;
+}
+
+/* What was done is on the medium. */
+static int end_change(struct disk *disk, struct disk_hold *hold, int r, struct err *err)
+{
+	struct image *top = disk->top;
+
+	if (r == 0) {
+		mutex_lock(&top->lock);
+		r = top->fmt->flush(top);
+		mutex_unlock(&top->lock);
+		if (r < 0)
+			err_set(err, r, "write to '%s': %s", top->path, strerror(-r));
+	}
+	graph_set_top(disk, top);
+	graph_go_on(disk, hold);
+	admin_end(disk);
+	return r;
+}
+
+int image_resize(struct image *top, uint64_t size, bool shrink, struct err *err)
+{
+	uint64_t old = top->size, behind = top->below ? top->below->size : 0, end;
+	int r = 0;
+
+	if (!top->fmt->resize)
+		return err_set(err, -EOPNOTSUPP, "'%s' has format %s, which cannot be resized",
+			       top->path, top->fmt->name);
+	if (size < old && !shrink)
+		return err_set(err, -EINVAL,
+			       "%" PRIu64 " bytes are less than the present %" PRIu64
+			       ", and what is behind them would be lost",
+			       size, old);
+	/* The rest of the last cluster, so that it is zero should the disk grow again. */
+	if (size < old)
+		r = graph_zero(top, size, MIN(old, align_up(size, top->cluster)) - size, false);
+	if (r < 0)
+		return err_set(err, r, "write zeros: %s", strerror(-r));
+	mutex_lock(&top->lock);
+	if (size != old)
 		r = top->fmt->resize(top, size, err);
-	r = end_change(disk, &hold, r, err);
+	mutex_unlock(&top->lock);
 	if (r < 0 || size <= old)
 		return r;
 	/* A larger backing file must not show in what is new, nor what somebody else left behind the
 	 * end of the last cluster. */
-	behind = top->below ? top->below->size : 0;
 	end = MIN(size, MAX(behind, align_up(old, top->cluster)));
-	r = end > old ? disk_zero(disk, old, end - old, true) : 0;
+	r = end > old ? graph_zero(top, old, end - old, true) : 0;
 	return r < 0 ? err_set(err, r, "write zeros: %s", strerror(-r)) : 0;
+}
+
+int disk_resize(struct disk *disk, uint64_t size, bool shrink, struct err *err)
+{
+	struct disk_hold hold;
+	struct image *top;
+	int r;
+
+	if (size > SIZE_MAX_BYTES)
+		return err_set(err, -EFBIG, "%" PRIu64 " bytes are too many for a disk", size);
+	r = change(disk, &hold, RESIZE, &top, err);
+	if (r < 0)
+		return r;
+	return end_change(disk, &hold, image_resize(top, align_up(size, 512), shrink, err), err);
 }
 
 int disk_snapshot_create(struct disk *disk, const char *name, uint64_t wall_ns, struct err *err)
 {
-	struct image *top = disk->top;
 	struct disk_hold hold;
-	int r = change(disk, &hold, top->fmt->snapshot_create, "internal snapshots", err);
+	struct image *top;
+	int r = change(disk, &hold, SNAPSHOT_CREATE, &top, err);
 
 	if (r < 0)
 		return r;
-	return end_change(disk, &hold, top->fmt->snapshot_create(top, name, wall_ns, err), err);
+	mutex_lock(&top->lock);
+	r = top->fmt->snapshot_create(top, name, wall_ns, err);
+	mutex_unlock(&top->lock);
+	return end_change(disk, &hold, r, err);
 }
 
 int disk_snapshot_apply(struct disk *disk, const char *name, struct err *err)
 {
-	struct image *top = disk->top;
 	struct disk_hold hold;
-	int r = change(disk, &hold, top->fmt->snapshot_apply, "internal snapshots", err);
+	struct image *top;
+	int r = change(disk, &hold, SNAPSHOT_APPLY, &top, err);
 
-	return r < 0 ? r : end_change(disk, &hold, top->fmt->snapshot_apply(top, name, err), err);
+	if (r < 0)
+		return r;
+	mutex_lock(&top->lock);
+	r = top->fmt->snapshot_apply(top, name, err);
+	mutex_unlock(&top->lock);
+	return end_change(disk, &hold, r, err);
 }
 
 int disk_snapshot_delete(struct disk *disk, const char *name, struct err *err)
 {
-	struct image *top = disk->top;
 	struct disk_hold hold;
-	int r = change(disk, &hold, top->fmt->snapshot_delete, "internal snapshots", err);
+	struct image *top;
+	int r = change(disk, &hold, SNAPSHOT_DELETE, &top, err);
 
-	return r < 0 ? r : end_change(disk, &hold, top->fmt->snapshot_delete(top, name, err), err);
+	if (r < 0)
+		return r;
+	mutex_lock(&top->lock);
+	r = top->fmt->snapshot_delete(top, name, err);
+	mutex_unlock(&top->lock);
+	return end_change(disk, &hold, r, err);
 }

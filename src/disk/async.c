@@ -213,14 +213,19 @@ static bool start_fast(struct async *a, struct disk_request *req)
 	if (!a->ring || (req->op != DISK_OP_READ && req->op != DISK_OP_WRITE) ||
 	    req->flags & DISK_FUA || req->nr_iov > IOV_MAX)
 		return false;
-	/* The first write of an image changes more than data; an observer sees plain writes only. */
-	if (req->op == DISK_OP_WRITE && (!atomic_load(&disk->top->is_written) || disk->observed))
+	/* An observer sees plain writes only. */
+	if (req->op == DISK_OP_WRITE && disk->observer)
 		return false;
 	req->priv.bytes = iov_bytes(&it);
 	if (!req->priv.bytes || !range_ok(req->off, req->priv.bytes, disk_size(disk)) ||
 	    !range_try(&disk->ranges, &req->priv.hold, req->off, req->priv.bytes, false))
 		return false;
-	r = find_place(disk, req, &at);
+	r = -EAGAIN;
+	/* The first write of an image changes more than data. */
+	if (req->op == DISK_OP_READ || atomic_load(&disk->top->is_written))
+		r = find_place(disk, req, &at);
+	if (r == 0 && req->op == DISK_OP_WRITE)
+		graph_changing(disk, req->off, req->priv.bytes);
 	if (r == 0 && at.where != WHERE_DATA) {
 		iov_fill_zero(&it, req->priv.bytes);
 		release_and_finish(req, 0);

@@ -429,14 +429,15 @@ struct disk_snapshot {
 #define DISK_DETAILS_MAX 24
 
 struct disk_info {
-	const char *path, *format; /* belong to the disk */
-	uint64_t size;		   /* bytes for the guest */
-	uint64_t file_bytes;	   /* length of the files */
-	uint64_t host_bytes;	   /* what they take on the host's disk */
-	uint32_t cluster;	   /* 0: none */
+	char *path;
+	const char *format;  /* static */
+	uint64_t size;	     /* bytes for the guest */
+	uint64_t file_bytes; /* length of the files */
+	uint64_t host_bytes; /* what they take on the host's disk */
+	uint32_t cluster;    /* 0: none */
 	bool is_dirty, is_corrupt, is_encrypted;
-	const char *backing, *backing_format; /* as stored; NULL: none */
-	const char *backing_path;	      /* as it was resolved; NULL: none, or not opened */
+	char *backing, *backing_format; /* as stored; NULL: none */
+	char *backing_path;		/* as it was resolved; NULL: none, or not opened */
 	struct disk_detail details[DISK_DETAILS_MAX];
 	size_t nr_details;
 	struct disk_snapshot *snapshots; /* disk_info_done() */
@@ -447,7 +448,7 @@ struct disk_info {
  * disk_info - what an image of the chain says about itself.
  *
  * @depth:  0: the top image, 1: its backing file ...
- * @ret:    disk_info_done(); the disk outlives it
+ * @ret:    disk_info_done()
  * Returns 0; -ENOENT (the chain is shorter); others of stat(2). Thread: any.
  */
 _nodiscard_ int disk_info(struct disk *disk, unsigned depth, struct disk_info *ret,
@@ -497,5 +498,81 @@ _nodiscard_ int disk_snapshot_create(struct disk *disk, const char *name, uint64
 				     struct err *err);
 _nodiscard_ int disk_snapshot_apply(struct disk *disk, const char *name, struct err *err);
 _nodiscard_ int disk_snapshot_delete(struct disk *disk, const char *name, struct err *err);
+
+/* --- a graph that changes while the disk is in use --------------------------------------------- */
+
+/*
+ * disk_snapshot_external - keep the present content in the image that it is in, and go on in a new one on top of it.
+ *
+ * @path:     of the new image (qcow2); nothing may be there. It names the present top image by its file's name when both
+ *            are in one folder, else by its whole path.
+ * @options:  of disk_create()
+ * Returns 0, and the disk is @path from then on; -EEXIST, -EROFS, -EBUSY (a job is running), -ENOSPC ... and the disk
+ * is what it was. Thread: any; requests of others wait for a moment.
+ */
+_nodiscard_ int disk_snapshot_external(struct disk *disk, const char *path,
+				       const struct disk_option *options, size_t nr_options,
+				       struct err *err);
+
+enum disk_job_kind {
+	DISK_JOB_COMMIT, /* images into one below them; they leave the chain */
+	DISK_JOB_STREAM, /* what is below the top image into it; images leave the chain */
+};
+enum disk_job_state {
+	DISK_JOB_NONE,
+	DISK_JOB_RUNNING,
+	DISK_JOB_DONE,
+	DISK_JOB_CANCELLED,
+	DISK_JOB_FAILED,
+};
+
+struct disk_job_opts {
+	enum disk_job_kind kind;
+	const char *top; /* commit: file of the topmost image to merge; NULL: the disk's top */
+	const char *
+		base; /* file of the image to merge into (NULL: the one below @top), or to keep below a stream
+			   * (NULL: none) */
+	uint64_t bps; /* bytes a second to copy at most; 0: no limit */
+};
+
+struct disk_job_status {
+	enum disk_job_kind kind; /* nothing, when the state is DISK_JOB_NONE */
+	enum disk_job_state state;
+	uint64_t done,
+		total; /* bytes looked at; the total grows with what the guest changes meanwhile */
+	uint64_t bps;
+	char error[240]; /* of DISK_JOB_FAILED */
+};
+
+/*
+ * disk_job_start - begin long work on the graph; requests go on meanwhile.
+ *
+ * After a commit of the top image, the disk is the image that was merged into; the former top is empty, shows what is
+ * below it, and is not open any more. What a crash leaves is said in src/disk/job_commit.c.
+ *
+ * Returns 0; -EBUSY (one is running), -EINVAL, -ENOENT (no such image), -EOPNOTSUPP (the format cannot), -EROFS.
+ * Thread: any.
+ */
+_nodiscard_ int disk_job_start(struct disk *disk, const struct disk_job_opts *opts,
+			       struct err *err);
+
+/* disk_job_status - of the job that runs or ran last. Thread: any. */
+void disk_job_status(struct disk *disk, struct disk_job_status *ret);
+
+/* disk_job_cancel - the disk stays as it is; the state says when the job has ended. disk_job_set_speed - bytes a second,
+ * 0: no limit. Return 0; -ESRCH (none is running). Thread: any. */
+_nodiscard_ int disk_job_cancel(struct disk *disk, struct err *err);
+_nodiscard_ int disk_job_set_speed(struct disk *disk, uint64_t bps, struct err *err);
+
+/*
+ * disk_job_wait - until the job has ended, or a time of CLOCK_MONOTONIC (UINT64_MAX: for ever).
+ *
+ * Returns 0; -ETIMEDOUT, with the status also; -ESRCH (there was none). Thread: the one that starts jobs.
+ */
+int disk_job_wait(struct disk *disk, uint64_t deadline_ns, struct disk_job_status *ret);
+
+/* disk_job_kind_name, disk_job_state_name - words for people and JSON. Thread: any. */
+const char *disk_job_kind_name(enum disk_job_kind kind);
+const char *disk_job_state_name(enum disk_job_state state);
 
 #endif

@@ -78,6 +78,25 @@ static int take_locks(const struct disk_file *f, struct err *err)
 	return 0;
 }
 
+void disk_file_unlock(struct disk_file *f)
+{
+	ignore_result(lock_range(f->fd, F_UNLCK, USED, P_COUNT)); /* giving up cannot fail */
+	ignore_result(lock_range(f->fd, F_UNLCK, UNSHARED, P_COUNT));
+}
+
+void disk_file_lock_shared(struct disk_file *f)
+{
+	/* What we hold exclusively becomes shared without a moment in between; what readers do not need is given
+	 * up. From nothing, somebody may have been quicker: that is found out by who writes next. */
+	ignore_result(lock_range(f->fd, F_RDLCK, USED + P_READ, 1));
+	ignore_result(lock_range(f->fd, F_RDLCK, UNSHARED + P_WRITE, 1));
+	ignore_result(lock_range(f->fd, F_RDLCK, UNSHARED + P_RESIZE, 1));
+	ignore_result(lock_range(f->fd, F_UNLCK, USED + P_WRITE, P_COUNT - P_WRITE));
+	ignore_result(lock_range(f->fd, F_UNLCK, UNSHARED + P_READ, 1));
+	ignore_result(lock_range(f->fd, F_UNLCK, UNSHARED + P_WRITE + 1, 1));
+	ignore_result(lock_range(f->fd, F_UNLCK, UNSHARED + P_RESIZE + 1, P_COUNT - P_RESIZE - 1));
+}
+
 /* --- opening ---------------------------------------------------------------------------------- */
 
 int disk_file_new(int fd, const char *path, unsigned flags, struct disk_observer *observer,
@@ -171,6 +190,23 @@ int disk_file_open_any(const char *name, const struct disk_open_opts *o, unsigne
 	if (nbd_is_uri(name))
 		return open_served(name, o, flags, from_image, ret, err);
 	return disk_file_open(name, flags, o->observer, ret, err);
+}
+
+int disk_file_reopen(const struct disk_file *f, unsigned flags, struct disk_observer *observer,
+		     struct disk_file **ret, struct err *err)
+{
+	char self[40];
+	int fd = -EBADF, r;
+
+	if (f->nbd)
+		return err_set(err, -EOPNOTSUPP,
+			       "'%s' is served, and cannot change between being read and written",
+			       f->path);
+	snprintf(self, sizeof(self), "/proc/self/fd/%d", f->fd);
+	r = fd_open(self, open_flags(flags), &fd, err);
+	if (r < 0)
+		return err_wrap(err, r, "open '%s' again", f->path);
+	return disk_file_new(fd, f->path, flags, observer, ret, err);
 }
 
 int disk_file_create(const char *path, struct disk_observer *observer, struct disk_file **ret,

@@ -128,6 +128,16 @@ struct format {
 	/* image->size becomes @size, a multiple of 512. What is new reads zero. */
 	int (*resize)(struct image *img, uint64_t size, struct err *err);
 
+	/*
+	 * Another backing file, on the medium when it returns; NULL: none. What the image has itself was flushed.
+	 * Updates image->backing. NULL: the format cannot.
+	 */
+	int (*set_backing)(struct image *img, const char *name, const char *format,
+			   struct err *err);
+	/* Forget all that the image has itself, on the medium when it returns: the backing file shows through
+	 * everywhere. In any order and part by part. There is one when set_backing() is. */
+	int (*empty)(struct image *img);
+
 	/* Compression of whole clusters. No lock is held for pack(). Both may be NULL. */
 	int (*pack)(struct image *img, const void *buf, void *out, size_t *ret_bytes);
 	int (*write_packed)(struct image *img, uint64_t off, const void *packed, size_t bytes);

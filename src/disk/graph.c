@@ -22,7 +22,7 @@
 #define CHAIN_MAX     100
 #define CACHE_DEFAULT (32U << 20)
 
-static void image_close(struct image *img)
+void image_close(struct image *img)
 {
 	if (!img)
 		return;
@@ -51,8 +51,8 @@ static const struct format *guess(struct disk_file *f)
 }
 
 /* The image of one file, without what is below it. */
-static int image_open(struct disk_file *file, const struct disk_open_opts *o, const char *format,
-		      unsigned flags, struct image **ret, struct err *err)
+int image_open(struct disk_file *file, const struct disk_open_opts *o, const char *format,
+	       unsigned flags, struct image **ret, struct err *err)
 {
 	_cleanup_(strbuf_done) struct strbuf names = { 0 };
 	struct image *img = mem_new(sizeof(*img));
@@ -181,7 +181,11 @@ static void disk_free(struct disk *disk)
 		image_close(img);
 		img = below;
 	}
+	while (!list_empty(&disk->trackers))
+		dirty_free(list_entry(disk->trackers.next, struct dirty, link));
 	ranges_done(&disk->ranges);
+	pthread_rwlock_destroy(&disk->graph);
+	pthread_mutex_destroy(&disk->admin);
 	free(disk);
 }
 
@@ -189,10 +193,19 @@ static int open_file(struct disk_file *f, const struct disk_open_opts *o, struct
 		     struct err *err)
 {
 	struct disk *disk = mem_new(sizeof(*disk));
+	pthread_rwlockattr_t fair;
 	int r;
 
 	disk->flags = o->flags;
-	disk->observed = o->observer;
+	disk->observer = o->observer;
+	disk->cache_bytes = o->cache_bytes;
+	list_init(&disk->trackers);
+	mutex_init(&disk->admin);
+	pthread_rwlockattr_init(&fair);
+	/* A guest that flushes all the time must not keep the graph from changing. */
+	pthread_rwlockattr_setkind_np(&fair, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
+	pthread_rwlock_init(&disk->graph, &fair);
+	pthread_rwlockattr_destroy(&fair);
 	disk->clock = o->clock ? o->clock : clock_real();
 	ranges_init(&disk->ranges);
 	r = image_open(f, o, o->format, o->flags, &disk->top, err);
@@ -202,6 +215,8 @@ static int open_file(struct disk_file *f, const struct disk_open_opts *o, struct
 		disk_free(disk);
 		return r;
 	}
+	disk->size = disk->top->size;
+	disk->cluster = disk->top->cluster;
 	*ret = disk;
 	return 0;
 }
@@ -245,6 +260,7 @@ int disk_close(struct disk *disk, struct err *err)
 
 	if (!disk)
 		return 0;
+	job_stop(disk->job);
 	async_stop(disk->async);
 	if (disk->top->is_written) {
 		r = disk_flush(disk);
@@ -270,14 +286,12 @@ unsigned disk_flags(struct disk *disk)
 
 uint32_t disk_cluster(struct disk *disk)
 {
-	return disk->top->cluster;
+	return atomic_load(&disk->cluster);
 }
 
 uint64_t disk_size(struct disk *disk)
 {
-	mutex_guard(&disk->top->lock);
-
-	return disk->top->size;
+	return atomic_load(&disk->size);
 }
 
 int disk_probe(const char *path, const char **ret_format, struct err *err)

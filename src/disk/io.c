@@ -41,10 +41,11 @@ static int image_map(struct image *img, uint64_t off, uint64_t len, unsigned fla
 	return r;
 }
 
-int graph_map(struct image *top, uint64_t off, uint64_t len, unsigned flags, struct merged *ret)
+int graph_map_above(struct image *top, const struct image *stop, uint64_t off, uint64_t len,
+		    unsigned flags, struct merged *ret)
 {
 	*ret = (struct merged){ .at = { .where = WHERE_BELOW, .off = off, .len = len } };
-	for (struct image *img = top; img; img = img->below, ret->depth++) {
+	for (struct image *img = top; img != stop; img = img->below, ret->depth++) {
 		int r = image_map(img, off, ret->at.len, flags, &ret->at);
 
 		if (r < 0)
@@ -71,6 +72,11 @@ static int look_for_hole(struct where_at *at)
 	if (r == 0 && hole)
 		at->where = WHERE_ZERO;
 	return r;
+}
+
+int graph_map(struct image *top, uint64_t off, uint64_t len, unsigned flags, struct merged *ret)
+{
+	return graph_map_above(top, NULL, off, len, flags, ret);
 }
 
 static int range_in_disk(struct disk *disk, uint64_t off, uint64_t len)
@@ -186,6 +192,8 @@ int image_touch(struct image *img)
 
 	if (!(img->flags & DISK_RDWR))
 		return -EROFS;
+	if (likely(atomic_load(&img->is_written)))
+		return 0;
 	mutex_lock(&img->lock);
 	if (!img->is_written && img->fmt->first_write)
 		r = img->fmt->first_write(img);
@@ -216,10 +224,9 @@ int graph_is_in_place(struct image *top, uint64_t off, uint64_t len, unsigned fl
 }
 
 /* Old content into a new place. */
-static int fill(struct disk *disk, const struct alloc *a, uint64_t off, uint64_t len)
+static int fill(struct image *img, const struct alloc *a, uint64_t off, uint64_t len)
 {
 	_cleanup_(mem_freep) uint8_t *buf = NULL;
-	uint64_t size = disk_size(disk);
 	int r = 0;
 
 	while (len && r == 0) {
@@ -228,8 +235,8 @@ static int fill(struct disk *disk, const struct alloc *a, uint64_t off, uint64_t
 		struct iov_iter it;
 		struct iovec iov;
 
-		if (off < size)
-			r = graph_map(disk->top, off, MIN(n, size - off), 0, &m);
+		if (off < img->size)
+			r = graph_map(img, off, MIN(n, img->size - off), 0, &m);
 		if (r < 0)
 			return r;
 		n = m.at.len;
@@ -243,7 +250,7 @@ static int fill(struct disk *disk, const struct alloc *a, uint64_t off, uint64_t
 				return -ENOMEM;
 			iov = (struct iovec){ buf, n };
 			it = iov_iter(&iov, 1);
-			r = graph_read(disk->top, off, &it, n);
+			r = graph_read(img, off, &it, n);
 			it = iov_iter(&iov, 1);
 			if (r == 0)
 				r = disk_file_writev(a->file, a->host_off + (off - a->off), &it, n);
@@ -255,45 +262,43 @@ static int fill(struct disk *disk, const struct alloc *a, uint64_t off, uint64_t
 }
 
 /* The beginning of a write, into new room. *ret_len: how much. */
-static int write_new(struct disk *disk, uint64_t off, struct iov_iter *it, uint64_t len,
+static int write_new(struct image *img, uint64_t off, struct iov_iter *it, uint64_t len,
 		     uint64_t *ret_len)
 {
-	struct image *top = disk->top;
 	uint64_t end, n;
 	struct alloc a;
 	int r;
 
-	if (!top->fmt->alloc)
+	if (!img->fmt->alloc)
 		return -EROFS;
-	mutex_lock(&top->lock);
-	r = top->fmt->alloc(top, off, len, &a);
-	mutex_unlock(&top->lock);
+	mutex_lock(&img->lock);
+	r = img->fmt->alloc(img, off, len, &a);
+	mutex_unlock(&img->lock);
 	if (r < 0)
 		return r;
 	end = a.off + a.len;
 	n = MIN(len, end - off);
-	r = fill(disk, &a, a.off, off - a.off);
+	r = fill(img, &a, a.off, off - a.off);
 	if (r == 0)
-		r = fill(disk, &a, off + n, end - (off + n));
+		r = fill(img, &a, off + n, end - (off + n));
 	if (r == 0)
 		r = disk_file_writev(a.file, a.host_off + (off - a.off), it, n);
-	mutex_lock(&top->lock);
+	mutex_lock(&img->lock);
 	if (r == 0)
-		r = top->fmt->link(top, &a);
+		r = img->fmt->link(img, &a);
 	else
-		top->fmt->unalloc(top, &a);
-	mutex_unlock(&top->lock);
+		img->fmt->unalloc(img, &a);
+	mutex_unlock(&img->lock);
 	*ret_len = n;
 	return r;
 }
 
-/* For whoever holds the range exclusively, rounded out. */
-static int write_exclusive(struct disk *disk, uint64_t off, struct iov_iter *it, uint64_t len)
+int graph_write(struct image *img, uint64_t off, struct iov_iter *it, uint64_t len)
 {
 	while (len) {
 		struct where_at at;
 		uint64_t n;
-		int r = image_map(disk->top, off, len, 0, &at);
+		int r = image_map(img, off, len, 0, &at);
 
 		if (r < 0)
 			return r;
@@ -301,7 +306,7 @@ static int write_exclusive(struct disk *disk, uint64_t off, struct iov_iter *it,
 			n = at.len;
 			r = disk_file_writev(at.file, at.host_off, it, n);
 		} else {
-			r = write_new(disk, off, it, len, &n);
+			r = write_new(img, off, it, len, &n);
 			if (r == -EAGAIN)
 				continue;
 		}
@@ -313,19 +318,25 @@ static int write_exclusive(struct disk *disk, uint64_t off, struct iov_iter *it,
 	return 0;
 }
 
+/* The range exclusively, rounded out to clusters: of the top image that is there when it is ours. */
 static void take_clusters(struct disk *disk, struct disk_hold *hold, uint64_t off, uint64_t len)
 {
-	uint64_t cluster = disk->top->cluster;
-	uint64_t from = align_down(off, cluster);
+	for (;;) {
+		uint64_t cluster = disk_cluster(disk);
+		uint64_t from = align_down(off, cluster);
 
-	range_take(&disk->ranges, hold, from, align_up(off + len, cluster) - from, true);
+		range_take(&disk->ranges, hold, from, align_up(off + len, cluster) - from, true);
+		if (likely(cluster == disk->top->cluster))
+			return;
+		range_release(&disk->ranges, hold); /* the graph changed */
+	}
 }
 
-static int write_in_place(struct disk *disk, uint64_t off, struct iov_iter *it, uint64_t len)
+static int write_in_place(struct image *img, uint64_t off, struct iov_iter *it, uint64_t len)
 {
 	while (len) {
 		struct where_at at;
-		int r = image_map(disk->top, off, len, 0, &at);
+		int r = image_map(img, off, len, 0, &at);
 
 		if (r == 0)
 			r = disk_file_writev(at.file, at.host_off, it, at.len);
@@ -343,22 +354,28 @@ int disk_writev(struct disk *disk, uint64_t off, const struct iovec *iov, unsign
 	uint64_t len = iov_bytes(&it);
 	struct disk_hold hold;
 	struct where_at at;
-	bool in_place;
+	bool in_place = false;
 	int r = range_in_disk(disk, off, len);
 
-	if (r == 0)
-		r = image_touch(disk->top);
-	if (r < 0 || !len)
+	if (r < 0)
 		return r;
-	range_take(&disk->ranges, &hold, off, len, false);
-	r = graph_is_in_place(disk->top, off, len, 0, &at, &in_place);
-	if (r == 0 && in_place)
-		r = write_in_place(disk, off, &it, len);
+	range_take(&disk->ranges, &hold, off, MAX(len, UINT64_C(1)), false);
+	r = image_touch(disk->top);
+	if (r == 0 && len)
+		r = graph_is_in_place(disk->top, off, len, 0, &at, &in_place);
+	if (in_place) {
+		graph_changing(disk, off, len);
+		r = write_in_place(disk->top, off, &it, len);
+	}
 	range_release(&disk->ranges, &hold);
-	if (r < 0 || in_place)
+	if (r < 0 || in_place || !len)
 		return r;
 	take_clusters(disk, &hold, off, len);
-	r = write_exclusive(disk, off, &it, len);
+	r = image_touch(disk->top);
+	if (r == 0) {
+		graph_changing(disk, off, len);
+		r = graph_write(disk->top, off, &it, len);
+	}
 	range_release(&disk->ranges, &hold);
 	return r;
 }
@@ -373,7 +390,7 @@ int disk_write(struct disk *disk, uint64_t off, const void *buf, size_t len)
 /* --- zero, discard, flush --------------------------------------------------------------------- */
 
 /* Write zeros where there are none, range held exclusively. */
-static int zero_by_writing(struct disk *disk, uint64_t off, uint64_t len)
+static int zero_by_writing(struct image *img, uint64_t off, uint64_t len)
 {
 	_cleanup_(mem_freep) uint8_t *zeros = NULL;
 
@@ -382,7 +399,7 @@ static int zero_by_writing(struct disk *disk, uint64_t off, uint64_t len)
 		struct iov_iter it;
 		struct merged m;
 		struct iovec iov;
-		int r = graph_map(disk->top, off, n, 0, &m);
+		int r = graph_map(img, off, n, 0, &m);
 
 		if (r < 0)
 			return r;
@@ -396,7 +413,7 @@ static int zero_by_writing(struct disk *disk, uint64_t off, uint64_t len)
 				return -ENOMEM;
 			iov = (struct iovec){ zeros, n };
 			it = iov_iter(&iov, 1);
-			r = write_exclusive(disk, off, &it, n);
+			r = graph_write(img, off, &it, n);
 		}
 		if (r < 0)
 			return r;
@@ -407,42 +424,50 @@ static int zero_by_writing(struct disk *disk, uint64_t off, uint64_t len)
 }
 
 /* The whole units inside a range; the last one of the disk may be short. */
-static void whole_units(const struct image *img, uint64_t size, uint64_t off, uint64_t len,
-			uint64_t *ret_from, uint64_t *ret_to)
+static void whole_units(const struct image *img, uint64_t off, uint64_t len, uint64_t *ret_from,
+			uint64_t *ret_to)
 {
 	uint64_t end = off + len;
 
 	*ret_from = align_up(off, img->zero_unit);
-	*ret_to = end == size ? end : align_down(end, img->zero_unit);
+	*ret_to = end == img->size ? end : align_down(end, img->zero_unit);
 	if (*ret_to < *ret_from)
 		*ret_to = *ret_from = MIN(*ret_from, end);
 }
 
-int disk_zero(struct disk *disk, uint64_t off, uint64_t len, bool unmap)
+int graph_zero(struct image *img, uint64_t off, uint64_t len, bool unmap)
 {
-	struct image *top = disk->top;
-	struct disk_hold hold;
 	uint64_t from, to;
-	int r = range_in_disk(disk, off, len);
+	int r = -EOPNOTSUPP;
 
-	if (r == 0)
-		r = image_touch(top);
-	if (r < 0 || !len)
-		return r;
-	take_clusters(disk, &hold, off, len);
-	whole_units(top, disk_size(disk), off, len, &from, &to);
-	r = -EOPNOTSUPP;
-	if (top->fmt->zero && to > from) {
-		mutex_lock(&top->lock);
-		r = top->fmt->zero(top, from, to - from, unmap && disk->flags & DISK_UNMAP);
-		mutex_unlock(&top->lock);
+	whole_units(img, off, len, &from, &to);
+	if (img->fmt->zero && to > from) {
+		mutex_lock(&img->lock);
+		r = img->fmt->zero(img, from, to - from, unmap);
+		mutex_unlock(&img->lock);
 	}
 	if (r == -EOPNOTSUPP)
 		to = from = off; /* all of it is head or tail */
 	if (r == 0 || r == -EOPNOTSUPP)
-		r = zero_by_writing(disk, off, from - off);
+		r = zero_by_writing(img, off, from - off);
 	if (r == 0)
-		r = zero_by_writing(disk, to, off + len - to);
+		r = zero_by_writing(img, to, off + len - to);
+	return r;
+}
+
+int disk_zero(struct disk *disk, uint64_t off, uint64_t len, bool unmap)
+{
+	struct disk_hold hold;
+	int r = range_in_disk(disk, off, len);
+
+	if (r < 0 || !len)
+		return r;
+	take_clusters(disk, &hold, off, len);
+	r = image_touch(disk->top);
+	if (r == 0) {
+		graph_changing(disk, off, len);
+		r = graph_zero(disk->top, off, len, unmap && disk->flags & DISK_UNMAP);
+	}
 	range_release(&disk->ranges, &hold);
 	return r;
 }
@@ -459,23 +484,25 @@ uint32_t disk_fast_zero_unit(struct disk *disk)
 
 int disk_discard(struct disk *disk, uint64_t off, uint64_t len)
 {
-	struct image *top = disk->top;
 	struct disk_hold hold;
+	struct image *top;
 	uint64_t from, to;
 	int r = range_in_disk(disk, off, len);
 
-	if (r == 0 && !(top->flags & DISK_RDWR))
+	if (r == 0 && !(disk->flags & DISK_RDWR))
 		r = -EROFS;
-	if (r < 0 || !len || !top->fmt->discard || !(disk->flags & DISK_UNMAP))
-		return r;
-	r = image_touch(top);
-	if (r < 0)
+	if (r < 0 || !len || !(disk->flags & DISK_UNMAP))
 		return r;
 	take_clusters(disk, &hold, off, len);
-	whole_units(top, disk_size(disk), off, len, &from, &to);
-	if (to > from) {
+	top = disk->top;
+	whole_units(top, off, len, &from, &to);
+	if (to > from && top->fmt->discard) {
+		r = image_touch(top);
 		mutex_lock(&top->lock);
-		r = top->fmt->discard(top, from, to - from);
+		if (r == 0) {
+			graph_changing(disk, from, to - from);
+			r = top->fmt->discard(top, from, to - from);
+		}
 		mutex_unlock(&top->lock);
 	}
 	range_release(&disk->ranges, &hold);
@@ -484,14 +511,18 @@ int disk_discard(struct disk *disk, uint64_t off, uint64_t len)
 
 int disk_flush(struct disk *disk)
 {
-	struct image *top = disk->top;
+	struct image *top;
 	int r;
 
-	if (!(top->flags & DISK_RDWR))
+	if (!(disk->flags & DISK_RDWR))
 		return 0;
+	/* Not a range: requests in flight need not be waited for. */
+	pthread_rwlock_rdlock(&disk->graph);
+	top = disk->top;
 	mutex_lock(&top->lock);
 	r = top->is_written ? top->fmt->flush(top) : 0;
 	mutex_unlock(&top->lock);
+	pthread_rwlock_unlock(&disk->graph);
 	return r;
 }
 
@@ -529,6 +560,7 @@ int disk_write_packed(struct disk *disk, uint64_t off, const void *packed, size_
 	if (r < 0)
 		return r;
 	take_clusters(disk, &hold, off, top->cluster);
+	graph_changing(disk, off, MIN((uint64_t)top->cluster, disk_size(disk) - off));
 	mutex_lock(&top->lock);
 	r = top->fmt->write_packed(top, off, packed, bytes);
 	mutex_unlock(&top->lock);

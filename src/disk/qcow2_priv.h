@@ -248,6 +248,16 @@ _nodiscard_ int q2_discard(struct image *img, uint64_t off, uint64_t len);
 _nodiscard_ int q2_pack(struct image *img, const void *buf, void *out, size_t *ret_bytes);
 _nodiscard_ int q2_write_packed(struct image *img, uint64_t off, const void *packed, size_t bytes);
 
+/* What an entry that is replaced used is given back later. An L1 entry in memory. */
+void q2_drop(struct qcow2 *q, uint64_t entry);
+void q2_l1_set(struct qcow2 *q, uint64_t i, uint64_t entry);
+
+/* --- qcow2_backing.c -------------------------------------------------------------------------- */
+
+_nodiscard_ int q2_set_backing(struct image *img, const char *name, const char *format,
+			       struct err *err);
+_nodiscard_ int q2_empty(struct image *img);
+
 /* --- qcow2_create.c --------------------------------------------------------------------------- */
 
 extern const struct disk_option_info q2_options[];

@@ -22,7 +22,7 @@
 enum { FRESH, COPY, REUSE };
 enum { P_KIND, P_HOST, P_CLUSTERS, P_FIRST };
 
-static void l1_set(struct qcow2 *q, uint64_t i, uint64_t entry)
+void q2_l1_set(struct qcow2 *q, uint64_t i, uint64_t entry)
 {
 	q->l1[i] = entry;
 	q->l1_dirty_from = MIN(q->l1_dirty_from, (uint32_t)i);
@@ -60,7 +60,7 @@ static int l2_for_write(struct qcow2 *q, uint64_t off, struct q2_table **ret)
 		memcpy(t->p, from->p, q->cluster_bytes);
 		q2_free_later(q, old, 1);
 	}
-	l1_set(q, i, host | Q2_COPIED);
+	q2_l1_set(q, i, host | Q2_COPIED);
 	*ret = t;
 	return 0;
 }
@@ -75,7 +75,7 @@ static void put_entry(struct qcow2 *q, struct q2_table *t, uint64_t i, uint64_t 
 }
 
 /* What an entry that is replaced used. */
-static void drop(struct qcow2 *q, uint64_t entry)
+void q2_drop(struct qcow2 *q, uint64_t entry)
 {
 	uint64_t first, n;
 
@@ -197,7 +197,7 @@ int q2_write_link(struct image *img, struct alloc *a)
 		uint64_t subs = q->ext_l2 ? sub_bits_of(q, at, a->off, end) : 0;
 
 		if (a->priv[P_KIND] != REUSE)
-			drop(q, entry);
+			q2_drop(q, entry);
 		if (a->priv[P_KIND] == COPY)
 			bitmap = 0;
 		put_entry(q, t, i, host | Q2_COPIED, (bitmap & ~(subs << 32)) | subs);
@@ -243,7 +243,7 @@ static bool zero_entry(struct qcow2 *q, enum zero_how how, uint64_t *entry, uint
 		*bitmap = all_zero;
 		return !was;
 	}
-	drop(q, *entry);
+	q2_drop(q, *entry);
 	*entry = v2 || q->ext_l2 ? 0 : Q2_ZERO;
 	*bitmap = all_zero;
 	if (how == DISCARD && !has_below)

@@ -25,9 +25,12 @@ static int raw_open(struct image *img, struct err *err)
 
 static void raw_close(struct image *img)
 {
-	/* O_DIRECT writes whole blocks. */
-	if (img->flags & DISK_RDWR && disk_file_size(img->file) > img->size)
-		ignore_result(disk_file_truncate(img->file, img->size)); /* zeros behind the end */
+}
+
+static int raw_finish(struct image *img)
+{
+	/* O_DIRECT writes whole blocks: there are zeros behind the end. */
+	return disk_file_size(img->file) > img->size ? disk_file_truncate(img->file, img->size) : 0;
 }
 
 static int raw_map(struct image *img, uint64_t off, uint64_t len, unsigned flags,
@@ -106,6 +109,7 @@ const struct format format_raw = {
 	.zero = raw_zero,
 	.discard = raw_discard,
 	.flush = raw_flush,
+	.finish = raw_finish,
 	.resize = raw_resize,
 	.create = raw_create,
 };

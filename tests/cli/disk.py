@@ -297,6 +297,49 @@ def check_compare():
     complaint("compare", "c1.raw", "none", status=2)
 
 
+def check_commit():
+    make_raw("base.raw")
+    for kind in ("raw", "qcow2"):
+        qemu("convert", "-f", "raw", "-O", kind, "base.raw", "base")
+        qemu("create", "-q", "-f", "qcow2", "-b", "base", "-F", kind, "mid")
+        qemu("create", "-q", "-f", "qcow2", "-o", "cluster_size=4k", "-b", "mid", "-F", "qcow2", "top")
+        run("qemu-io", "-f", "qcow2", "-c", "write -P 7 1M 300k", "-c", "write -z 3M 1M", "mid")
+        run("qemu-io", "-f", "qcow2", "-c", "write -P 9 1100k 5k", "-c", "discard 5M 1M", "top")
+        qemu("convert", "-f", "qcow2", "-O", "raw", "top", "want.raw")
+        # As it is committed by others.
+        for name in ("base", "mid", "top"):
+            run("cp", name, name + ".0")
+        atoll("commit", "top")
+        qemu("compare", "-f", "raw", "-F", "qcow2", "want.raw", "mid")
+        qemu("compare", "-f", "raw", "-F", "qcow2", "want.raw", "top")
+        assert json.loads(qemu("map", "--output=json", "-f", "qcow2", "top"))[0]["depth"] > 0
+        qemu("check", "-f", "qcow2", "top")
+        qemu("check", "-f", "qcow2", "mid")
+        atoll("commit", "--base", "base", "top")
+        qemu("compare", "-f", "raw", "-F", kind, "want.raw", "base")
+        info = json.loads(qemu("info", "--output=json", "top"))
+        assert (info["backing-filename"], info["backing-filename-format"]) == ("base", kind), info
+        for name in ("base", "mid", "top"):
+            run("cp", name + ".0", name)
+        atoll("stream", "--base", "base", "top")
+        info = json.loads(qemu("info", "--output=json", "top"))
+        assert (info["backing-filename"], info["backing-filename-format"]) == ("base", kind), info
+        qemu("compare", "-f", "raw", "-F", "qcow2", "want.raw", "top")
+        atoll("stream", "top")
+        os.remove("mid")
+        os.remove("base")
+        assert "backing-filename" not in json.loads(qemu("info", "--output=json", "top"))
+        qemu("compare", "-f", "raw", "-F", "qcow2", "want.raw", "top")
+        qemu("check", "-f", "qcow2", "top")
+        assert atoll("info", "--json", "top").find('"backing":null,"backing_format":null') > 0
+    assert "has no backing file" in complaint("commit", "top")
+    qemu("create", "-q", "-f", "vpc", "base.vhd", "4M")
+    atoll("create", "-f", "vhd", "-b", "base.vhd", "-F", "vhd", "over.vhd")
+    assert "only images of format qcow2" in complaint("commit", "over.vhd")
+    assert "no image of this disk" in complaint("commit", "--base", "base.vhd", "-f", "qcow2", "-f",
+                                                "vhd", "--base", "want.raw", "over.vhd")
+
+
 def check_options():
     assert "cluster_size" in atoll("create", "-o", "help", "x")
     for args, want in (

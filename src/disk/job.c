@@ -1,0 +1,322 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Jobs: work on the graph that takes long and goes on beside requests, on a thread of its own, one at a time a disk.
+ *
+ * A job goes through the disk piece by piece. A piece is held exclusively while it is copied: requests for just that
+ * piece wait some milliseconds, all others do not notice; so nothing has to be said about requests that change what is
+ * being copied. What they change afterwards is marked (dirty.c) and copied again. At the end everything is held
+ * for a moment, the rest copied and the graph changed.
+ *
+ *	running ──> done
+ *	   ├──────> cancelled	by disk_job_cancel() or disk_close()
+ *	   └──────> failed	with words
+ *
+ * What the images hold at each moment, so at each crash, is said in job_commit.c and job_stream.c.
+ *
+ * The speed limit is a bucket of throttle.c, over what is copied.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/checked.h"
+#include "base/mem.h"
+#include "disk/job_priv.h"
+#include "sys/thread.h"
+
+#define PIECE (1U << 20)
+
+int admin_begin(struct disk *disk, struct err *err)
+{
+	enum disk_job_kind kind;
+
+	mutex_lock(&disk->admin);
+	if (!disk->job || !job_is_running(disk->job))
+		return 0;
+	kind = disk->job->opts.kind;
+	mutex_unlock(&disk->admin);
+	return err_set(err, -EBUSY,
+		       "a %s is going on at this disk: wait for it, or cancel it first",
+		       disk_job_kind_name(kind));
+}
+
+void admin_end(struct disk *disk)
+{
+	mutex_unlock(&disk->admin);
+}
+
+const char *disk_job_kind_name(enum disk_job_kind kind)
+{
+	static const char *const names[] = {
+		[DISK_JOB_COMMIT] = "commit",
+		[DISK_JOB_STREAM] = "stream",
+	};
+
+	return names[kind];
+}
+
+const char *disk_job_state_name(enum disk_job_state state)
+{
+	static const char *const names[] = {
+		[DISK_JOB_NONE] = "none",     [DISK_JOB_RUNNING] = "running",
+		[DISK_JOB_DONE] = "done",     [DISK_JOB_CANCELLED] = "cancelled",
+		[DISK_JOB_FAILED] = "failed",
+	};
+
+	return names[state];
+}
+
+/* --- for the jobs ----------------------------------------------------------------------------- */
+
+bool job_is_running(struct job *j)
+{
+	mutex_guard(&j->lock);
+
+	return j->status.state == DISK_JOB_RUNNING;
+}
+
+bool job_is_cancelled(struct job *j)
+{
+	return atomic_load(&j->cancel);
+}
+
+uint64_t job_piece(struct job *j)
+{
+	j->align = 1;
+	for (const struct image *img = j->disk->top; img; img = img->below)
+		j->align = MAX(j->align, img->cluster);
+	return MAX((uint64_t)PIECE, (uint64_t)j->align);
+}
+
+void job_hold(struct job *j, struct disk_hold *hold, uint64_t off, uint64_t len)
+{
+	uint64_t from = align_down(off, j->align), to = align_up(off + len, j->align);
+
+	range_take(&j->disk->ranges, hold, from, to - from, true);
+}
+
+void job_progress(struct job *j, uint64_t done, uint64_t more)
+{
+	mutex_guard(&j->lock);
+
+	j->status.done += done;
+	j->status.total += more;
+}
+
+void job_pace(struct job *j, uint64_t bytes)
+{
+	mutex_guard(&j->lock);
+
+	buckets_charge(&j->speed, true, bytes, clock_now(j->disk->clock));
+	for (;;) {
+		uint64_t now = clock_now(j->disk->clock);
+		uint64_t when = buckets_when(&j->speed, true, now);
+
+		if (when <= now || atomic_load(&j->cancel))
+			return;
+		/* A test's clock is moved by hand, and then it asks again. */
+		if (j->disk->clock == clock_real())
+			cond_wait_until(&j->changed, &j->lock, when);
+		else
+			cond_wait(&j->changed, &j->lock);
+	}
+}
+
+int job_fail(struct err *err, int r, const char *what, uint64_t off)
+{
+	return err_set(err, r, "%s at %llu: %s", what, (unsigned long long)off, strerror(-r));
+}
+
+/* --- life ------------------------------------------------------------------------------------- */
+
+static void work(void *arg)
+{
+	struct job *j = arg;
+	struct err err = ERR_INIT;
+	int r = j->opts.kind == DISK_JOB_COMMIT ? job_commit(j, &err) : job_stream(j, &err);
+
+	mutex_lock(&j->lock);
+	if (r == 0) {
+		j->status.state = DISK_JOB_DONE;
+		j->status.done = j->status.total;
+	} else if (r == -ECANCELED) {
+		j->status.state = DISK_JOB_CANCELLED;
+	} else {
+		j->status.state = DISK_JOB_FAILED;
+		snprintf(j->status.error, sizeof(j->status.error), "%s", err_text(&err));
+	}
+	pthread_cond_broadcast(&j->changed);
+	mutex_unlock(&j->lock);
+}
+
+static void job_free(struct job *j)
+{
+	if (!j)
+		return;
+	thread_join(&j->thread);
+	pthread_cond_destroy(&j->changed);
+	pthread_mutex_destroy(&j->lock);
+	free(j);
+}
+
+void job_stop(struct job *j)
+{
+	if (!j)
+		return;
+	atomic_store(&j->cancel, true);
+	mutex_lock(&j->lock);
+	pthread_cond_broadcast(&j->changed);
+	mutex_unlock(&j->lock);
+	job_free(j);
+}
+
+static void set_speed(struct job *j, uint64_t bps)
+{
+	const struct disk_limits l = { .bps = bps };
+
+	buckets_init(&j->speed, &l);
+	j->status.bps = bps;
+}
+
+/* The image of the chain that a file is. */
+static int find_image(struct disk *disk, const char *path, struct image **ret, struct err *err)
+{
+	struct stat st;
+
+	if (stat(path, &st) < 0)
+		return err_set_errno(err, "'%s'", path);
+	for (struct image *img = disk->top; img; img = img->below) {
+		if (img->file->dev == st.st_dev && img->file->ino == st.st_ino) {
+			*ret = img;
+			return 0;
+		}
+	}
+	return err_set(err, -ENOENT, "'%s' is no image of this disk", path);
+}
+
+static int find_images(struct job *j, struct err *err)
+{
+	const struct disk_job_opts *o = &j->opts;
+	int r = 0;
+
+	j->upper = j->disk->top;
+	if (o->top && o->kind == DISK_JOB_COMMIT)
+		r = find_image(j->disk, o->top, &j->upper, err);
+	else if (o->top)
+		r = err_set(err, -EINVAL, "a stream goes into the top image");
+	if (r < 0)
+		return r;
+	if (!j->upper->below)
+		return err_set(err, -EINVAL, "'%s' has no backing file", j->upper->path);
+	if (o->kind == DISK_JOB_COMMIT)
+		j->base = j->upper->below;
+	if (o->base)
+		r = find_image(j->disk, o->base, &j->base, err);
+	if (r < 0)
+		return r;
+	for (struct image *img = j->upper->below; img && o->base; img = img->below)
+		if (img == j->base)
+			return 0;
+	return o->base ? err_set(err, -EINVAL, "'%s' is not below '%s'", o->base, j->upper->path)
+		       : 0;
+}
+
+static int check(struct job *j, struct err *err)
+{
+	struct disk *disk = j->disk;
+	int r = find_images(j, err);
+
+	if (r < 0)
+		return r;
+	if (!(disk->flags & DISK_RDWR))
+		return err_set(err, -EROFS, "the disk is open for reading");
+	return j->opts.kind == DISK_JOB_COMMIT ? job_commit_check(j, err)
+					       : job_stream_check(j, err);
+}
+
+int disk_job_start(struct disk *disk, const struct disk_job_opts *o, struct err *err)
+{
+	struct job *j;
+	int r = admin_begin(disk, err);
+
+	if (r < 0)
+		return r;
+	j = mem_new(sizeof(*j));
+	mutex_init(&j->lock);
+	cond_init(&j->changed);
+	j->disk = disk;
+	j->opts = *o;
+	j->status.kind = o->kind;
+	j->status.state = DISK_JOB_RUNNING;
+	set_speed(j, o->bps);
+	r = check(j, err);
+	j->opts.top = j->opts.base = NULL; /* the caller's */
+	j->status.total = j->upper ? j->upper->size : 0;
+	if (r == 0)
+		r = thread_start(&j->thread, "disk-job", work, j, err);
+	if (r == 0) {
+		job_free(disk->job);
+		disk->job = j;
+	} else {
+		job_free(j);
+	}
+	admin_end(disk);
+	return r;
+}
+
+void disk_job_status(struct disk *disk, struct disk_job_status *ret)
+{
+	*ret = (struct disk_job_status){ .state = DISK_JOB_NONE };
+	mutex_guard(&disk->admin);
+	if (disk->job) {
+		mutex_guard(&disk->job->lock);
+		*ret = disk->job->status;
+	}
+}
+
+int disk_job_cancel(struct disk *disk, struct err *err)
+{
+	struct job *j;
+
+	mutex_guard(&disk->admin);
+	j = disk->job;
+	if (!j || !job_is_running(j))
+		return err_set(err, -ESRCH, "no job is going on at this disk");
+	mutex_guard(&j->lock);
+	atomic_store(&j->cancel, true);
+	pthread_cond_broadcast(&j->changed);
+	return 0;
+}
+
+int disk_job_set_speed(struct disk *disk, uint64_t bps, struct err *err)
+{
+	struct job *j;
+
+	mutex_guard(&disk->admin);
+	j = disk->job;
+	if (!j || !job_is_running(j))
+		return err_set(err, -ESRCH, "no job is going on at this disk");
+	mutex_guard(&j->lock);
+	set_speed(j, bps);
+	pthread_cond_broadcast(&j->changed);
+	return 0;
+}
+
+int disk_job_wait(struct disk *disk, uint64_t deadline_ns, struct disk_job_status *ret)
+{
+	struct job *j;
+	int r = 0;
+
+	/* Nobody takes it away meanwhile: the caller is the only one who starts and closes. */
+	mutex_lock(&disk->admin);
+	j = disk->job;
+	mutex_unlock(&disk->admin);
+	if (!j)
+		return -ESRCH;
+	mutex_guard(&j->lock);
+	while (r == 0 && j->status.state == DISK_JOB_RUNNING)
+		r = cond_wait_until(&j->changed, &j->lock, deadline_ns);
+	*ret = j->status;
+	return r;
+}
