@@ -40,7 +40,7 @@ struct run_opts {
 	const char *name;   /* or NULL */
 	struct opt_list cdrom;
 	const char *display;				     /* none, vga, vnc=ADDRESS:PORT */
-	const char *vnc_password_file;			     /* or NULL */
+	const char *vnc_password_file, *vnc_tls;	     /* or NULL */
 	const char *firmware, *firmware_vars, *firmware_log; /* or NULL */
 	bool count;
 	uint64_t code_cache_bytes;

@@ -138,10 +138,12 @@ static int parse_display(const struct run_opts *o, struct machine_config *cfg, c
 	size_t n;
 	int r;
 
+	cfg->vnc_tls = o->vnc_tls;
+	if ((o->vnc_password_file || o->vnc_tls) && !str_starts(str_of(o->display), STR("vnc=")))
+		return err_set(err, -EINVAL, "%s without --display vnc=ADDRESS:PORT",
+			       o->vnc_tls ? "--vnc-tls" : "--vnc-password-file");
 	if (!strcmp(o->display, "none"))
-		return o->vnc_password_file
-			       ? err_set(err, -EINVAL, "--vnc-password-file without VNC")
-			       : 0;
+		return 0;
 	cfg->vga = true;
 	if (str_starts(str_of(o->display), STR("vnc=")))
 		cfg->vnc = o->display + 4;

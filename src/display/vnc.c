@@ -15,12 +15,15 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/attr.h"
 #include "base/mem.h"
 #include "base/str.h"
+#include "display/vnc_tls.h"
 #include "sys/thread.h"
 
+enum { NEW_VIEWERS = 16 };
 enum { FRAME_US = 40000, FIRST_WIDTH = 640, FIRST_HEIGHT = 400, PASSWORD_MAX = 8 };
 #define LIBRARY "libvncserver.so.1"
 
@@ -37,6 +40,7 @@ struct vnc {
 	__typeof__(&rfbScreenCleanup) cleanup;
 	__typeof__(&rfbCheckPasswordByList) check_password;
 	__typeof__(&rfbLogEnable) log_enable;
+	__typeof__(&rfbNewClient) new_client;
 
 	rfbScreenInfo *screen;
 	char *name, password[PASSWORD_MAX + 1];
@@ -45,6 +49,12 @@ struct vnc {
 	uint32_t *shown;
 	struct thread thread;
 	_Atomic bool stop;
+
+	/* With TLS: the relay, and viewers that it has brought and the thread has not taken yet. */
+	struct vnc_tls *tls;
+	pthread_mutex_t lock;
+	int fresh[NEW_VIEWERS];
+	unsigned int nr_fresh;
 };
 
 static int load(struct vnc *v, struct err *err)
@@ -62,6 +72,7 @@ static int load(struct vnc *v, struct err *err)
 		{ "rfbScreenCleanup", &v->cleanup },
 		{ "rfbCheckPasswordByList", &v->check_password },
 		{ "rfbLogEnable", &v->log_enable },
+		{ "rfbNewClient", &v->new_client },
 	};
 
 	v->lib = dlopen(LIBRARY, RTLD_NOW | RTLD_LOCAL);
@@ -136,11 +147,38 @@ static void update(struct vnc *v)
 	}
 }
 
+/* On the relay's thread; the library is only called on ours. */
+static void on_viewer(void *arg, int fd)
+{
+	struct vnc *v = arg;
+
+	mutex_guard(&v->lock);
+	if (v->nr_fresh < NEW_VIEWERS)
+		v->fresh[v->nr_fresh++] = fd;
+	else
+		close(fd);
+}
+
+static void take_viewers(struct vnc *v)
+{
+	int fresh[NEW_VIEWERS];
+	unsigned int n;
+
+	mutex_lock(&v->lock);
+	n = v->nr_fresh;
+	v->nr_fresh = 0;
+	memcpy(fresh, v->fresh, n * sizeof(fresh[0]));
+	mutex_unlock(&v->lock);
+	for (unsigned int k = 0; k < n; k++)
+		v->new_client(v->screen, fresh[k]); /* closes it when it cannot */
+}
+
 static void serve(void *arg)
 {
 	struct vnc *v = arg;
 
 	while (!atomic_load(&v->stop)) {
+		take_viewers(v);
 		v->process_events(v->screen, FRAME_US);
 		if (v->screen->clientHead)
 			update(v);
@@ -163,12 +201,27 @@ static int listen_at(struct vnc *v, struct err *err)
 		return err_set(err, -EINVAL,
 			       "VNC: '%.60s' is not ADDRESS:PORT (as in 127.0.0.1:5901)",
 			       v->cfg.address);
+	v->screen->ipv6port = 0;
+	v->screen->http6Port = 0;
+	if (v->cfg.tls) {
+		const struct vnc_tls_config tls = {
+			.address = in,
+			.port = (uint16_t)port,
+			.certificates = strcmp(v->cfg.tls, "anon") ? v->cfg.tls : NULL,
+			.has_password = v->cfg.password != NULL,
+			.viewer = on_viewer,
+			.arg = v,
+		};
+
+		v->screen->port = 0; /* it listens nowhere */
+		v->screen->autoPort = FALSE;
+		v->init_server(v->screen);
+		return vnc_tls_new(&tls, &v->tls, err);
+	}
 	v->screen->listenInterface = in.s_addr;
 	/* Any port: the library looks from 5900 on. */
 	v->screen->port = port ? (int)port : 5900;
 	v->screen->autoPort = port == 0;
-	v->screen->ipv6port = 0;
-	v->screen->http6Port = 0;
 	v->init_server(v->screen);
 	if (v->screen->listenSock < 0)
 		return err_set(err, -EADDRINUSE, "VNC: cannot listen at %s", v->cfg.address);
@@ -210,6 +263,7 @@ int vnc_new(const struct vnc_config *cfg, struct vnc **ret, struct err *err)
 	int r;
 
 	v->cfg = *cfg;
+	mutex_init(&v->lock);
 	v->name = mem_strdup(cfg->name);
 	if (cfg->password)
 		memcpy(v->password, cfg->password, strnlen(cfg->password, PASSWORD_MAX));
@@ -227,8 +281,12 @@ void vnc_free(struct vnc *v)
 {
 	if (!v)
 		return;
+	vnc_tls_free(v->tls);
 	atomic_store(&v->stop, true);
 	thread_join(&v->thread);
+	for (unsigned int k = 0; k < v->nr_fresh; k++)
+		close(v->fresh[k]);
+	pthread_mutex_destroy(&v->lock);
 	if (v->screen) {
 		v->shutdown(v->screen, TRUE);
 		v->screen->frameBuffer = NULL; /* ours */
@@ -243,5 +301,5 @@ void vnc_free(struct vnc *v)
 
 unsigned int vnc_port(const struct vnc *v)
 {
-	return (unsigned int)v->screen->port;
+	return v->tls ? vnc_tls_port(v->tls) : (unsigned int)v->screen->port;
 }

@@ -26,6 +26,9 @@ struct vnc_config {
 	const char *address;  /* "127.0.0.1:5901"; port 0: any */
 	const char *name;     /* what viewers show */
 	const char *password; /* up to 8 characters count; NULL: none */
+	/* NULL: no TLS; "anon": TLS without certificates, against listeners only; else a folder with server-cert.pem and
+	 * server-key.pem. With TLS, viewers must use it (VeNCrypt). */
+	const char *tls;
 	const struct vnc_ops *ops;
 	void *arg;
 };
@@ -33,7 +36,7 @@ struct vnc_config {
 /*
  * vnc_new - listen and serve on a thread of its own.
  *
- * Returns 0; -EINVAL (address); -EADDRINUSE; -ENOENT (the library is not installed); -EAGAIN. @ret: vnc_free(). Thread:
+ * Returns 0; -EINVAL (address, certificates); -EADDRINUSE; -ENOENT (a library is not installed); -EAGAIN. @ret: vnc_free(). Thread:
  * owner. One at a time in a process.
  */
 _nodiscard_ int vnc_new(const struct vnc_config *cfg, struct vnc **ret, struct err *err);

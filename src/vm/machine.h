@@ -88,6 +88,7 @@ struct machine_config {
 	bool vga;		   /* a display adapter */
 	const char *vnc;	   /* "ADDRESS:PORT" for viewers of it; NULL: none */
 	const char *vnc_password;  /* NULL: none */
+	const char *vnc_tls;	   /* as of struct vnc_config */
 	struct chardev
 		*firmware_log; /* takes what firmware writes to port 0x402; NULL: no such port */
 	const char *initrd;    /* path or NULL */

@@ -78,6 +78,7 @@ int machine_vnc_start(struct machine *m, const struct machine_config *cfg, struc
 		.address = cfg->vnc,
 		.name = cfg->name && *cfg->name ? cfg->name : "Atoll",
 		.password = cfg->vnc_password,
+		.tls = cfg->vnc_tls,
 		.ops = &ops,
 		.arg = m,
 	};

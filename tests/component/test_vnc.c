@@ -159,6 +159,55 @@ static void test_viewer(void **state)
 	close(fd);
 }
 
+/* The guest changes its mode: a viewer that can resize (ExtendedDesktopSize, -308) is told the new size. */
+static void test_resize(void **state)
+{
+	struct vnc_config cfg = { .address = "127.0.0.1:0", .name = "m", .ops = &ops };
+	const uint8_t encodings[12] = { 2, 0, 0, 2, 0, 0, 0, 0, 0xff, 0xff, 0xfe, 0xcc };
+	uint8_t ask[10] = { 3, 0, 0, 0, 0, 0, 0, 48, 0, 24 }, head[4], rect[12], rest[256], type;
+	uint8_t init[25], result[4], share = 1;
+	bool told = false;
+	struct vnc *v;
+	int fd;
+
+	assert_int_equal(vnc_new(&cfg, &v, NULL), 0);
+	fd = greet(v, &type);
+	put(fd, &type, 1);
+	get(fd, result, 4);
+	put(fd, &share, 1);
+	get(fd, init, 25);
+	put(fd, encodings, sizeof(encodings));
+	pthread_mutex_lock(&lock);
+	width = 48;
+	height = 24;
+	pthread_mutex_unlock(&lock);
+	for (int k = 0; k < 100000 && !told; k++) {
+		put(fd, ask, sizeof(ask));
+		get(fd, head, 4);
+		for (unsigned int n = get_be16(head + 2); n; n--) {
+			size_t more;
+
+			get(fd, rect, 12);
+			if (get_be32(rect + 8) == 0xfffffecc) {
+				told = get_be16(rect + 4) == 48 && get_be16(rect + 6) == 24;
+				get(fd, rest, 4);
+				more = rest[0] * 16u; /* screens */
+			} else {
+				more = (size_t)get_be16(rect + 4) * get_be16(rect + 6) * 4;
+			}
+			for (size_t part; more; more -= part) {
+				part = MIN(more, sizeof(rest));
+				get(fd, rest, part);
+			}
+		}
+	}
+	assert_true(told);
+	close(fd);
+	vnc_free(v);
+	width = 32;
+	height = 16;
+}
+
 static void test_password(void **state)
 {
 	struct vnc_config cfg = {
@@ -246,9 +295,9 @@ static void test_pointer(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_viewer),	 cmocka_unit_test(test_password),
-		cmocka_unit_test(test_refusals), cmocka_unit_test(test_keys),
-		cmocka_unit_test(test_pointer),
+		cmocka_unit_test(test_viewer),	 cmocka_unit_test(test_resize),
+		cmocka_unit_test(test_password), cmocka_unit_test(test_refusals),
+		cmocka_unit_test(test_keys),	 cmocka_unit_test(test_pointer),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
