@@ -26,6 +26,7 @@ struct run_opts {
 	struct opt_list net;
 	struct opt_list console;
 	struct opt_list share;
+	const char *vsock;	/* or NULL */
 	const char *cloud_init; /* path or NULL; atoll-vm does not take it: see run_seed.h */
 	unsigned rng;		/* index in the choices of --rng: 1 is on */
 	unsigned balloon;	/* index in the choices of --balloon: off, on, strict */

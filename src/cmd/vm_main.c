@@ -21,6 +21,7 @@
 #include "cmd/vm_nets.h"
 #include "cmd/vm_sata.h"
 #include "cmd/vm_shares.h"
+#include "cmd/vm_vsock.h"
 #include "sys/fd.h"
 #include "sys/ipc.h"
 #include "vm/chardev_host.h"
@@ -289,6 +290,7 @@ static int vm_start(const struct run_opts *o, const struct cpu_hot_query *query)
 	struct vm_disks disks = { .nr = 0 };
 	struct vm_nets nets = { .nr = 0 };
 	struct vm_shares shares = { .nr = 0 };
+	struct vm_vsock vsock = { .fd = -EBADF };
 	struct chardev_host *host = NULL;
 	struct machine *m = NULL;
 	struct err err = ERR_INIT;
@@ -314,7 +316,8 @@ static int vm_start(const struct run_opts *o, const struct cpu_hot_query *query)
 		if (vm_disks_open(&disks, &o->disk, cfg.nr_cpus, &err) == 0 &&
 		    vm_sata_open(&cfg, &disks, &o->cdrom, &err) == 0 &&
 		    vm_nets_open(&nets, &o->net, &err) == 0 &&
-		    vm_shares_open(&shares, &o->share, &cfg, &err) == 0) {
+		    vm_shares_open(&shares, &o->share, &cfg, &err) == 0 &&
+		    vm_vsock_open(&vsock, o->vsock, &cfg.vsock, &err) == 0) {
 			cfg.nets = nets.net;
 			cfg.nr_nets = nets.nr;
 			if (machine_new(&cfg, &m, &err) == 0)
@@ -327,6 +330,7 @@ static int vm_start(const struct run_opts *o, const struct cpu_hot_query *query)
 		print_trace(m, query);
 	machine_free(m);
 	vm_sata_close(&cfg);
+	vm_vsock_close(&vsock);
 	vm_shares_close(&shares);
 	vm_nets_close(&nets);
 	if (vm_disks_close(&disks) < 0 && !status)

@@ -68,6 +68,13 @@ struct machine_share {
 	const char *tag; /* 1 to 36 bytes */
 };
 
+/* Streams between programs of guest and host: see vm/virtio/vsock.h. */
+struct machine_vsock {
+	uint64_t cid;	  /* 0: no such device */
+	const char *path; /* or NULL */
+	int listen_fd;	  /* the caller's, or negative */
+};
+
 /* A memory balloon. */
 enum machine_balloon_kind { MACHINE_NO_BALLOON, MACHINE_BALLOON, MACHINE_STRICT_BALLOON };
 
@@ -105,6 +112,7 @@ struct machine_config {
 	unsigned int nr_nets;
 	struct machine_console consoles[MACHINE_CONSOLES];
 	unsigned int nr_consoles;
+	struct machine_vsock vsock;
 	struct machine_share shares[MACHINE_SHARES];
 	unsigned int nr_shares;
 	bool rng; /* a source of random numbers */

@@ -19,6 +19,7 @@
 #include "vm/virtio/fs.h"
 #include "vm/virtio/net.h"
 #include "vm/virtio/rng.h"
+#include "vm/virtio/vsock.h"
 
 enum {
 	CLASS_NET = 0x020000,
@@ -27,6 +28,7 @@ enum {
 	CLASS_CONSOLE = 0x078000,
 	CLASS_DISK = 0x010000,
 	CLASS_FS = 0x018000,
+	CLASS_VSOCK = 0x028000,
 };
 
 /* Where a new device goes. Its caller has made @device, which is the unit's from now on. */
@@ -146,6 +148,27 @@ static int make_fs(struct machine_virtio *v, const struct board *board, struct p
 	return plug(v, board, bus, &f->dev, f, done_fs, index, CLASS_FS, err);
 }
 
+static void done_vsock(void *device)
+{
+	virtio_vsock_done(device);
+}
+
+static int make_vsock(struct machine_virtio *v, const struct board *board, struct pci_bus *bus,
+		      const struct machine_vsock *vsock, struct err *err)
+{
+	const struct virtio_vsock_config cfg = { .cid = vsock->cid,
+						 .path = vsock->path,
+						 .listen_fd = vsock->listen_fd };
+	struct virtio_vsock *s = mem_new(sizeof(*s));
+	int r = virtio_vsock_init(s, &cfg, board->mem, &v->io, err);
+
+	if (r < 0) {
+		free(s);
+		return r;
+	}
+	return plug(v, board, bus, &s->dev, s, done_vsock, 0, CLASS_VSOCK, err);
+}
+
 static void done_console(void *device)
 {
 	virtio_console_done(device);
@@ -181,6 +204,8 @@ int machine_virtio_init(struct machine_virtio *v, const struct board *board, str
 		r = make_console(v, board, bus, cfg, err);
 	for (unsigned int n = 0; r == 0 && n < cfg->nr_shares; n++)
 		r = make_fs(v, board, bus, &cfg->shares[n], n, err);
+	if (r == 0 && cfg->vsock.cid)
+		r = make_vsock(v, board, bus, &cfg->vsock, err);
 	if (r == 0 && cfg->rng)
 		r = make_rng(v, board, bus, err);
 	if (r == 0 && cfg->balloon)

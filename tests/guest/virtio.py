@@ -526,7 +526,107 @@ want again "$(cat /s/moved/3/done-42)" 42
             want(f.read() == "the host's secret\n", "the secret changed")
 
 
-TESTS = {"rng": rng, "balloon": balloon, "share": share, "net": net, "disk": disk, "console": console}
+def vsock(cpus):
+    """Streams in both directions, started from both sides, with ends that come early and late."""
+    data = os.urandom(3 * MIB + 12345)
+    pattern = bytes(((k * 2654435761 & 0xffffffffffffffff) >> 13) & 255 for k in range(300000))
+    heard, failed = [], []
+
+    def line(s):
+        said = b""
+        while not said.endswith(b"\n"):
+            byte = s.recv(1)
+            if not byte:
+                break
+            said += byte
+        return said
+
+    def talk(send, half_close):
+        try:
+            with socket.socket(socket.AF_UNIX) as s:
+                s.settimeout(60)
+                s.connect(path)
+                s.sendall(b"CONNECT 1234\n")
+                ok = line(s)
+                if not ok.startswith(b"OK "):
+                    raise Failed(f"the answer to CONNECT is {ok!r}")
+                back = bytearray()
+
+                def read():
+                    while len(back) < len(send) or half_close:
+                        piece = s.recv(100000)
+                        if not piece:
+                            break
+                        back.extend(piece)
+                reader = threading.Thread(target=read)
+                reader.start()
+                s.sendall(send)
+                if half_close:
+                    s.shutdown(socket.SHUT_WR)
+                reader.join()
+                if back != send:
+                    raise Failed(f"of {len(send)} bytes came back {len(back)}")
+                heard.append(len(back))
+        except (Failed, OSError) as e:
+            failed.append(f"{len(send)} bytes: {e!r}")
+
+    def hurry():
+        """Connects and leaves in the middle."""
+        with socket.socket(socket.AF_UNIX) as s:
+            s.connect(path)
+            s.sendall(b"CONNECT 1234\n" + b"x" * 1000)
+
+    def call(_pid, text):
+        if text == "guest-listens":
+            with socket.socket(socket.AF_UNIX) as s:
+                s.connect(path)
+                s.sendall(b"CONNECT 99\n")
+                want(line(s) == b"", "nobody listens there, and it is connected")
+            for send, half in ((b"hello", False), (data, False), (data, True), (data[:100000], True)):
+                threading.Thread(target=talk, args=(send, half)).start()
+            hurry()
+
+    def answer(server, reply):
+        while True:
+            try:
+                s, _ = server.accept()
+            except OSError:
+                return
+            got = bytearray()
+            while piece := s.recv(100000):
+                got += piece
+            s.sendall(b"wrong" if got != pattern else reply)
+            s.close()
+
+    with tempfile.TemporaryDirectory(prefix="virtio-vsock-") as tmp:
+        program, path = build("vsockio", tmp), os.path.join(tmp, "sock")
+        server = socket.socket(socket.AF_UNIX)
+        server.bind(path + "_77")
+        server.listen()
+        threading.Thread(target=answer, args=(server, b"the host's answer\n"), daemon=True).start()
+        guest(["vmw_vsock_virtio_transport"], """
+/vsockio echo 1234 5 || fail echo
+echo guest-echoed
+/vsockio refused 78 || fail refused
+for i in 1 2 3; do want "answer $i" "$(/vsockio send 77 300000)" "the host's answer"; done
+/vsockio send 77 300000 & /vsockio send 77 300000 & /vsockio send 77 300000 >/dev/null
+wait
+for i in 1 2 3; do
+	/vsockio send 77 300000 >/dev/null 2>&1 &
+	echo virtio0 >$driver/vmw_vsock_virtio_transport/unbind || fail unbind
+	wait
+	echo virtio0 >$driver/vmw_vsock_virtio_transport/bind || fail bind
+done
+want again "$(/vsockio send 77 300000)" "the host's answer"
+""", ["--vsock", f"cid=42,path={path}", "--rng", "off", "--balloon", "off"], files=[(program, "vsockio")], cpus=cpus,
+                  on_line=call)
+        server.close()
+        want(not failed, "; ".join(failed))
+        want(sorted(heard) == sorted([5, len(data), len(data), 100000]), f"came back: {heard}")
+        want(not os.path.exists(path), "the socket stays behind")
+
+
+TESTS = {"rng": rng, "balloon": balloon, "share": share, "vsock": vsock, "net": net, "disk": disk, "console": console}
 
 
 def main(argv):
