@@ -37,8 +37,9 @@ class Failed(Exception):
 
 
 def guest(modules, script, args, files=(), cpus=1, memory="512M", limit=LIMIT, on_line=None, stdin=None,
-          append=""):
-    """Runs `script` in a guest with the modules; returns the Run. Raises Failed unless the script ended well."""
+          append="", wrap=()):
+    """Runs `script` in a guest with the modules, the machine by the command `wrap` if given; returns the Run. Raises
+    Failed unless the script ended well."""
     with tempfile.TemporaryDirectory(prefix="virtio-") as tmp:
         path = os.path.join(tmp, "test.sh")
         with open(path, "w", encoding="utf-8") as f:
@@ -51,8 +52,8 @@ def guest(modules, script, args, files=(), cpus=1, memory="512M", limit=LIMIT, o
             add += ["--add", f"{source}:{where}"]
         initrd = vmm.script("mkinitramfs.sh", "-o", os.path.join(tmp, "initramfs.cpio.gz"), *add)
         kernel = vmm.script("fetch-kernel.sh", "cloud")
-        r = vmm.run(vmm.command(kernel, initrd, CMDLINE + append, memory=memory, cpus=cpus, extra=args),
-                    limit, on_line=on_line, stdin=stdin)
+        command = vmm.command(kernel, initrd, CMDLINE + append, memory=memory, cpus=cpus, extra=args)
+        r = vmm.run([*wrap, *command], limit, on_line=on_line, stdin=stdin)
     if not r.find(r"^guest-done") or r.status != 0 or r.find(r"Kernel panic|BUG:|Oops|soft lockup|rcu.*stall"):
         r.report("the guest's script did not end well")
         raise Failed("the guest's script did not end well")
@@ -629,21 +630,22 @@ want again "$(/vsockio send 77 300000)" "the host's answer"
 TESTS = {"rng": rng, "balloon": balloon, "share": share, "vsock": vsock, "net": net, "disk": disk, "console": console}
 
 
-def main(argv):
+def main(argv, tests):
+    """Runs those of `tests` that argv names, or all."""
     cpus, names = 1, argv[1:]
     if names[:1] == ["--cpus"]:
         cpus, names = int(names[1]), names[2:]
-    names = names or list(TESTS)
+    names = names or list(tests)
     for name in names:
-        if name not in TESTS:
-            sys.exit(f"virtio.py: no test '{name}'; there are {', '.join(TESTS)}")
+        if name not in tests:
+            sys.exit(f"{os.path.basename(argv[0])}: no test '{name}'; there are {', '.join(tests)}")
     tap = vmm.Tap(len(names))
     why = vmm.missing()
     for name in names:
         wrong = why
         try:
             if not why:
-                TESTS[name](cpus)
+                tests[name](cpus)
         except RuntimeError as e:
             tap.skip(name, str(e))
             continue
@@ -656,4 +658,4 @@ def main(argv):
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv))
+    sys.exit(main(sys.argv, TESTS))
