@@ -152,6 +152,13 @@ struct disk_serve_opts {
 	uint64_t max_clients, reconnect_ns;
 };
 
+/* What `atoll live ...` share. */
+struct live_opts {
+	bool json, shrink, background, progress;
+	const char *top, *base; /* or NULL */
+	uint64_t speed;		/* bytes a second; 0: no limit */
+};
+
 struct image_build_opts {
 	uint64_t size_bytes;
 	const char *format, *release, *mirror, *date; /* or NULL */
@@ -161,6 +168,8 @@ struct image_build_opts {
 
 extern const struct cmd cmd_stop, cmd_reset, cmd_pause, cmd_resume;
 extern const struct cmd cmd_image_build;
+extern const struct cmd cmd_live_disks, cmd_live_snapshot, cmd_live_commit, cmd_live_stream,
+	cmd_live_cancel, cmd_live_speed, cmd_live_limit, cmd_live_resize, cmd_live_retry;
 extern const struct cmd cmd_run, cmd_trace, cmd_stats, cmd_ps, cmd_console, cmd_screenshot,
 	cmd_balloon;
 extern const struct cmd cmd_disk_info, cmd_disk_create, cmd_disk_convert, cmd_disk_check,

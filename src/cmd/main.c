@@ -6,6 +6,7 @@
 #include "cmd/console.h"
 #include "cmd/disk.h"
 #include "cmd/image.h"
+#include "cmd/live.h"
 #include "cmd/machines.h"
 #include "cmd/power.h"
 #include "cmd/run.h"
@@ -23,6 +24,15 @@ static const struct cmd_binding commands[] = {
 	{ &cmd_console, cmd_console_exec },
 	{ &cmd_screenshot, cmd_screenshot_exec },
 	{ &cmd_balloon, cmd_balloon_exec },
+	{ &cmd_live_disks, cmd_live_disks_exec },
+	{ &cmd_live_snapshot, cmd_live_snapshot_exec },
+	{ &cmd_live_commit, cmd_live_commit_exec },
+	{ &cmd_live_stream, cmd_live_stream_exec },
+	{ &cmd_live_cancel, cmd_live_cancel_exec },
+	{ &cmd_live_speed, cmd_live_speed_exec },
+	{ &cmd_live_limit, cmd_live_limit_exec },
+	{ &cmd_live_resize, cmd_live_resize_exec },
+	{ &cmd_live_retry, cmd_live_retry_exec },
 	{ &cmd_disk_info, cmd_disk_info_exec },
 	{ &cmd_disk_create, cmd_disk_create_exec },
 	{ &cmd_disk_convert, cmd_disk_convert_exec },

@@ -15,6 +15,7 @@
 #include <sys/stat.h>
 
 #include "base/clock.h"
+#include "base/log.h"
 #include "base/mem.h"
 #include "base/str.h"
 #include "disk/disk.h"
@@ -104,6 +105,15 @@ static int parse_word(struct spec *s, struct str key, struct str value, bool has
 		return parse_cache(s, value, err);
 	if (has_value && str_eq(key, STR("discard")))
 		return parse_discard(s, value, err);
+	if (has_value && str_eq(key, STR("full"))) {
+		s->flags &= ~(unsigned int)DISK_WAIT_SPACE;
+		if (str_eq(value, STR("wait")))
+			s->flags |= DISK_WAIT_SPACE;
+		else if (!str_eq(value, STR("report")))
+			return err_set(err, -EINVAL, "full=%.*s: wait or report are possible",
+				       STR_ARG(value));
+		return 0;
+	}
 	if (has_value && str_eq(key, STR("queues"))) {
 		r = str_parse_u64(value, 1, QUEUES_MAX, &n, err);
 		s->queues = (unsigned int)n;
@@ -121,7 +131,7 @@ static int parse_word(struct spec *s, struct str key, struct str value, bool has
 		return r;
 	return err_set(err, -EINVAL,
 		       "'%.*s' is none of if=BUS, format=F, readonly, no-backing, cache=C, discard=D, "
-		       "serial=S, queues=N, packed, reconnect=T, iops=N, bps=N, burst=T",
+		       "serial=S, queues=N, packed, full=F, reconnect=T, iops=N, bps=N, burst=T",
 		       (int)MIN(key.n, (size_t)60), key.p);
 }
 
@@ -145,7 +155,7 @@ static int parse(struct spec *s, const char *text, unsigned int nr_cpus, struct 
 	struct str rest = str_of(text), part;
 	int r;
 
-	*s = (struct spec){ .flags = DISK_RDWR | DISK_UNMAP,
+	*s = (struct spec){ .flags = DISK_RDWR | DISK_UNMAP | DISK_WAIT_SPACE,
 			    .queues = MIN(nr_cpus, 4u),
 			    .reconnect_ns = RECONNECT_NS };
 	str_cut(&rest, ',', &part);
@@ -165,6 +175,15 @@ static int parse(struct spec *s, const char *text, unsigned int nr_cpus, struct 
 	if (r == 0 && !s->format[0])
 		r = guess_format(s, err);
 	return r;
+}
+
+static void on_full(void *arg, bool is_full)
+{
+	if (is_full)
+		log_warn("disk.full", kv_str("disk", arg),
+			 kv_str("what", "writes wait for space on the host"));
+	else
+		log_info("disk.space", kv_str("disk", arg), kv_str("what", "writes go on"));
 }
 
 static int open_one(struct vm_disks *v, const char *text, unsigned int nr_cpus, struct err *err)
@@ -196,7 +215,11 @@ static int open_one(struct vm_disks *v, const char *text, unsigned int nr_cpus, 
 	if (s.bus == VM_DISK_SATA)
 		return 0;
 	r = disk_async_start(d->disk, WORKERS, err);
-	return r < 0 ? r : disk_set_limits(d->disk, &s.limits, err);
+	if (r < 0)
+		return r;
+	v->path[v->nr - 1] = mem_strdup(s.path);
+	disk_on_full(d->disk, on_full, v->path[v->nr - 1]);
+	return disk_set_limits(d->disk, &s.limits, err);
 }
 
 int vm_disks_open(struct vm_disks *v, const struct opt_list *specs, unsigned int nr_cpus,
@@ -227,6 +250,7 @@ int vm_disks_close(struct vm_disks *v)
 			worst = r;
 		}
 		free(v->serial[v->nr]);
+		free(v->path[v->nr]);
 	}
 	return worst;
 }

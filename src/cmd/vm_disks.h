@@ -15,7 +15,7 @@ enum vm_disk_bus { VM_DISK_VIRTIO, VM_DISK_SATA };
 
 struct vm_disks {
 	struct machine_disk disk[VM_DISKS_MAX];
-	char *serial[VM_DISKS_MAX];
+	char *serial[VM_DISKS_MAX], *path[VM_DISKS_MAX];
 	enum vm_disk_bus bus[VM_DISKS_MAX];
 	bool readonly[VM_DISKS_MAX];
 	struct machine_disk virtio[VM_DISKS_MAX]; /* those at virtio: of vm_sata_open() */
@@ -25,7 +25,7 @@ struct vm_disks {
 
 /*
  * vm_disks_open - open what --disk names: "FILE[,if=virtio|sata][,format=F][,readonly][,cache=writeback|none|unsafe]
- * [,discard=unmap|ignore][,serial=S][,queues=N][,packed][,no-backing][,LIMIT=N]...", limits as of disk_limits_parse().
+ * [,discard=unmap|ignore][,serial=S][,queues=N][,packed][,no-backing][,full=wait|report][,LIMIT=N]...", limits as of disk_limits_parse().
  *
  * Without a format, the end of the file's name says it; its content is never asked, because the guest writes it.
  * @nr_cpus: for the number of queues

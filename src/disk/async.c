@@ -14,6 +14,10 @@
  * The first three hold their range shared until the bytes have moved. A request that a ring did in part is
  * done again in whole: it was not completed, so nobody can tell. Where there is no io_uring (an old kernel, a
  * sandbox), workers do all of it.
+ *
+ * A write that finds no space on the host may wait for it (DISK_WAIT_SPACE): it is tried again each second, and when
+ * somebody says that there is space; all else goes on. A file system that said no has not taken the bytes, so that
+ * trying again is safe; for what is said about bytes that were taken (a sync) it is not, and that is an I/O error.
  */
 #include <assert.h>
 #include <errno.h>
@@ -29,6 +33,7 @@
 
 #define WORKERS_MAX  64
 #define RING_ENTRIES 256
+#define RETRY_NS     NS_PER_S
 #define INLINE_MAX   65536 /* longer copies would keep a vCPU too long */
 
 struct async {
@@ -41,17 +46,83 @@ struct async {
 	bool is_ending;
 	unsigned nr_workers;
 	struct thread workers[WORKERS_MAX];
+	struct list stalled; /* requests that wait for space on the host */
+	unsigned nr_stalled;
+	bool is_full, is_hurried; /* hurried: until nothing is in flight, nobody waits */
+	void (*on_full)(void *arg, bool is_full);
+	void *on_full_arg;
+	struct timerq_timer retry;
 	struct timerq timers; /* runs by itself unless the disk's clock is a test's */
 	struct throttle throttle;
 };
 
+/* No space: does the request wait for it? Tells whether it is the first. */
+static bool stall(struct async *a, struct disk_request *req, int status, bool *ret_first)
+{
+	*ret_first = false;
+	if ((status != -ENOSPC && status != -EDQUOT) || !(a->disk->flags & DISK_WAIT_SPACE))
+		return false;
+	mutex_guard(&a->lock);
+	if (a->is_hurried)
+		return false;
+	req->priv.has_stalled = true;
+	list_push(&a->stalled, &req->priv.link);
+	if (!a->nr_stalled++)
+		timerq_arm(&a->timers, &a->retry, clock_now(a->disk->clock) + RETRY_NS);
+	*ret_first = !a->is_full;
+	a->is_full = true;
+	return true;
+}
+
+static void tell(struct async *a, bool is_full)
+{
+	if (a->on_full)
+		a->on_full(a->on_full_arg, is_full);
+}
+
 static void finish(struct async *a, struct disk_request *req, int status)
 {
+	bool first, has_stalled = req->priv.has_stalled, has_room = false;
+
+	if (stall(a, req, status, &first)) {
+		if (first)
+			tell(a, true);
+		return;
+	}
 	req->done(req, status);
 	mutex_lock(&a->lock);
-	if (!--a->nr_in_flight)
-		pthread_cond_broadcast(&a->idle);
+	if (has_stalled && !a->nr_stalled && a->is_full && status != -ENOSPC) {
+		a->is_full = false;
+		has_room = true;
+	}
 	mutex_unlock(&a->lock);
+	if (has_room)
+		tell(a, false);
+	mutex_lock(&a->lock);
+	if (!--a->nr_in_flight) {
+		a->is_hurried = false;
+		pthread_cond_broadcast(&a->idle);
+	}
+	mutex_unlock(&a->lock);
+}
+
+/* Holds the lock. */
+static void retry_all(struct async *a)
+{
+	struct list *l;
+
+	while ((l = list_pop(&a->stalled)))
+		list_push(&a->queue, l);
+	a->nr_stalled = 0;
+	pthread_cond_broadcast(&a->work);
+}
+
+static void on_retry(void *arg)
+{
+	struct async *a = arg;
+	mutex_guard(&a->lock);
+
+	retry_all(a);
 }
 
 static void worker(void *arg)
@@ -89,6 +160,7 @@ void async_stop(struct async *a)
 	for (unsigned i = 0; i < a->nr_workers; i++)
 		thread_join(&a->workers[i]);
 	throttle_done(&a->throttle);
+	timerq_timer_done(&a->timers, &a->retry);
 	timerq_done(&a->timers);
 	uring_free(a->ring);
 	pthread_cond_destroy(&a->work);
@@ -114,6 +186,8 @@ int disk_async_start(struct disk *disk, unsigned nr_workers, struct err *err)
 	list_init(&a->queue);
 	timerq_init(&a->timers, disk->clock);
 	throttle_init(&a->throttle, &a->timers, start, a);
+	list_init(&a->stalled);
+	timerq_timer_init(&a->timers, &a->retry, on_retry, a);
 	if (disk->clock == clock_real())
 		r = timerq_start(&a->timers, err);
 	nr_workers = MIN(MAX(nr_workers, 1U), (unsigned)WORKERS_MAX);
@@ -266,6 +340,7 @@ void disk_submit(struct disk *disk, struct disk_request *req)
 	struct async *a = disk->async;
 
 	req->priv.disk = disk;
+	req->priv.has_stalled = false;
 	mutex_lock(&a->lock);
 	a->nr_in_flight++;
 	mutex_unlock(&a->lock);
@@ -275,8 +350,43 @@ void disk_submit(struct disk *disk, struct disk_request *req)
 
 void disk_hurry(struct disk *disk)
 {
+	struct async *a = disk->async;
+	struct list given_up, *l;
+
+	if (!a)
+		return;
+	list_init(&given_up);
+	mutex_lock(&a->lock);
+	a->is_hurried = a->nr_in_flight;
+	while ((l = list_pop(&a->stalled)))
+		list_push(&given_up, l);
+	a->nr_stalled = 0;
+	mutex_unlock(&a->lock);
+	throttle_release(&a->throttle);
+	while ((l = list_pop(&given_up)))
+		finish(a, list_entry(l, struct disk_request, priv.link), -ENOSPC);
+}
+
+void disk_retry(struct disk *disk)
+{
 	if (disk->async)
-		throttle_release(&disk->async->throttle);
+		on_retry(disk->async);
+}
+
+unsigned disk_nr_stalled(struct disk *disk)
+{
+	struct async *a = disk->async;
+
+	if (!a)
+		return 0;
+	mutex_guard(&a->lock);
+	return a->nr_stalled;
+}
+
+void disk_on_full(struct disk *disk, void (*fn)(void *arg, bool is_full), void *arg)
+{
+	disk->async->on_full = fn;
+	disk->async->on_full_arg = arg;
 }
 
 void disk_drain(struct disk *disk)

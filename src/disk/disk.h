@@ -34,7 +34,9 @@ enum disk_flag {
 		1 << 5,	       /* do not open the backing file: what is not in the top reads zero */
 	DISK_NO_LOCK = 1 << 6, /* look at an image that somebody else may be writing */
 	DISK_UNMAP = 1 << 7,   /* a discard gives space back to the host */
-	DISK_REPAIR = 1 << 8,  /* open an image that is marked corrupt or dirty as it is, for
+	DISK_WAIT_SPACE =
+		1 << 9,	      /* a submitted request that finds no space on the host waits for it */
+	DISK_REPAIR = 1 << 8, /* open an image that is marked corrupt or dirty as it is, for
 				   * disk_check() */
 };
 
@@ -260,6 +262,7 @@ struct disk_request {
 		struct disk *disk;
 		struct disk_file *file;
 		uint64_t host_off, bytes;
+		bool has_stalled; /* it had to wait for space */
 		struct disk_hold hold;
 		struct uring_op op;
 	} priv;
@@ -283,9 +286,19 @@ _nodiscard_ int disk_async_start(struct disk *disk, unsigned nr_workers, struct 
 void disk_submit(struct disk *disk, struct disk_request *req);
 
 /*
- * disk_hurry - requests that wait for their limits begin now, because somebody waits for them. Thread: any.
+ * disk_hurry - requests that wait for their limits begin now, and those that wait for space fail, because somebody waits
+ * for them: until none is in flight. Thread: any.
  */
 void disk_hurry(struct disk *disk);
+
+/*
+ * disk_on_full - be told when requests begin to wait for space (DISK_WAIT_SPACE), and when there is some again. @fn: on
+ * any thread. Before the first request; disk_async_start() was called. disk_retry - there may be space: try now.
+ * disk_nr_stalled - how many requests wait for it. Thread: any.
+ */
+void disk_on_full(struct disk *disk, void (*fn)(void *arg, bool is_full), void *arg);
+void disk_retry(struct disk *disk);
+unsigned disk_nr_stalled(struct disk *disk);
 
 /*
  * disk_drain - disk_hurry(), and wait until no request is in flight. Others must not go on submitting. Not

@@ -618,7 +618,10 @@ int disk_file_sync(struct disk_file *f)
 		return r;
 	if (f->nbd)
 		return nbd_client_flush(f->nbd);
-	return fdatasync(f->fd) < 0 ? -errno : 0;
+	if (fdatasync(f->fd) == 0)
+		return 0;
+	/* Bytes that were taken before found no room, and are gone: nobody must think that trying again helps. */
+	return errno == ENOSPC || errno == EDQUOT ? -EIO : -errno;
 }
 
 static int served_hole(struct disk_file *f, uint64_t off, uint64_t len, bool *ret_hole,

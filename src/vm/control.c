@@ -135,6 +135,20 @@ static int power(void *arg, enum control_power what, struct strbuf *out, struct 
 	return r;
 }
 
+static void disks(void *arg, struct strbuf *out)
+{
+	const struct control *c = arg;
+
+	machine_disks(c->m, out);
+}
+
+static int disk(void *arg, const struct disk_request_spec *request, struct err *err)
+{
+	const struct control *c = arg;
+
+	return machine_disk_ask(c->m, request, err);
+}
+
 static int console(void *arg, unsigned int port, struct err *err)
 {
 	const struct control *c = arg;
@@ -152,6 +166,8 @@ static const struct control_ops ops = {
 	.screen = screen,
 	.balloon = balloon,
 	.power = power,
+	.disks = disks,
+	.disk = disk,
 	.console = console,
 };
 

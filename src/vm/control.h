@@ -19,6 +19,15 @@
  *	{"do": "screen", "text": bool}	characters of a text mode, or a PNG file in base64
  *	{"do": "balloon", "text": bool, "bytes": number}	bytes: what the guest shall keep of its memory
  *	{"do": "power", "what": "button", "off", "reset", "pause" or "resume"}	the answer is {"state": ...} as in info
+ *	{"do": "disks"}	chain of images, limits, job and state of each
+ *	{"do": "disk", "disk": number, "what": one of
+ *		"snapshot", "file": path	of the new image
+ *		"commit", "top": path, "base": path, "bps": number	all of them optional
+ *		"stream", "base": path, "bps": number
+ *		"cancel"; "speed", "bps": number	of the job
+ *		"limit", "limits": "iops=100,bps=10M"	what is not named stays
+ *		"resize", "size": number, "shrink": bool
+ *		"retry"}	what waits for space
  *	{"do": "console", "port": 0 to 3}	after its answer, the connection is that serial port's: what the port
  *						has said lately and says from now on, and what is typed
  *

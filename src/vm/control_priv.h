@@ -4,6 +4,7 @@
 
 #include "base/str.h"
 #include "vm/control.h"
+#include "vm/machine_disk.h"
 
 /* The protocol without a socket, so that it can be tested and fuzzed. */
 enum { CONTROL_LINE_MAX = 4096 };
@@ -32,6 +33,9 @@ struct control_ops {
 	int (*balloon)(void *arg, const uint64_t *keep_bytes, bool is_text, struct strbuf *out,
 		       struct err *err);
 	int (*power)(void *arg, enum control_power what, struct strbuf *out, struct err *err);
+	/* What the disks are; changes of one. */
+	void (*disks)(void *arg, struct strbuf *out);
+	int (*disk)(void *arg, const struct disk_request_spec *request, struct err *err);
 	/* Whether a serial port can be watched. */
 	int (*console)(void *arg, unsigned int port, struct err *err);
 };

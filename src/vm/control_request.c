@@ -93,6 +93,14 @@ static int do_power(struct control_session *s, const struct json *j, struct strb
 		       "'power' needs \"what\": one of button, off, reset, pause, resume");
 }
 
+static int do_disk(struct control_session *s, const struct json *j, struct err *err)
+{
+	struct disk_request_spec request;
+	int r = disk_request_parse(j, &request, err);
+
+	return r < 0 ? r : s->ops->disk(s->arg, &request, err);
+}
+
 static int do_console(struct control_session *s, const struct json *j, struct err *err)
 {
 	const struct json *port = json_get(j, "port");
@@ -144,12 +152,21 @@ static int answer(struct control_session *s, const struct json *j, struct strbuf
 	}
 	if (!strcmp(what, "power"))
 		return do_power(s, j, value, err);
+	if (!strcmp(what, "disks")) {
+		s->ops->disks(s->arg, value);
+		return 0;
+	}
+	if (!strcmp(what, "disk")) {
+		strbuf_adds(value, "true");
+		return do_disk(s, j, err);
+	}
 	if (!strcmp(what, "console")) {
 		strbuf_adds(value, "true");
 		return do_console(s, j, err);
 	}
 	return err_set(err, -EOPNOTSUPP,
-		       "'%.40s' is none of info, stats, count, trace, screen, balloon, power, console",
+		       "'%.40s' is none of info, stats, count, trace, screen, balloon, power, disks, disk, "
+		       "console",
 		       what);
 }
 

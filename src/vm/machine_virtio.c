@@ -101,9 +101,13 @@ static int make_disk(struct machine_virtio *v, const struct board *board, struct
 					       .nr_queues = disk->nr_queues,
 					       .packed = disk->packed };
 	struct virtio_blk *b = mem_new(sizeof(*b));
+	int r;
 
 	virtio_blk_init(b, &cfg, board->mem, &v->io);
-	return plug(v, board, bus, &b->dev, b, done_disk, index, CLASS_DISK, err);
+	r = plug(v, board, bus, &b->dev, b, done_disk, index, CLASS_DISK, err);
+	if (r == 0)
+		v->disk[v->nr_disks++] = b;
+	return r;
 }
 
 static void done_net(void *device)

@@ -28,7 +28,9 @@ struct machine_virtio {
 	struct iothread io;
 	struct machine_unit *unit[MACHINE_VIRTIO_MAX];
 	unsigned int nr;
-	struct virtio_balloon *balloon; /* a unit's, or NULL */
+	struct virtio_balloon *balloon;		     /* a unit's, or NULL */
+	struct virtio_blk *disk[MACHINE_VIRTIO_MAX]; /* units', in the order of the configuration */
+	unsigned int nr_disks;
 	bool is_made;
 };
 

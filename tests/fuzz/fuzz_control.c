@@ -67,6 +67,19 @@ static int power(void *arg, enum control_power what, struct strbuf *out, struct 
 	return 0;
 }
 
+static void disks(void *arg, struct strbuf *out)
+{
+	strbuf_adds(out, "[]");
+}
+
+static int disk(void *arg, const struct disk_request_spec *request, struct err *err)
+{
+	assert(request->ask <= DISK_ASK_RETRY);
+	assert(request->ask != DISK_ASK_SNAPSHOT || request->file);
+	assert(request->ask != DISK_ASK_LIMIT || request->limits);
+	return request->disk ? err_set(err, -ENODEV, "none") : 0;
+}
+
 static int console(void *arg, unsigned int port, struct err *err)
 {
 	return port == 0 ? 0 : err_set(err, -ENODEV, "no port %u", port);
@@ -79,6 +92,8 @@ static const struct control_ops ops = { .info = info,
 					.screen = screen,
 					.balloon = balloon,
 					.power = power,
+					.disks = disks,
+					.disk = disk,
 					.console = console };
 
 static void check_answer(struct strbuf *out)

@@ -205,6 +205,62 @@ want "broken rings" "$(dmesg | grep -c 'virtio.*\(broken\|failed\)')" 0
             want(image[4 * MIB:8 * MIB] == bytes(4 * MIB), "something else was written")
 
 
+def live(cpus):
+    """The graph of a disk changes under a guest that writes, and the disk grows."""
+    with tempfile.TemporaryDirectory(prefix="virtio-live-") as tmp:
+        base, over = os.path.join(tmp, "base.img"), os.path.join(tmp, "over.qcow2")
+        new, data = os.path.join(tmp, "new.qcow2"), os.path.join(tmp, "data")
+        with open(base, "wb") as f:
+            f.truncate(64 * MIB)
+        with open(data, "wb") as f:
+            f.write(os.urandom(2 * MIB))
+        subprocess.run([vmm.atoll_path(), "disk", "create", "-b", base, "-F", "raw", over], check=True)
+        said = []
+
+        def change(pid, line):
+            if line != "guest-writes":
+                return
+            for words in (("snapshot", str(pid), "0", new), ("commit", str(pid), "0"),
+                          ("stream", str(pid), "0"), ("snapshot", str(pid), "0", new + ".2"),
+                          ("resize", str(pid), "0", "128M")):
+                p = subprocess.run([vmm.atoll_path(), "live", *words], stdin=subprocess.DEVNULL,
+                                   capture_output=True, text=True, timeout=LIMIT, check=False)
+                if p.returncode:
+                    said.append((words, p.stderr))
+
+        guest(["virtio_blk"], """
+write() {
+	while [ ! -e /stop ]; do
+		for k in $1 $(($1 + 4)) $(($1 + 8)); do
+			dd if=/data of=/dev/vda bs=64k seek=$((k * 33)) conv=fsync 2>/dev/null || echo >/failed
+		done
+	done
+}
+for i in 0 1 2 3; do write $i & done
+echo guest-writes
+i=0
+while [ "$(cat /sys/block/vda/size)" = 131072 ]; do
+	i=$((i + 1))
+	[ $i -lt 600 ] || fail "the disk does not grow"
+	sleep 0.1
+done
+>/stop
+wait
+[ ! -e /failed ] || fail write
+want size "$(cat /sys/block/vda/size)" 262144
+dd if=/data of=/dev/vda bs=64k seek=2000 oflag=direct conv=fsync 2>/dev/null || fail write behind the old end
+echo 3 >/proc/sys/vm/drop_caches
+want=$(md5sum </data)
+for k in $(seq 0 11); do
+	want "place $k" "$(dd if=/dev/vda bs=64k skip=$((k * 33)) count=32 iflag=direct 2>/dev/null | md5sum)" "$want"
+done
+want "new place" "$(dd if=/dev/vda bs=64k skip=2000 count=32 iflag=direct 2>/dev/null | md5sum)" "$want"
+""", ["--disk", over], files=[(data, "data")], cpus=cpus, on_line=change)
+        want(not said, f"atoll live: {said}")
+        for name in (over, new, new + ".2"):
+            subprocess.run(["qemu-img", "check", "-q", name], check=True)
+
+
 UDHCPC = """#!/bin/sh
 [ "$1" = bound ] || exit 0
 ip addr add $ip/24 dev $interface
@@ -627,7 +683,7 @@ want again "$(/vsockio send 77 300000)" "the host's answer"
         want(not os.path.exists(path), "the socket stays behind")
 
 
-TESTS = {"rng": rng, "balloon": balloon, "share": share, "vsock": vsock, "net": net, "disk": disk, "console": console}
+TESTS = {"rng": rng, "balloon": balloon, "share": share, "vsock": vsock, "net": net, "disk": disk, "live": live, "console": console}
 
 
 def main(argv, tests):

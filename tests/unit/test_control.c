@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Requests of the control socket, without a socket: answers, refusals, one at a time. */
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "unit.h"
@@ -59,6 +60,21 @@ static int power(void *arg, enum control_power what, struct strbuf *out, struct 
 	return 0;
 }
 
+static void disks(void *arg, struct strbuf *out)
+{
+	strbuf_adds(out, "[{\"disk\":0}]");
+}
+
+static struct disk_request_spec asked;
+static char asked_file[16];
+
+static int disk(void *arg, const struct disk_request_spec *request, struct err *err)
+{
+	asked = *request;
+	snprintf(asked_file, sizeof(asked_file), "%s", request->file ? request->file : "");
+	return request->disk > 1 ? err_set(err, -ENODEV, "no disk") : 0;
+}
+
 static int console(void *arg, unsigned int port, struct err *err)
 {
 	return port == 0 ? 0 : err_set(err, -ENODEV, "no port %u", port);
@@ -71,6 +87,8 @@ static const struct control_ops ops = { .info = info,
 					.screen = screen,
 					.balloon = balloon,
 					.power = power,
+					.disks = disks,
+					.disk = disk,
 					.console = console };
 
 static void put(struct control_session *s, const char *text)
@@ -122,7 +140,7 @@ static void test_refusals(void **state)
 	expect(&s, "[]\n",
 	       "{\"error\":\"a request is an object with \\\"do\\\": a string\",\"code\":\"EINVAL\"}\n");
 	expect(&s, "{\"do\":\"x\"}\n",
-	       "{\"error\":\"'x' is none of info, stats, count, trace, screen, balloon, power, console\",\"code\":\"EOPNOTSUPP\"}\n");
+	       "{\"error\":\"'x' is none of info, stats, count, trace, screen, balloon, power, disks, disk, console\",\"code\":\"EOPNOTSUPP\"}\n");
 	expect(&s, "{\"do\":\"trace\",\"top\":1001}\n",
 	       "{\"error\":\"\\\"top\\\" is a number from 1 to 1000\",\"code\":\"EINVAL\"}\n");
 	expect(&s, "{\"do\":\"trace\",\"address\":16}\n",
@@ -140,6 +158,46 @@ static void test_refusals(void **state)
 	put(&s, "\n");
 	assert_int_equal(control_session_serve(&s), 1);
 	assert_non_null(strstr(s.out.p, "\"code\":\"EINVAL\""));
+	control_session_done(&s);
+}
+
+static void test_disks(void **state)
+{
+	static struct control_session s;
+	static const char *const wrong[][2] = {
+		{ "{\"do\":\"disk\"}\n", "is one of snapshot, commit" },
+		{ "{\"do\":\"disk\",\"disk\":0,\"what\":\"burn\"}\n",
+		  "is one of snapshot, commit" },
+		{ "{\"do\":\"disk\",\"what\":\"cancel\"}\n", "a disk's number" },
+		{ "{\"do\":\"disk\",\"disk\":-1,\"what\":\"cancel\"}\n", "a disk's number" },
+		{ "{\"do\":\"disk\",\"disk\":0,\"what\":\"snapshot\"}\n", "needs" },
+		{ "{\"do\":\"disk\",\"disk\":0,\"what\":\"snapshot\",\"file\":1}\n",
+		  "is a string" },
+		{ "{\"do\":\"disk\",\"disk\":0,\"what\":\"speed\",\"bps\":\"x\"}\n", "a second" },
+		{ "{\"do\":\"disk\",\"disk\":0,\"what\":\"limit\"}\n", "is missing" },
+		{ "{\"do\":\"disk\",\"disk\":0,\"what\":\"resize\"}\n", "is missing" },
+		{ "{\"do\":\"disk\",\"disk\":0,\"what\":\"resize\",\"size\":512,\"shrink\":1}\n",
+		  "true or false" },
+		{ "{\"do\":\"disk\",\"disk\":2,\"what\":\"retry\"}\n", "ENODEV" },
+	};
+
+	control_session_init(&s, &ops, NULL);
+	expect(&s, "{\"do\":\"disks\"}\n", "{\"ok\":[{\"disk\":0}]}\n");
+	expect(&s, "{\"do\":\"disk\",\"disk\":1,\"what\":\"snapshot\",\"file\":\"/a\"}\n",
+	       "{\"ok\":true}\n");
+	assert_true(asked.ask == DISK_ASK_SNAPSHOT && asked.disk == 1);
+	assert_string_equal(asked_file, "/a");
+	expect(&s,
+	       "{\"do\":\"disk\",\"disk\":0,\"what\":\"resize\",\"size\":1024,\"shrink\":true}\n",
+	       "{\"ok\":true}\n");
+	assert_true(asked.ask == DISK_ASK_RESIZE && asked.size == 1024 && asked.shrink);
+	for (size_t i = 0; i < ARRAY_SIZE(wrong); i++) {
+		put(&s, wrong[i][0]);
+		assert_int_equal(control_session_serve(&s), 1);
+		assert_non_null(strstr(s.out.p, "\"error\""));
+		assert_non_null(strstr(s.out.p, wrong[i][1]));
+		strbuf_reset(&s.out);
+	}
 	control_session_done(&s);
 }
 
@@ -206,7 +264,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_answers),	 cmocka_unit_test(test_refusals),
 		cmocka_unit_test(test_console),	 cmocka_unit_test(test_one_at_a_time),
-		cmocka_unit_test(test_counting),
+		cmocka_unit_test(test_counting), cmocka_unit_test(test_disks),
 	};
 
 	return cmocka_run_group_tests_name("control", tests, NULL, NULL);

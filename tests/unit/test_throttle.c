@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Limits of a disk on a clock that is moved by hand: rates, bursts, turns, changes, and requests that are let go. */
+/* What lets requests of a disk wait, on a clock that is moved by hand: limits (rates, bursts, turns, changes), and a host
+ * without space. */
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -99,22 +101,43 @@ struct bench {
 	struct disk_request req[16];
 	struct iovec iov;
 	char buf[4096];
-	_Atomic unsigned nr_done;
+	_Atomic unsigned nr_done, nr_failed;
+	struct disk_observer observer;
+	_Atomic int fail; /* what writes fail with */
+	_Atomic unsigned nr_full, nr_space;
 };
 
 static void on_done(struct disk_request *req, int status)
 {
 	struct bench *b = req->arg;
 
-	assert_int_equal(status, 0);
+	b->nr_failed += status == -ENOSPC;
+	if (status != -ENOSPC)
+		assert_int_equal(status, 0);
 	b->nr_done++;
+}
+
+static int observe(struct disk_observer *o, enum disk_event event, const char *path, uint64_t off,
+		   uint64_t len, const struct iovec *iov, unsigned nr_iov)
+{
+	struct bench *b = container_of(o, struct bench, observer);
+
+	return event == DISK_EVENT_WRITE || event == DISK_EVENT_SYNC ? b->fail : 0;
+}
+
+static void on_full(void *arg, bool is_full)
+{
+	struct bench *b = arg;
+
+	b->nr_full += is_full;
+	b->nr_space += !is_full;
 }
 
 static int setup(void **state)
 {
 	struct bench *b = calloc(1, sizeof(*b));
 	char path[] = "/tmp/test-throttle-XXXXXX";
-	struct disk_open_opts o = { .flags = DISK_RDWR, .format = "raw" };
+	struct disk_open_opts o = { .flags = DISK_RDWR | DISK_WAIT_SPACE, .format = "raw" };
 	int fd = mkstemp(path), r;
 
 	*state = b;
@@ -123,9 +146,15 @@ static int setup(void **state)
 	unlink(path);
 	clock_fake_init(&b->clock, NS_PER_S, 0);
 	o.clock = &b->clock.clock;
+	b->observer.event = observe;
+	o.observer = &b->observer;
 	b->iov = (struct iovec){ b->buf, sizeof(b->buf) };
 	r = disk_open_fd(fd, path, &o, &b->disk, NULL);
-	return r < 0 ? r : disk_async_start(b->disk, 1, NULL);
+	if (r == 0)
+		r = disk_async_start(b->disk, 1, NULL);
+	if (r == 0)
+		disk_on_full(b->disk, on_full, b);
+	return r;
 }
 
 static int teardown(void **state)
@@ -233,6 +262,65 @@ static void test_rows(void **state)
 	assert_int_equal(b->nr_done, 17);
 }
 
+static void wait_stalled(struct bench *b, unsigned n)
+{
+	while (disk_nr_stalled(b->disk) != n)
+		sched_yield();
+}
+
+static void wait_done(struct bench *b, unsigned n)
+{
+	while (b->nr_done != n)
+		sched_yield();
+}
+
+static void test_full(void **state)
+{
+	struct bench *b = *state;
+
+	b->fail = -ENOSPC;
+	for (unsigned i = 0; i < 3; i++)
+		submit(b, i, DISK_OP_WRITE);
+	wait_stalled(b, 3);
+	assert_int_equal(b->nr_full, 1);
+	submit(b, 4, DISK_OP_READ); /* all else goes on */
+	wait_done(b, 1);
+	/* Each second one more attempt. */
+	clock_fake_advance(&b->clock, NS_PER_S);
+	timerq_run_due(async_timers(b->disk));
+	wait_stalled(b, 3);
+	assert_int_equal(b->nr_done, 1);
+	b->fail = 0;
+	clock_fake_advance(&b->clock, NS_PER_S);
+	timerq_run_due(async_timers(b->disk));
+	wait_done(b, 4);
+	while (!b->nr_space)
+		sched_yield();
+	assert_int_equal(b->nr_full, 1);
+	/* Or when somebody says so. */
+	b->fail = -ENOSPC;
+	submit(b, 0, DISK_OP_WRITE);
+	wait_stalled(b, 1);
+	b->fail = 0;
+	disk_retry(b->disk);
+	wait_done(b, 5);
+	while (b->nr_space < 2)
+		sched_yield();
+	/* Who waits for the end gets it: a reset, or the end of the machine. */
+	b->fail = -ENOSPC;
+	submit(b, 0, DISK_OP_WRITE);
+	wait_stalled(b, 1);
+	disk_drain(b->disk);
+	assert_int_equal(b->nr_failed, 1);
+	/* And afterwards others wait again. */
+	submit(b, 1, DISK_OP_WRITE);
+	wait_stalled(b, 1);
+	b->fail = 0;
+	disk_retry(b->disk);
+	disk_drain(b->disk);
+	assert_int_equal(b->nr_done, 7);
+}
+
 static void test_no_requests(void **state)
 {
 	const struct disk_limits l = { .iops = 1 };
@@ -256,6 +344,7 @@ int main(void)
 		cmocka_unit_test(test_parse),
 		cmocka_unit_test_setup_teardown(test_requests, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_rows, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_full, setup, teardown),
 		cmocka_unit_test(test_no_requests),
 	};
 

@@ -1,0 +1,306 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * `atoll live`: the disks of a running machine, by its control socket (vm/control.h). The machine's process opens the
+ * files, in its own folder, so names are made whole here. Long work is the machine's; who waits for it here asks how far
+ * it is, and may stop waiting without harm.
+ */
+#include "cmd/live.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/mem.h"
+#include "base/str.h"
+#include "cmd/commands.h"
+#include "cmd/control_client.h"
+#include "cmd/progress.h"
+#include "sys/fd.h"
+
+enum { POLL_MS = 200 };
+
+static int complain(const struct cmd_call *call, const struct err *err)
+{
+	fprintf(stderr, "atoll %s: %s\n", call->cmd->name, err_text(err));
+	return 1;
+}
+
+/* Operand @i of those that every call has, whether or not the machine is named before them. */
+static const char *operand(const struct cmd_call *call, size_t i)
+{
+	return call->args[call->nr_args - call->cmd->args_min + i];
+}
+
+static int dial(const struct cmd_call *call, struct control_client *c, struct err *err)
+{
+	return control_open(call->nr_args > call->cmd->args_min ? call->args[0] : NULL, c, err);
+}
+
+static int add_path(struct strbuf *out, const char *key, const char *path, struct err *err)
+{
+	_cleanup_(mem_freep) char *cwd = NULL;
+	_cleanup_(strbuf_done) struct strbuf whole = { 0 };
+
+	if (!path)
+		return 0;
+	if (path[0] != '/') {
+		cwd = getcwd(NULL, 0);
+		if (!cwd)
+			return err_set_errno(err, "present folder");
+		strbuf_addf(&whole, "%s/", cwd);
+	}
+	strbuf_adds(&whole, path);
+	strbuf_addf(out, ",\"%s\":", key);
+	strbuf_add_json(out, strbuf_str(&whole));
+	return 0;
+}
+
+static int begin(const struct cmd_call *call, const char *what, struct strbuf *out, struct err *err)
+{
+	uint64_t disk;
+	int r = str_parse_u64(str_of(operand(call, 0)), 0, 255, &disk, err);
+
+	if (r < 0)
+		return err_wrap(err, r, "number of the disk ('atoll live disks' shows them)");
+	strbuf_addf(out, "{\"do\":\"disk\",\"disk\":%" PRIu64 ",\"what\":\"%s\"", disk, what);
+	return 0;
+}
+
+static int ask(const struct cmd_call *call, struct strbuf *request, struct err *err)
+{
+	_cleanup_(control_close) struct control_client c = { .fd = -EBADF };
+	_cleanup_(json_freep) struct json *answer = NULL;
+	int r = dial(call, &c, err);
+
+	strbuf_addc(request, '}');
+	return r < 0 ? r : control_ask(&c, strbuf_cstr(request), &answer, err);
+}
+
+/* One request of which @r says whether it could be put together. */
+static int finish(const struct cmd_call *call, struct strbuf *request, int r, struct err *err)
+{
+	if (r == 0)
+		r = ask(call, request, err);
+	return r < 0 ? complain(call, err) : 0;
+}
+
+/* --- what they are ---------------------------------------------------------------------------- */
+
+static const char *text_of(const struct json *j, const char *key)
+{
+	const char *s = json_str(json_get(j, key));
+
+	return s ? s : "?";
+}
+
+static uint64_t number_of(const struct json *j, const char *key)
+{
+	uint64_t n = 0;
+
+	ignore_result(json_u64(json_get(j, key), &n)); /* missing means 0 */
+	return n;
+}
+
+static void add_limits(struct strbuf *out, const struct json *l)
+{
+	static const char *const names[] = {
+		"iops", "iops-rd", "iops-wr", "bps", "bps-rd", "bps-wr"
+	};
+	bool first = true;
+
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+		if (!number_of(l, names[i]))
+			continue;
+		strbuf_addf(out, "%s%s=%" PRIu64, first ? "  limits: " : ",", names[i],
+			    number_of(l, names[i]));
+		first = false;
+	}
+	if (!first)
+		strbuf_addf(out, ", %" PRIu64 " requests wait\n", number_of(l, "waiting"));
+}
+
+static void disk_text(const struct json *d, struct strbuf *out)
+{
+	const struct json *job = json_get(d, "job"), *image;
+	bool readonly = false;
+
+	ignore_result(json_bool(json_get(d, "readonly"), &readonly)); /* missing means false */
+	strbuf_addf(out, "disk %" PRIu64 ": %" PRIu64 " bytes%s\n", number_of(d, "disk"),
+		    number_of(d, "size"), readonly ? ", read only" : "");
+	for (size_t i = 0; (image = json_at(json_get(d, "chain"), i)); i++)
+		strbuf_addf(out, "  %s%s (%s)\n", i ? "on " : "", text_of(image, "file"),
+			    text_of(image, "format"));
+	add_limits(out, json_get(d, "limits"));
+	if (number_of(d, "full"))
+		strbuf_addf(out, "  no space on the host: %" PRIu64 " requests wait\n",
+			    number_of(d, "full"));
+	if (json_str(json_get(job, "kind"))) {
+		strbuf_addf(out, "  %s: %s, %" PRIu64 " of %" PRIu64 " bytes\n",
+			    text_of(job, "kind"), text_of(job, "state"), number_of(job, "done"),
+			    number_of(job, "total"));
+		if (json_str(json_get(job, "error")))
+			strbuf_addf(out, "  %s\n", text_of(job, "error"));
+	}
+}
+
+int cmd_live_disks_exec(const struct cmd_call *call)
+{
+	const struct live_opts *o = call->opts;
+	_cleanup_(control_close) struct control_client c = { .fd = -EBADF };
+	_cleanup_(strbuf_done) struct strbuf out = { 0 };
+	_cleanup_(json_freep) struct json *answer = NULL;
+	const struct json *d;
+	struct err err = ERR_INIT;
+	int r = dial(call, &c, &err);
+
+	if (r == 0 && o->json)
+		r = control_ask_raw(&c, "{\"do\":\"disks\"}", &out, &err);
+	else if (r == 0)
+		r = control_ask(&c, "{\"do\":\"disks\"}", &answer, &err);
+	for (size_t i = 0; r == 0 && (d = json_at(json_get(answer, "ok"), i)); i++)
+		disk_text(d, &out);
+	if (r == 0 && o->json)
+		strbuf_addc(&out, '\n');
+	if (r == 0)
+		r = fd_write_full(STDOUT_FILENO, strbuf_cstr(&out), out.n);
+	if (r < 0 && !err.code)
+		err_set(&err, r, "standard output: %s", strerror(-r));
+	return r < 0 ? complain(call, &err) : 0;
+}
+
+/* --- changes ---------------------------------------------------------------------------------- */
+
+int cmd_live_snapshot_exec(const struct cmd_call *call)
+{
+	_cleanup_(strbuf_done) struct strbuf request = { 0 };
+	struct err err = ERR_INIT;
+	int r = begin(call, "snapshot", &request, &err);
+
+	if (r == 0)
+		r = add_path(&request, "file", operand(call, 1), &err);
+	return finish(call, &request, r, &err);
+}
+
+/* Until the job of a disk has ended. Returns 0 when it is done. */
+static int wait_for(const struct cmd_call *call, bool progress, struct err *err)
+{
+	const struct timespec nap = { .tv_nsec = POLL_MS * 1000000 };
+	_cleanup_(control_close) struct control_client c = { .fd = -EBADF };
+	struct progress bar;
+	const char *state;
+	int r = dial(call, &c, err);
+
+	progress_begin(&bar, progress);
+	while (r == 0) {
+		_cleanup_(json_freep) struct json *answer = NULL;
+		const struct json *job;
+
+		r = control_ask(&c, "{\"do\":\"disks\"}", &answer, err);
+		if (r < 0)
+			break;
+		job = json_get(json_at(json_get(answer, "ok"),
+				       (size_t)strtoul(operand(call, 0), NULL, 0)),
+			       "job");
+		state = text_of(job, "state");
+		progress_show(&bar, number_of(job, "done"), number_of(job, "total"), NULL);
+		if (!strcmp(state, "done"))
+			break;
+		if (!strcmp(state, "failed"))
+			r = err_set(err, -EIO, "%s", text_of(job, "error"));
+		else if (strcmp(state, "running") != 0)
+			r = err_set(err, -ECANCELED, "%s by somebody", state);
+		else
+			nanosleep(&nap, NULL);
+	}
+	progress_end(&bar);
+	return r;
+}
+
+static int job(const struct cmd_call *call, const char *what)
+{
+	const struct live_opts *o = call->opts;
+	_cleanup_(strbuf_done) struct strbuf request = { 0 };
+	struct err err = ERR_INIT;
+	int r = begin(call, what, &request, &err);
+
+	if (r == 0)
+		r = add_path(&request, "top", o->top, &err);
+	if (r == 0)
+		r = add_path(&request, "base", o->base, &err);
+	if (r == 0 && o->speed)
+		strbuf_addf(&request, ",\"bps\":%" PRIu64, o->speed);
+	r = finish(call, &request, r, &err);
+	if (r || o->background)
+		return r;
+	return wait_for(call, o->progress, &err) < 0 ? complain(call, &err) : 0;
+}
+
+int cmd_live_commit_exec(const struct cmd_call *call)
+{
+	return job(call, "commit");
+}
+
+int cmd_live_stream_exec(const struct cmd_call *call)
+{
+	return job(call, "stream");
+}
+
+int cmd_live_cancel_exec(const struct cmd_call *call)
+{
+	_cleanup_(strbuf_done) struct strbuf request = { 0 };
+	struct err err = ERR_INIT;
+
+	return finish(call, &request, begin(call, "cancel", &request, &err), &err);
+}
+
+int cmd_live_speed_exec(const struct cmd_call *call)
+{
+	_cleanup_(strbuf_done) struct strbuf request = { 0 };
+	struct err err = ERR_INIT;
+	uint64_t bps = 0;
+	int r = begin(call, "speed", &request, &err);
+
+	if (r == 0)
+		r = str_parse_size(str_of(operand(call, 1)), 0, UINT64_C(1) << 50, &bps, &err);
+	strbuf_addf(&request, ",\"bps\":%" PRIu64, bps);
+	return finish(call, &request, r, &err);
+}
+
+int cmd_live_limit_exec(const struct cmd_call *call)
+{
+	_cleanup_(strbuf_done) struct strbuf request = { 0 };
+	struct err err = ERR_INIT;
+	int r = begin(call, "limit", &request, &err);
+
+	strbuf_adds(&request, ",\"limits\":");
+	strbuf_add_json(&request, str_of(operand(call, 1)));
+	return finish(call, &request, r, &err);
+}
+
+int cmd_live_resize_exec(const struct cmd_call *call)
+{
+	const struct live_opts *o = call->opts;
+	_cleanup_(strbuf_done) struct strbuf request = { 0 };
+	struct err err = ERR_INIT;
+	uint64_t size = 0;
+	int r = begin(call, "resize", &request, &err);
+
+	if (r == 0)
+		r = str_parse_size(str_of(operand(call, 1)), 512, UINT64_C(1) << 62, &size, &err);
+	strbuf_addf(&request, ",\"size\":%" PRIu64 ",\"shrink\":%s", size,
+		    o->shrink ? "true" : "false");
+	return finish(call, &request, r, &err);
+}
+
+int cmd_live_retry_exec(const struct cmd_call *call)
+{
+	_cleanup_(strbuf_done) struct strbuf request = { 0 };
+	struct err err = ERR_INIT;
+
+	return finish(call, &request, begin(call, "retry", &request, &err), &err);
+}

@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The disks of a running machine, for those who ask from outside: what they are, and changes of them. What takes long
+ * is a job of the disk (disk/job.c), so nothing here keeps the control socket waiting for more than a few writes.
+ */
+#include "vm/machine_disk.h"
+
+#include <errno.h>
+#include <inttypes.h>
+
+#include "disk/disk.h"
+#include "vm/machine_priv.h"
+#include "vm/virtio/blk.h"
+
+/* --- changes ------------------------------------------------------------------------------------ */
+
+static int start_job(struct disk *d, const struct disk_request_spec *s, struct err *err)
+{
+	const struct disk_job_opts o = {
+		.kind = s->ask == DISK_ASK_COMMIT ? DISK_JOB_COMMIT : DISK_JOB_STREAM,
+		.top = s->top,
+		.base = s->base,
+		.bps = s->bps,
+	};
+
+	return disk_job_start(d, &o, err);
+}
+
+static int limit(struct disk *d, const char *text, struct err *err)
+{
+	struct disk_limits l;
+	unsigned int waiting;
+	int r;
+
+	disk_get_limits(d, &l, &waiting);
+	r = disk_limits_parse_list(&l, str_of(text), err);
+	return r < 0 ? r : disk_set_limits(d, &l, err);
+}
+
+int machine_disk_ask(struct machine *m, const struct disk_request_spec *s, struct err *err)
+{
+	struct machine_virtio *v = &m->virtio;
+	struct disk *d;
+	int r;
+
+	if (s->disk >= v->nr_disks)
+		return err_set(err, -ENODEV, "the machine has %u disks, and none with number %u",
+			       v->nr_disks, s->disk);
+	d = v->disk[s->disk]->disk;
+	switch (s->ask) {
+	case DISK_ASK_SNAPSHOT:
+		return disk_snapshot_external(d, s->file, NULL, 0, err);
+	case DISK_ASK_COMMIT:
+	case DISK_ASK_STREAM:
+		return start_job(d, s, err);
+	case DISK_ASK_CANCEL:
+		return disk_job_cancel(d, err);
+	case DISK_ASK_SPEED:
+		return disk_job_set_speed(d, s->bps, err);
+	case DISK_ASK_LIMIT:
+		return limit(d, s->limits, err);
+	case DISK_ASK_RESIZE:
+		r = disk_resize(d, s->size, s->shrink, err);
+		if (r == 0)
+			virtio_blk_resized(v->disk[s->disk]);
+		return r;
+	case DISK_ASK_RETRY:
+		disk_retry(d);
+		return 0;
+	}
+	return -EINVAL;
+}
+
+/* --- what they are ------------------------------------------------------------------------------- */
+
+static void add_chain(struct disk *d, struct strbuf *out)
+{
+	struct disk_info info;
+
+	strbuf_adds(out, ",\"chain\":[");
+	for (unsigned int depth = 0; disk_info(d, depth, &info, NULL) == 0; depth++) {
+		strbuf_adds(out, depth ? ",{\"file\":" : "{\"file\":");
+		strbuf_add_json(out, str_of(info.path));
+		strbuf_addf(out, ",\"format\":\"%s\",\"host_bytes\":%" PRIu64 "}", info.format,
+			    info.host_bytes);
+		disk_info_done(&info);
+	}
+	strbuf_addc(out, ']');
+}
+
+static void add_limits(struct disk *d, struct strbuf *out)
+{
+	struct disk_limits l;
+	unsigned int waiting;
+
+	disk_get_limits(d, &l, &waiting);
+	strbuf_addf(out,
+		    ",\"limits\":{\"iops\":%" PRIu64 ",\"iops-rd\":%" PRIu64 ",\"iops-wr\":%" PRIu64
+		    ",\"bps\":%" PRIu64 ",\"bps-rd\":%" PRIu64 ",\"bps-wr\":%" PRIu64
+		    ",\"burst_ns\":%" PRIu64 ",\"waiting\":%u}",
+		    l.iops, l.iops_rd, l.iops_wr, l.bps, l.bps_rd, l.bps_wr, l.burst_ns, waiting);
+}
+
+static void add_job(struct disk *d, struct strbuf *out)
+{
+	struct disk_job_status st;
+
+	disk_job_status(d, &st);
+	if (st.state == DISK_JOB_NONE) {
+		strbuf_adds(out, ",\"job\":null");
+		return;
+	}
+	strbuf_addf(out,
+		    ",\"job\":{\"kind\":\"%s\",\"state\":\"%s\",\"done\":%" PRIu64
+		    ",\"total\":%" PRIu64 ",\"bps\":%" PRIu64 ",\"error\":",
+		    disk_job_kind_name(st.kind), disk_job_state_name(st.state), st.done, st.total,
+		    st.bps);
+	if (st.state == DISK_JOB_FAILED)
+		strbuf_add_json(out, str_of(st.error));
+	else
+		strbuf_adds(out, "null");
+	strbuf_addc(out, '}');
+}
+
+void machine_disks(struct machine *m, struct strbuf *out)
+{
+	strbuf_addc(out, '[');
+	for (unsigned int i = 0; i < m->virtio.nr_disks; i++) {
+		struct disk *d = m->virtio.disk[i]->disk;
+
+		strbuf_addf(out, "%s{\"disk\":%u,\"size\":%" PRIu64 ",\"readonly\":%s,\"full\":%u",
+			    i ? "," : "", i, disk_size(d),
+			    disk_flags(d) & DISK_RDWR ? "false" : "true", disk_nr_stalled(d));
+		add_chain(d, out);
+		add_limits(d, out);
+		add_job(d, out);
+		strbuf_addc(out, '}');
+	}
+	strbuf_addc(out, ']');
+}

@@ -1,0 +1,159 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""`atoll live` ($ATOLL) at machines whose guest ($TINY_GUEST) does nothing; qemu-img looks at what comes out."""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+
+ATOLL = os.environ.get("ATOLL", "build/atoll")
+TINY = os.environ.get("TINY_GUEST", "build/tests/guest/tiny.elf")
+LIMIT = 60
+
+
+def run(*args, status=0):
+    p = subprocess.run(args, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                       timeout=LIMIT, check=False)
+    assert p.returncode == status, (args, p.returncode, p.stdout.decode(), p.stderr.decode())
+    return p.stdout.decode()
+
+
+def live(*args):
+    return run(ATOLL, "live", *args)
+
+
+def complaint(*args):
+    p = subprocess.run([ATOLL, "live", *args], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                       stderr=subprocess.PIPE, timeout=LIMIT, check=False)
+    assert p.returncode == 1 and p.stderr.count(b"\n") == 1, (args, p)
+    return p.stderr.decode()
+
+
+def disk(n=0):
+    return json.loads(live("disks", "--json"))[n]
+
+
+def files(n=0):
+    return [os.path.basename(i["file"]) for i in disk(n)["chain"]]
+
+
+class Machine:
+    def __init__(self, *disks):
+        cmd = [ATOLL, "run", "-k", TINY, "-a", "spin", "-m", "16M", "--engine", "interp", "--name", "m"]
+        for d in disks:
+            cmd += ["--disk", d]
+        self.p = subprocess.Popen(cmd, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                                  stderr=subprocess.PIPE, text=True)
+        end = time.monotonic() + LIMIT
+        while "m " not in run(ATOLL, "ps"):
+            if self.p.poll() is not None or time.monotonic() > end:
+                self.p.kill()
+                raise AssertionError("the machine does not start: " + self.p.communicate()[1])
+            time.sleep(0.05)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *args):
+        self.p.terminate()
+        self.p.communicate()
+
+
+def make():
+    run("qemu-img", "create", "-q", "-f", "raw", "base.img", "8M")
+    run("qemu-io", "-f", "raw", "-c", "write -P 5 1M 3M", "base.img")
+    run("qemu-img", "create", "-q", "-f", "qcow2", "-b", "base.img", "-F", "raw", "a.qcow2")
+    run("qemu-io", "-f", "qcow2", "-c", "write -P 7 2M 1M", "a.qcow2")
+    run("qemu-img", "convert", "-O", "raw", "a.qcow2", "want.raw")
+
+
+def same(name):
+    run("qemu-img", "compare", name, "want.raw")
+
+
+def check_graph():
+    make()
+    with Machine("a.qcow2"):
+        assert files() == ["a.qcow2", "base.img"]
+        live("snapshot", "m", "0", "b.qcow2")
+        live("snapshot", "0", os.path.abspath("c.qcow2"))
+        assert files() == ["c.qcow2", "b.qcow2", "a.qcow2", "base.img"]
+        assert "  on a.qcow2 (qcow2)\n  on base.img (raw)\n" in live("disks")
+        assert "is there already" in complaint("snapshot", "0", "b.qcow2")
+        live("commit", "0", "--top", "b.qcow2")
+        assert files() == ["c.qcow2", "a.qcow2", "base.img"]
+        assert disk()["job"]["state"] == "done" and disk()["job"]["kind"] == "commit"
+        assert "commit: done" in live("disks")
+        live("stream", "0", "--base", "base.img", "--progress")
+        assert files() == ["c.qcow2", "base.img"]
+        # Slowly, in the background, and then not.
+        live("stream", "0", "--speed", "1", "--background")
+        assert disk()["job"]["state"] == "running" and disk()["job"]["bps"] == 1
+        assert "a stream is going on" in complaint("resize", "0", "16M")
+        live("cancel", "m", "0")
+        while disk()["job"]["state"] == "running":
+            time.sleep(0.05)
+        assert disk()["job"]["state"] == "cancelled"
+        assert "no job is going on" in complaint("cancel", "0")
+        live("stream", "0", "--speed", "1", "--background")
+        live("speed", "0", "0")
+        while disk()["job"]["state"] == "running":
+            time.sleep(0.05)
+        assert files() == ["c.qcow2"]
+        live("snapshot", "0", "d.qcow2")
+        live("commit", "0")
+        assert files() == ["c.qcow2"]
+    for name in ("c.qcow2", "d.qcow2"):
+        run("qemu-img", "check", name)
+        same(name)
+
+
+def check_limits_and_size():
+    make()
+    with Machine("a.qcow2,iops=100"):
+        assert disk()["limits"]["iops"] == 100
+        live("limit", "0", "bps=1M,burst=2s")
+        limits = disk()["limits"]
+        assert (limits["iops"], limits["bps"], limits["burst_ns"]) == (100, 1 << 20, 2 * 10**9), limits
+        assert "limits: iops=100,bps=1048576" in live("disks")
+        live("limit", "0", "iops=0,bps=0")
+        assert "limits" not in live("disks")
+        assert "none of iops" in complaint("limit", "0", "speed=1")
+        live("resize", "0", "16M")
+        assert disk()["size"] == 16 << 20
+        assert "would be lost" in complaint("resize", "0", "8M")
+        live("resize", "--shrink", "0", "8M")
+        assert "1Q" in complaint("resize", "0", "1Q")
+        live("retry", "0")
+        assert "none with number 1" in complaint("retry", "1")
+        assert "number of the disk" in complaint("retry", "first")
+    run("qemu-img", "check", "a.qcow2")
+    same("a.qcow2")
+
+
+def main():
+    checks = [(name[6:], fn) for name, fn in sorted(globals().items()) if name.startswith("check_")]
+    print(f"1..{len(checks)}")
+    failed = 0
+    for n, (name, check) in enumerate(checks, 1):
+        try:
+            with tempfile.TemporaryDirectory(prefix="atoll-live-") as folder:
+                os.environ["ATOLL_RUNTIME_DIR"] = os.path.join(folder, "run")
+                os.chdir(folder)
+                check()
+                os.chdir("/")
+            print(f"ok {n} - {name}", flush=True)
+        except (AssertionError, OSError, subprocess.TimeoutExpired) as e:
+            failed += 1
+            print(f"not ok {n} - {name}")
+            for line in str(e).splitlines():
+                print(f"# {line}", flush=True)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    ATOLL, TINY = os.path.realpath(ATOLL), os.path.realpath(TINY)
+    sys.exit(main())
