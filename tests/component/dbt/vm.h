@@ -95,6 +95,7 @@ struct vm {
 	unsigned int event;
 	uint64_t io_hash, nr_io; /* what devices have seen */
 	bool owns_ram;
+	uint8_t code_before[VM_NR_CODE * 0x1000]; /* when it was last run */
 };
 
 /* vm_new - a machine with an engine; @ram: another's, or NULL. Returns NULL, and says why. */
