@@ -58,6 +58,7 @@ format:
 GUESTBENCH := ../shared/guestbench
 bench: deps all
 	@GUESTBENCH='$(abspath $(GUESTBENCH))' tests/bench/guestbench.py $(BENCH_ARGS)
+	@tests/bench/diskbench.py
 
 # make fuzz T=NAME [SECONDS=600]: new inputs are merged into tests/fuzz/corpus/NAME.
 SECONDS := 600

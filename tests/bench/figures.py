@@ -175,6 +175,21 @@ def read_bars(path=PROMISES):
     return bars
 
 
+def read_section(title, path=PROMISES):
+    """{name: Bar} of the table below a heading of the document, in its order."""
+    bars, inside = {}, False
+    with open(path, encoding="utf-8") as f:
+        for line in f:
+            if line.startswith("#"):
+                inside = line.strip("# \n") == title
+            cells = [c.strip() for c in line.strip().strip("|").split("|")]
+            if inside and len(cells) == 5 and line.startswith("| `"):
+                bars[cells[0].strip("`")] = Bar(cells[0].strip("`"), cells[1:])
+    if not bars:
+        raise ValueError(f"{os.path.basename(path)} has no table below '{title}'")
+    return bars
+
+
 def median(values):
     values = [v for v in values if v is not None]
     return statistics.median(values) if values else None
