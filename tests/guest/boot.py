@@ -106,30 +106,7 @@ def main(argv):
     tests = {f"{flavor}-{cpus}": (lambda f=flavor, c=cpus: boot(f, c))
              for flavor in KERNELS for cpus in CPUS}
     tests.update(shell=shell, reboot=reboot, clock=clock)
-    if argv[1:] == ["--list"]:
-        print("\n".join(tests))
-        return 0
-    names = argv[1:] or list(tests)
-    for name in names:
-        if name not in tests:
-            sys.exit(f"boot.py: no test '{name}' (see --list)")
-    tap = vmm.Tap(len(names))
-    why = vmm.missing()
-    for name in names:
-        if why:
-            tap.line(False, name)
-            print(f"# {why}")
-            continue
-        try:
-            r, wrong = tests[name]()
-        except RuntimeError as e:
-            tap.skip(name, str(e))
-            continue
-        if wrong:
-            r.report(wrong)
-        tap.line(wrong is None, name)
-        print(f"# {name}: {r.seconds:.1f} s", flush=True)
-    return tap.done()
+    return vmm.run_tests(argv, tests)
 
 
 if __name__ == "__main__":

@@ -174,21 +174,7 @@ def main(argv):
     if not vmm.is_qemu():
         tests.update(argument_tests())
         tests["hostile-kernels"] = hostile_kernels
-    names = argv[1:] or list(tests)
-    tap = vmm.Tap(len(names))
-    why = vmm.missing() or (None if os.path.exists(TINY) else f"{TINY} is not built")
-    for name in names:
-        if name not in tests:
-            sys.exit(f"exit_status.py: no test '{name}'")
-        if why:
-            tap.line(False, name)
-            print(f"# {why}", flush=True)
-            continue
-        r, wrong = tests[name]()
-        if wrong:
-            r.report(wrong)
-        tap.line(wrong is None, name)
-    return tap.done()
+    return vmm.run_tests(argv, tests, None if os.path.exists(TINY) else f"{TINY} is not built")
 
 
 if __name__ == "__main__":

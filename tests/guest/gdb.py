@@ -164,18 +164,5 @@ TESTS = {
 }
 
 
-def main(argv):
-    names = argv[1:] or list(TESTS)
-    tap = vmm.Tap(len(names))
-    why = vmm.missing() or (None if os.path.exists(TINY) else f"{TINY} is not built") or \
-        (None if shutil.which("gdb") else "gdb is not there")
-    for name in names:
-        wrong = why or TESTS[name]()
-        for line in (wrong or "").splitlines():
-            print(f"# {line}")
-        tap.line(wrong is None, name)
-    return tap.done()
-
-
 if __name__ == "__main__":
-    sys.exit(main(sys.argv))
+    sys.exit(vmm.run_tests(sys.argv, TESTS, f"{TINY} is not built" if not os.path.exists(TINY) else None if shutil.which("gdb") else "gdb is not there"))

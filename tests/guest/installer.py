@@ -85,22 +85,5 @@ def cdrom():
 TESTS = {"serial": serial, "screen": screen, "cdrom": cdrom}
 
 
-def main(argv):
-    names = argv[1:] or list(TESTS)
-    tap = vmm.Tap(len(names))
-    for name in names:
-        start = time.monotonic()
-        try:
-            r, wrong = TESTS[name]()
-        except RuntimeError as e:
-            tap.skip(name, str(e))
-            continue
-        if wrong:
-            r.report(wrong)
-        tap.line(wrong is None, name)
-        print(f"# {name}: {time.monotonic() - start:.1f} s", flush=True)
-    return tap.done()
-
-
 if __name__ == "__main__":
-    sys.exit(main(sys.argv))
+    sys.exit(vmm.run_tests(sys.argv, TESTS))

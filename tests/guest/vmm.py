@@ -227,3 +227,47 @@ class Tap:
         if not self.planned:
             print(f"1..{self.count}", flush=True)
         return 1 if self.failed else 0
+
+
+class Failed(Exception):
+    """A test failed; the text says how."""
+
+
+def outcome(test):
+    """What is wrong after the test, or None; prints the run that it returned with its complaint."""
+    try:
+        result = test()
+    except (Failed, OSError, subprocess.SubprocessError) as e:
+        return str(e) or type(e).__name__
+    if isinstance(result, tuple):
+        r, wrong = result
+        if wrong:
+            r.report(wrong)
+        return wrong
+    return result
+
+
+def run_tests(argv, tests, why=None):
+    """Runs those of `tests` that argv names, or all; returns the exit status. A test returns nothing, what is wrong, or a
+    Run and what is wrong; or raises Failed; RuntimeError: it cannot run here. why: none of them can, for this reason."""
+    if argv[1:] == ["--list"]:
+        print("\n".join(tests))
+        return 0
+    names = argv[1:] or list(tests)
+    for name in names:
+        if name not in tests:
+            sys.exit(f"{os.path.basename(argv[0])}: no test '{name}'; there are {', '.join(tests)}")
+    tap = Tap(len(names))
+    why = missing() or why
+    for name in names:
+        start = time.monotonic()
+        try:
+            wrong = why or outcome(tests[name])
+        except RuntimeError as e:
+            tap.skip(name, str(e))
+            continue
+        for line in (wrong or "").splitlines():
+            print(f"# {line}")
+        tap.line(not wrong, name)
+        print(f"# {name}: {time.monotonic() - start:.1f} s", flush=True)
+    return tap.done()
