@@ -343,8 +343,10 @@ int disk_copy(struct disk *src, struct disk *dst, const struct disk_copy_opts *o
 	if (disk_size(dst) < j.size)
 		return err_set(err, -ENOSPC, "the target has only %" PRIu64 " of %" PRIu64 " bytes",
 			       disk_size(dst), j.size);
-	j.piece = MAX((uint64_t)PIECE, (uint64_t)disk_cluster(dst));
-	j.other_bytes = j.piece / disk_cluster(dst) * disk_pack_max(dst);
+	/* Clusters are compressed as a whole; else those of some formats are larger than memory should be (VHDX:
+	 * 256 MiB), and who writes the next part of one writes in place. */
+	j.piece = j.packed ? MAX((uint64_t)PIECE, (uint64_t)disk_cluster(dst)) : PIECE;
+	j.other_bytes = j.packed ? j.piece / disk_cluster(dst) * disk_pack_max(dst) : 1;
 	r = run(&j, o->nr_threads, err);
 	if (r == -EOPNOTSUPP && o->packed)
 		return err_set(err, r, "the target's format has no compression");

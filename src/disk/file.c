@@ -238,7 +238,7 @@ int disk_file_create(const char *path, struct disk_observer *observer, struct di
 }
 
 int disk_file_open_beside(const struct disk_file *main, const char *name, unsigned flags,
-			  bool create, struct disk_file **ret, struct err *err)
+			  enum beside how, struct disk_file **ret, struct err *err)
 {
 	_cleanup_(strbuf_done) struct strbuf path = { 0 };
 	_cleanup_(fd_closep) int dir = -EBADF;
@@ -256,12 +256,23 @@ int disk_file_open_beside(const struct disk_file *main, const char *name, unsign
 		strbuf_adds(&path, "./");
 	r = fd_open(strbuf_cstr(&path), O_PATH | O_DIRECTORY, &dir, err);
 	if (r == 0)
-		r = path_open_in(dir, name, open_flags(flags) | (create ? O_CREAT | O_EXCL : 0),
-				 create ? 0666 : 0, &fd, err);
+		r = path_open_in(dir, name,
+				 open_flags(flags) | (how == BESIDE_OPEN ? 0 : O_CREAT) |
+					 (how == BESIDE_NEW ? O_EXCL : 0),
+				 how == BESIDE_OPEN ? 0 : 0666, &fd, err);
 	if (r < 0)
 		return r;
 	strbuf_adds(&path, name);
-	return disk_file_new(fd, strbuf_cstr(&path), flags, main->observer, ret, err);
+	r = disk_file_new(fd, strbuf_cstr(&path), flags, main->observer, ret, err);
+	/* Emptied only once the lock is ours. */
+	if (r == 0 && how == BESIDE_REPLACE) {
+		r = disk_file_truncate(*ret, 0);
+		if (r < 0) {
+			err_set(err, r, "empty '%s': %s", strbuf_cstr(&path), strerror(-r));
+			disk_file_closep(ret);
+		}
+	}
+	return r;
 }
 
 void disk_file_close(struct disk_file *f)

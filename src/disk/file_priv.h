@@ -72,11 +72,15 @@ void disk_file_unlock(struct disk_file *f);
 void disk_file_lock_shared(struct disk_file *f);
 /*
  * A file in the folder of another: for extents and data files that an image names. The name comes
- * from outside: symbolic links and ".." that would leave the folder stay inside it. @flags as above; with
- * @create a new file is made, which must not exist.
+ * from outside: symbolic links and ".." that would leave the folder stay inside it. @flags as above.
  */
+enum beside {
+	BESIDE_OPEN,	/* it is there */
+	BESIDE_NEW,	/* it must not be there */
+	BESIDE_REPLACE, /* it becomes empty, unless somebody has it open */
+};
 _nodiscard_ int disk_file_open_beside(const struct disk_file *main, const char *name,
-				      unsigned flags, bool create, struct disk_file **ret,
+				      unsigned flags, enum beside how, struct disk_file **ret,
 				      struct err *err);
 /*
  * The file of a name as disk_open() takes it: a path, or a URI of an NBD server, which an image names

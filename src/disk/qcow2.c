@@ -126,7 +126,7 @@ static int open_data_file(struct qcow2 *q, struct err *err)
 		return err_set(err, -EILSEQ, "an image with a data file cannot have snapshots");
 	q->is_raw_data = q->h.autoclear & Q2_A_RAW_DATA;
 	return disk_file_open_beside(q->file, q->h.data_file, q->img->flags & ~(unsigned)DISK_PROBE,
-				     false, &q->data, err);
+				     BESIDE_OPEN, &q->data, err);
 }
 
 static void set_geometry(struct qcow2 *q)

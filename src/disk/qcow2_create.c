@@ -259,7 +259,7 @@ static int write_counts(struct disk_file *f, const struct q2_header *h, uint64_t
 static int create_data_file(struct disk_file *f, const struct wish *w, struct err *err)
 {
 	_cleanup_(disk_file_closep) struct disk_file *data = NULL;
-	int r = disk_file_open_beside(f, w->h.data_file, DISK_RDWR, true, &data, err);
+	int r = disk_file_open_beside(f, w->h.data_file, DISK_RDWR, BESIDE_NEW, &data, err);
 
 	if (r < 0)
 		return r;

@@ -340,6 +340,26 @@ def check_commit():
                                                 "vhd", "--base", "want.raw", "over.vhd")
 
 
+def check_vmdk_replaces():
+    for sub in ("monolithicFlat", "twoGbMaxExtentSparse", "twoGbMaxExtentFlat"):
+        atoll("create", "-f", "vmdk", "-o", f"subformat={sub}", "x.vmdk", "4M")
+        run("qemu-io", "-f", "vmdk", "-c", "write -P 9 0 4M", "x.vmdk")
+        atoll("create", "-f", "vmdk", "-o", f"subformat={sub}", "x.vmdk", "8M")
+        with open("zero.raw", "wb") as f:
+            f.truncate(8 * MIB)
+        qemu("compare", "-f", "raw", "-F", "vmdk", "zero.raw", "x.vmdk")
+
+
+def check_large_blocks_take_little_memory():
+    limit = ["prlimit", "--as=%d" % (600 * MIB)]
+    if subprocess.run([*limit, ATOLL, "--version"], stdin=subprocess.DEVNULL, capture_output=True,
+                      check=False).returncode:
+        return  # a sanitizer's shadow memory alone takes more
+    make_raw()
+    run(*limit, ATOLL, "disk", "convert", "-t", "4", "-O", "vhdx", "-o", "block_size=256M", "a.raw", "a.vhdx")
+    qemu("compare", "-f", "raw", "-F", "vhdx", "a.raw", "a.vhdx")
+
+
 def check_options():
     assert "cluster_size" in atoll("create", "-o", "help", "x")
     for args, want in (

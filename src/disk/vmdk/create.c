@@ -174,7 +174,7 @@ static int create_parts(const struct disk_file *file, const struct layout *l, bo
 		const struct vmdk_extent *e = &d->extents[i];
 		_cleanup_(disk_file_closep) struct disk_file *f = NULL;
 		struct vmdk_header h;
-		int r = disk_file_open_beside(file, e->name, DISK_RDWR, true, &f, err);
+		int r = disk_file_open_beside(file, e->name, DISK_RDWR, BESIDE_REPLACE, &f, err);
 
 		if (r < 0)
 			return err_wrap(err, r, "extent '%s'", e->name);

@@ -177,7 +177,7 @@ static int open_part(struct vmdk *v, const struct vmdk_extent *e, struct vmdk_pa
 	} else {
 		if (!e->is_writable)
 			flags &= ~(unsigned int)DISK_RDWR;
-		r = disk_file_open_beside(img->file, e->name, flags, false, &p->file, err);
+		r = disk_file_open_beside(img->file, e->name, flags, BESIDE_OPEN, &p->file, err);
 		p->is_own = !r;
 	}
 	if (!r && p->kind == VMDK_EXTENT_SPARSE)
