@@ -6,6 +6,7 @@
  */
 #include "vm/net/net.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <linux/if.h>
 #include <linux/if_tun.h>
@@ -18,6 +19,7 @@
 
 #include "base/bytes.h"
 #include "base/checked.h"
+#include "base/log.h"
 #include "sys/fd.h"
 
 enum {
@@ -103,6 +105,24 @@ int net_pair(struct net_end *a, struct net_end *b, struct err *err)
 	return 0;
 }
 
+/* bind(2), also to the name that a machine left behind that was killed while it waited. */
+static int bind_there(int fd, const struct sockaddr_un *to)
+{
+	const struct sockaddr *addr = (const struct sockaddr *)to;
+	_cleanup_(fd_closep) int probe = -EBADF;
+
+	if (bind(fd, addr, sizeof(*to)) == 0)
+		return 0;
+	if (errno != EADDRINUSE)
+		return -errno;
+	probe = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (probe < 0)
+		return -errno;
+	if (connect(probe, addr, sizeof(*to)) == 0 || errno != ECONNREFUSED)
+		return -EADDRINUSE;
+	return unlink(to->sun_path) < 0 || bind(fd, addr, sizeof(*to)) < 0 ? -errno : 0;
+}
+
 int net_open_socket(const char *path, bool listen_there, struct net_end *ret, struct err *err)
 {
 	_cleanup_(fd_closep) int fd = -EBADF;
@@ -118,11 +138,17 @@ int net_open_socket(const char *path, bool listen_there, struct net_end *ret, st
 		return err_set_errno(err, "socket");
 	if (!listen_there) {
 		if (connect(fd, (struct sockaddr *)&to, sizeof(to)) < 0)
-			return err_set_errno(err, "connect to '%s'", path);
+			return err_set_errno(err,
+					     "connect to '%s' (the machine with listen=%s starts first)",
+					     path, path);
 		peer = fd_take(&fd);
 	} else {
-		if (bind(fd, (struct sockaddr *)&to, sizeof(to)) < 0 || listen(fd, 1) < 0)
+		errno = -bind_there(fd, &to);
+		if (errno || listen(fd, 1) < 0)
 			return err_set_errno(err, "listen at '%s'", path);
+		log_info("net.listen",
+			 kv_str("waits", "for the machine with connect= of this path"),
+			 kv_str("path", path));
 		peer = accept4(fd, NULL, NULL, SOCK_CLOEXEC);
 		ignore_result(unlink(path)); /* one peer for the life of the machine */
 		if (peer < 0)
