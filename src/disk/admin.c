@@ -283,6 +283,7 @@ int disk_snapshot_apply(struct disk *disk, const char *name, struct err *err)
 
 	if (r < 0)
 		return r;
+	graph_changing(disk, 0, top->size);
 	mutex_lock(&top->lock);
 	r = top->fmt->snapshot_apply(top, name, err);
 	mutex_unlock(&top->lock);

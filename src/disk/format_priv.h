@@ -96,6 +96,12 @@ struct format {
 
 	/* --- of an image that can be written; NULL: read only --- */
 
+	/*
+	 * The image is the top of a disk that is going to be written: put a struct dirty for each bitmap that the image
+	 * keeps on the list. They are the image's, until finish() or close(). NULL: it keeps none.
+	 */
+	int (*track)(struct image *img, struct list *trackers, struct err *err);
+
 	/* Called once before the first change of anything, data included. May be NULL. */
 	int (*first_write)(struct image *img);
 

@@ -181,8 +181,6 @@ static void disk_free(struct disk *disk)
 		image_close(img);
 		img = below;
 	}
-	while (!list_empty(&disk->trackers))
-		dirty_free(list_entry(disk->trackers.next, struct dirty, link));
 	ranges_done(&disk->ranges);
 	pthread_rwlock_destroy(&disk->graph);
 	pthread_mutex_destroy(&disk->admin);
@@ -214,6 +212,13 @@ static int open_file(struct disk_file *f, const struct disk_open_opts *o, struct
 	if (r < 0) {
 		disk_free(disk);
 		return r;
+	}
+	if (o->flags & DISK_RDWR && !(o->flags & DISK_REPAIR) && disk->top->fmt->track) {
+		r = disk->top->fmt->track(disk->top, &disk->trackers, err);
+		if (r < 0) {
+			disk_free(disk);
+			return r;
+		}
 	}
 	disk->size = disk->top->size;
 	disk->cluster = disk->top->cluster;

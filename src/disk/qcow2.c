@@ -5,8 +5,7 @@
  * The header is changed by writing the words that change, never as a whole: so extensions of others
  * stay as they are, and a change is one sector, which a disk writes or does not.
  *
- * Persistent bitmaps are not kept up to date here. Those that follow writes are marked "in use" before the
- * first one, which says to whoever comes next that they are out of date; others stay as they are.
+ * Persistent bitmaps: qcow2_bitmap.c.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -220,6 +219,7 @@ static void q2_close(struct image *img)
 {
 	struct qcow2 *q = img->priv;
 
+	q2_untrack(q);
 	q2_snapshots_done(q);
 	q2_cache_done(&q->l2);
 	q2_cache_done(&q->rb);
@@ -234,34 +234,11 @@ static void q2_close(struct image *img)
 
 /* --- writing ---------------------------------------------------------------------------------- */
 
-static int bitmaps_in_use(struct qcow2 *q)
-{
-	_cleanup_(mem_freep) uint8_t *dir = NULL;
-	size_t n = (size_t)q->h.bitmap_dir_bytes, at = 0, used;
-	int r;
-
-	if (!q->h.nr_bitmaps)
-		return 0;
-	r = mem_try(&dir, n, Q2_BITMAP_DIR_MAX);
-	if (r == 0)
-		r = disk_file_read(q->file, q->h.bitmap_dir_off, dir, n);
-	for (uint32_t i = 0; r == 0 && i < q->h.nr_bitmaps; i++, at += used) {
-		struct q2_bitmap b;
-
-		r = q2_bitmap_parse(dir, n, at, &b, &used, NULL);
-		if (r == 0 && b.flags & Q2_BITMAP_AUTO)
-			put_be32(dir + at + 12, b.flags | Q2_BITMAP_IN_USE);
-	}
-	if (r == 0)
-		r = disk_file_write(q->file, q->h.bitmap_dir_off, dir, n);
-	return r < 0 ? r : disk_file_sync(q->file);
-}
-
 static int q2_first_write(struct image *img)
 {
 	struct qcow2 *q = img->priv;
 	uint64_t known = Q2_A_BITMAPS | (q->data != q->file ? Q2_A_RAW_DATA : 0);
-	int r = bitmaps_in_use(q);
+	int r = q2_bitmaps_in_use(q);
 
 	if (r < 0 || q->h.version < 3 || !(q->h.autoclear & ~known))
 		return r;
@@ -286,7 +263,14 @@ static int q2_finish(struct image *img)
 	int r = 0;
 
 	if (!q->is_corrupt)
+		r = q2_bitmaps_store(q);
+	q2_untrack(q);
+	if (r == 0 && !q->is_corrupt)
 		r = q2_flush(q, false);
+	/* What was given back by it is still only in memory. */
+	if (r == 0 && !q->is_corrupt)
+		r = q2_flush(q, false);
+	size = disk_file_size(q->file);
 	if (r == 0 && size & (q->cluster_bytes - 1) && !q->file->is_block)
 		r = disk_file_truncate(q->file, align_up(size, q->cluster_bytes));
 	return r;
@@ -441,6 +425,7 @@ const struct format format_qcow2 = {
 	.close = q2_close,
 	.map = q2_map,
 	.unpack = q2_unpack,
+	.track = q2_track,
 	.first_write = q2_first_write,
 	.alloc = q2_write_alloc,
 	.link = q2_write_link,

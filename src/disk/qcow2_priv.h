@@ -147,6 +147,8 @@ struct q2_freed {
 	uint64_t cluster, n;
 };
 
+struct q2_kept;
+
 struct qcow2 {
 	struct image *img;
 	struct disk_file *file; /* = img->file */
@@ -176,6 +178,8 @@ struct qcow2 {
 
 	struct q2_snapshot *snapshots;
 	uint64_t snapshots_bytes; /* of the table */
+	struct q2_kept *kept;	  /* bitmaps that are kept up to date */
+	uint32_t nr_kept;
 };
 
 /* --- qcow2_cache.c ---------------------------------------------------------------------------- */
@@ -251,6 +255,15 @@ _nodiscard_ int q2_write_packed(struct image *img, uint64_t off, const void *pac
 /* What an entry that is replaced used is given back later. An L1 entry in memory. */
 void q2_drop(struct qcow2 *q, uint64_t entry);
 void q2_l1_set(struct qcow2 *q, uint64_t i, uint64_t entry);
+
+/* --- qcow2_bitmap.c --------------------------------------------------------------------------- */
+
+_nodiscard_ int q2_track(struct image *img, struct list *trackers, struct err *err);
+/* What is kept is forgotten. */
+void q2_untrack(struct qcow2 *q);
+/* Before the first write; after the last one. */
+_nodiscard_ int q2_bitmaps_in_use(struct qcow2 *q);
+_nodiscard_ int q2_bitmaps_store(struct qcow2 *q);
 
 /* --- qcow2_backing.c -------------------------------------------------------------------------- */
 
