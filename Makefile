@@ -59,6 +59,7 @@ GUESTBENCH := ../shared/guestbench
 bench: deps all
 	@GUESTBENCH='$(abspath $(GUESTBENCH))' tests/bench/guestbench.py $(BENCH_ARGS)
 	@tests/bench/diskbench.py
+	@GUESTBENCH='$(abspath $(GUESTBENCH))' tests/bench/iobench.py
 
 # make fuzz T=NAME [SECONDS=600]: new inputs are merged into tests/fuzz/corpus/NAME.
 SECONDS := 600
