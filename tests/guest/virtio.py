@@ -288,6 +288,67 @@ class Web(http.server.BaseHTTPRequestHandler):
         pass
 
 
+def served(cpus):
+    """A disk that an NBD server has, which is killed and started again meanwhile."""
+    with tempfile.TemporaryDirectory(prefix="virtio-served-") as tmp:
+        image, data = os.path.join(tmp, "disk.qcow2"), os.path.join(tmp, "data")
+        flag = os.path.join(tmp, "flag.raw")
+        listen = "unix:" + os.path.join(tmp, "sock")
+        with open(data, "wb") as f:
+            f.write(os.urandom(2 * MIB))
+        with open(flag, "wb") as f:
+            f.truncate(MIB)
+        subprocess.run([vmm.atoll_path(), "disk", "create", image, "64M"], check=True)
+        servers = []
+
+        def start():
+            p = subprocess.Popen([vmm.atoll_path(), "disk", "serve", "-l", listen, image],
+                                 stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
+            servers.append(p)
+            return p.stdout.readline().strip()
+
+        def again(pid, line):
+            if line == "guest-flushed":
+                servers[-1].kill()
+                servers[-1].wait()
+                start()
+                with open(flag, "r+b") as f:
+                    f.write(b"!")
+
+        try:
+            guest(["virtio_blk"], """
+for k in 0 5 9; do
+	dd if=/data of=/dev/vda bs=64k seek=$((k * 50 + 3)) conv=fsync 2>/dev/null || fail write
+done
+sync
+echo guest-flushed
+i=0
+while [ "$(dd if=/dev/vdb bs=4k count=1 iflag=direct 2>/dev/null | head -c 1)" != "!" ]; do
+	i=$((i + 1))
+	[ $i -lt 600 ] || fail "the server is not started again"
+	sleep 0.1
+done
+want=$(md5sum </data)
+for k in 0 5 9; do
+	want "place $k" "$(dd if=/dev/vda bs=64k skip=$((k * 50 + 3)) count=32 iflag=direct 2>/dev/null | md5sum)" "$want"
+done
+dd if=/data of=/dev/vda bs=64k seek=700 oflag=direct conv=fsync 2>/dev/null || fail write again
+""", ["--disk", start() + ",reconnect=60s", "--disk", flag + ",readonly"], files=[(data, "data")], cpus=cpus, on_line=again)
+            want(len(servers) == 2, "the server was not started again")
+        finally:
+            for p in servers:
+                p.terminate()
+                p.wait()
+                p.stdout.close()
+        raw = os.path.join(tmp, "raw")
+        subprocess.run(["qemu-img", "convert", "-O", "raw", image, raw], check=True)
+        with open(raw, "rb") as f, open(data, "rb") as g:
+            content = g.read()
+            for k in (3, 253, 453, 700):
+                f.seek(k << 16)
+                want(f.read(2 * MIB) == content, f"the image's content at {k << 16}")
+
+
 def free_port():
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
@@ -686,7 +747,8 @@ want again "$(/vsockio send 77 300000)" "the host's answer"
         want(not os.path.exists(path), "the socket stays behind")
 
 
-TESTS = {"rng": rng, "balloon": balloon, "share": share, "vsock": vsock, "net": net, "disk": disk, "live": live, "console": console}
+TESTS = {"rng": rng, "balloon": balloon, "share": share, "vsock": vsock, "net": net, "disk": disk, "live": live,
+         "served": served, "console": console}
 
 
 def main(argv, tests):
