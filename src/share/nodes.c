@@ -14,8 +14,10 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/statfs.h>
 #include <unistd.h>
 
 #include "base/mem.h"
@@ -31,6 +33,15 @@ static struct node **bucket_of(struct share *s, dev_t dev, ino_t ino)
 	uint64_t h = ((uint64_t)ino ^ (uint64_t)dev << 40) * UINT64_C(0x9e3779b97f4a7c15);
 
 	return &s->bucket[h >> 50 & (SHARE_BUCKETS - 1)];
+}
+
+/* The host's /proc: "self" is this process there, with memory that can be written to and links that are more than
+ * texts. It is nobody's folder. */
+static bool is_proc(int fd)
+{
+	struct statfs fs;
+
+	return fstatfs(fd, &fs) < 0 || fs.f_type == PROC_SUPER_MAGIC;
 }
 
 static struct node *find(struct share *s, const struct stat *st)
@@ -187,6 +198,8 @@ int nodes_add_root(struct share *s)
 		return -errno;
 	if (!S_ISDIR(st.st_mode))
 		return -ENOTDIR;
+	if (is_proc(fd))
+		return -EACCES;
 	/* Number 0 is nobody's. */
 	r = grow(s);
 	if (r < 0)
@@ -333,6 +346,8 @@ int node_look_up(struct share *s, struct node *parent, int parent_fd, const char
 		return fd;
 	if (fstat(fd, ret_st) < 0)
 		return -errno;
+	if (ret_st->st_dev != parent->dev && is_proc(fd))
+		return -EACCES;
 	n = find(s, ret_st);
 	if (!n) {
 		r = add(s, parent, name, fd, ret_st, &n);

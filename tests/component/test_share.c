@@ -353,6 +353,19 @@ static void test_owner(void **state)
 	assert_int_equal(st.st_uid, geteuid());
 }
 
+/* The host's /proc would be the server's own: its memory, its descriptors. */
+static void test_proc(void **state)
+{
+	struct fixture *f = *state;
+
+	snprintf(f->dir, sizeof(f->dir), "/proc");
+	assert_int_equal(start(f, (struct share_config){ 0 }), -EACCES);
+	snprintf(f->dir, sizeof(f->dir), "/");
+	assert_int_equal(start(f, (struct share_config){ .is_readonly = true }), 0);
+	assert_int_equal(SC(&f->c, FUSE_LOOKUP, FUSE_ROOT_ID, SC_TEXT("proc")), -EACCES);
+	assert_true(sc_look(&f->c, FUSE_ROOT_ID, "tmp") != 0);
+}
+
 enum { MANY = 300 };
 
 /* More files than descriptors: those that are closed are found again, or not when they are somebody else. */
@@ -486,6 +499,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_readonly, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_attributes_of_others, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_owner, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_proc, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_few_descriptors, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_listing, setup, teardown),
 	};
