@@ -19,6 +19,7 @@ struct run_opts {
 	const char *append; /* kernel command line, "" when none is given */
 	uint64_t memory_bytes;
 	uint64_t nr_cpus;	/* 1 to 64 */
+	uint64_t max_cpus;	/* 0: as many */
 	unsigned engine;	/* index in the choices of --engine: enum cpu_engine_kind */
 	const char *cpu;	/* model and changes: "host", "v2,+x2apic,-pcid" */
 	struct opt_list serial; /* one each port from COM1 on; empty: stdio on COM1 */
@@ -76,6 +77,10 @@ struct ps_opts {
 struct stop_opts {
 	bool force, json;
 	uint64_t timeout_ns;
+};
+
+struct cpus_opts {
+	bool json;
 };
 
 struct power_opts {
@@ -166,7 +171,7 @@ struct image_build_opts {
 	bool progress;
 };
 
-extern const struct cmd cmd_stop, cmd_reset, cmd_pause, cmd_resume;
+extern const struct cmd cmd_cpus, cmd_stop, cmd_reset, cmd_pause, cmd_resume;
 extern const struct cmd cmd_image_build;
 extern const struct cmd cmd_live_disks, cmd_live_snapshot, cmd_live_commit, cmd_live_stream,
 	cmd_live_cancel, cmd_live_speed, cmd_live_limit, cmd_live_resize, cmd_live_retry;

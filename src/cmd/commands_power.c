@@ -103,3 +103,33 @@ const struct cmd cmd_resume = {
 	.opts_size = sizeof(struct power_opts),
 	.examples = "atoll resume web",
 };
+
+static const struct opt cpus_options[] = {
+	{
+		.name = "json",
+		.letter = 'j',
+		.type = OPT_FLAG,
+		.help = "Write one JSON object: vcpus, vcpus_max",
+		OPT_AT(struct cpus_opts, json),
+	},
+	{ 0 },
+};
+
+const struct cmd cmd_cpus = {
+	.name = "cpus",
+	.summary = "Plug virtual CPUs into a running machine, or ask for some back",
+	.description =
+		"With N, the machine has N of the CPUs that --max-cpus lets it have: new ones are "
+		"plugged in, and the guest is told and takes them; for fewer, the guest is asked to "
+		"let the last ones go, which takes a moment, or does not happen. A reset gives the "
+		"number of the start again. Shows how many there are.\n"
+		"\n"
+		"MACHINE is a name or number that 'atoll ps' shows; it may be left out when only one "
+		"machine is running and nothing is asked for.",
+	.args = "[MACHINE [N]]",
+	.args_max = 2,
+	.opts = cpus_options,
+	.opts_size = sizeof(struct cpus_opts),
+	.examples = "atoll cpus web 4\n"
+		    "atoll cpus --json web",
+};

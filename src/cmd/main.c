@@ -19,6 +19,7 @@ static const struct cmd_binding commands[] = {
 	{ &cmd_reset, cmd_reset_exec },
 	{ &cmd_pause, cmd_pause_exec },
 	{ &cmd_resume, cmd_resume_exec },
+	{ &cmd_cpus, cmd_cpus_exec },
 	{ &cmd_stats, cmd_stats_exec },
 	{ &cmd_trace, cmd_trace_exec },
 	{ &cmd_console, cmd_console_exec },

@@ -152,3 +152,39 @@ int cmd_resume_exec(const struct cmd_call *call)
 {
 	return press_and_tell(call, "resume", "running");
 }
+
+static int show_cpus(const struct json *ok, bool json)
+{
+	_cleanup_(strbuf_done) struct strbuf out = { 0 };
+	uint64_t now = 0, max = 0;
+
+	ignore_result(json_u64(json_get(ok, "vcpus"), &now)); /* 0: it does not say */
+	ignore_result(json_u64(json_get(ok, "vcpus_max"), &max));
+	strbuf_addf(&out, json ? "{\"vcpus\":%llu,\"vcpus_max\":%llu}\n" : "%llu of %llu\n",
+		    (unsigned long long)now, (unsigned long long)max);
+	return fd_write_full(STDOUT_FILENO, out.p, out.n);
+}
+
+int cmd_cpus_exec(const struct cmd_call *call)
+{
+	const struct cpus_opts *o = call->opts;
+	_cleanup_(control_close) struct control_client c = { .fd = -EBADF };
+	_cleanup_(json_freep) struct json *answer = NULL;
+	char request[64] = "{\"do\":\"cpus\"}";
+	struct err err = ERR_INIT;
+	uint64_t n = 0;
+	int r = 0;
+
+	if (call->nr_args > 1) {
+		r = str_parse_u64(str_of(call->args[1]), 1, 64, &n, &err);
+		snprintf(request, sizeof(request), "{\"do\":\"cpus\",\"n\":%llu}",
+			 (unsigned long long)n);
+	}
+	if (r == 0)
+		r = control_open(call->nr_args ? call->args[0] : NULL, &c, &err);
+	if (r == 0)
+		r = control_ask(&c, request, &answer, &err);
+	if (r == 0)
+		r = show_cpus(json_get(answer, "ok"), o->json);
+	return r < 0 ? complain(call, r, &err) : 0;
+}

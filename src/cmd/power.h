@@ -10,4 +10,7 @@ int cmd_reset_exec(const struct cmd_call *call);
 int cmd_pause_exec(const struct cmd_call *call);
 int cmd_resume_exec(const struct cmd_call *call);
 
+/* The machine's vCPUs, plugged and unplugged. Returns the program's exit status. */
+int cmd_cpus_exec(const struct cmd_call *call);
+
 #endif

@@ -270,6 +270,7 @@ static int vm_start(const struct run_opts *o, const struct cpu_hot_query *query)
 		.cmdline = o->append,
 		.memory_bytes = o->memory_bytes & ~UINT64_C(4095),
 		.nr_cpus = (unsigned int)o->nr_cpus,
+		.max_cpus = (unsigned int)o->max_cpus,
 		.engine = (enum cpu_engine_kind)o->engine,
 		.rng = o->rng,
 		.balloon = (enum machine_balloon_kind)o->balloon,

@@ -102,6 +102,9 @@ const char *cpu_group_engine(const struct cpu_group *grp);
 /* cpu_group_reset - put every vCPU into its power-on state. No vCPU may be running. */
 void cpu_group_reset(struct cpu_group *grp);
 
+/* cpu_group_power_on - one vCPU, which does not run, into its power-on state, as if it had just been plugged in. */
+void cpu_group_power_on(struct cpu_group *grp, unsigned int index);
+
 /* cpu_group_flush - forget every cached translation and decoding: the physical memory map changed.
  * Thread: any; running vCPUs do it at their next instruction boundary. */
 void cpu_group_flush(struct cpu_group *grp);

@@ -162,12 +162,16 @@ struct cpu *cpu_group_cpu(struct cpu_group *grp, unsigned int index)
 	return grp->cpu[index];
 }
 
+void cpu_group_power_on(struct cpu_group *grp, unsigned int index)
+{
+	cpu_reset(grp->cpu[index], false);
+	grp->cpu[index]->engine->state_loaded(grp->cpu[index]);
+}
+
 void cpu_group_reset(struct cpu_group *grp)
 {
-	for (unsigned int k = 0; k < grp->nr; k++) {
-		cpu_reset(grp->cpu[k], false);
-		grp->cpu[k]->engine->state_loaded(grp->cpu[k]);
-	}
+	for (unsigned int k = 0; k < grp->nr; k++)
+		cpu_group_power_on(grp, k);
 }
 
 void cpu_group_flush(struct cpu_group *grp)

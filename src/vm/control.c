@@ -46,13 +46,14 @@ static void info(void *arg, struct strbuf *out)
 	const struct control *c = arg;
 	struct machine *m = c->m;
 	uint64_t started_ns = atomic_load(&m->started_ns);
+	unsigned int max;
 
 	strbuf_adds(out, "{\"name\":");
 	strbuf_add_json(out, str_of(c->name));
 	strbuf_addf(out, ",\"pid\":%d,\"engine\":\"%s\",\"vcpus\":%u,\"memory_bytes\":%llu",
-		    (int)getpid(), cpu_group_engine(m->cpus), m->nr_cpus,
+		    (int)getpid(), cpu_group_engine(m->cpus), machine_nr_cpus(m, &max),
 		    (unsigned long long)m->memory_bytes);
-	strbuf_addf(out, ",\"state\":\"%s\"", machine_state(m));
+	strbuf_addf(out, ",\"vcpus_max\":%u,\"state\":\"%s\"", max, machine_state(m));
 	strbuf_addf(out, ",\"watchdogs\":%llu,\"panics\":%llu,\"crash_kernels\":%llu",
 		    (unsigned long long)atomic_load(&m->nr_guest_events[GUEST_WATCHDOG]),
 		    (unsigned long long)atomic_load(&m->nr_guest_events[GUEST_PANICKED]),
@@ -149,6 +150,20 @@ static int disk(void *arg, const struct disk_request_spec *request, struct err *
 	return machine_disk_ask(c->m, request, err);
 }
 
+static int cpus(void *arg, const uint64_t *n, struct strbuf *out, struct err *err)
+{
+	const struct control *c = arg;
+	unsigned int max, now;
+	int r = 0;
+
+	if (n)
+		r = *n > UINT32_MAX ? err_set(err, -ERANGE, "so many vCPUs are not possible")
+				    : machine_set_cpus(c->m, (unsigned int)*n, err);
+	now = machine_nr_cpus(c->m, &max);
+	strbuf_addf(out, "{\"vcpus\":%u,\"vcpus_max\":%u}", now, max);
+	return r;
+}
+
 static int console(void *arg, unsigned int port, struct err *err)
 {
 	const struct control *c = arg;
@@ -168,6 +183,7 @@ static const struct control_ops ops = {
 	.power = power,
 	.disks = disks,
 	.disk = disk,
+	.cpus = cpus,
 	.console = console,
 };
 

@@ -28,6 +28,7 @@
  *		"limit", "limits": "iops=100,bps=10M"	what is not named stays
  *		"resize", "size": number, "shrink": bool
  *		"retry"}	what waits for space
+ *	{"do": "cpus", "n": 1 to vcpus_max}	plug in, or ask to be given back; without "n" only look
  *	{"do": "console", "port": 0 to 3}	after its answer, the connection is that serial port's: what the port
  *						has said lately and says from now on, and what is typed
  *

@@ -36,6 +36,8 @@ struct control_ops {
 	/* What the disks are; changes of one. */
 	void (*disks)(void *arg, struct strbuf *out);
 	int (*disk)(void *arg, const struct disk_request_spec *request, struct err *err);
+	/* @n: NULL: only look */
+	int (*cpus)(void *arg, const uint64_t *n, struct strbuf *out, struct err *err);
 	/* Whether a serial port can be watched. */
 	int (*console)(void *arg, unsigned int port, struct err *err);
 };

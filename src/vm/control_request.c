@@ -150,6 +150,14 @@ static int answer(struct control_session *s, const struct json *j, struct strbuf
 		*ret_is_text = is_text;
 		return do_balloon(s, j, is_text, value, err);
 	}
+	if (!strcmp(what, "cpus")) {
+		const struct json *n = json_get(j, "n");
+		uint64_t v;
+
+		if (n && !json_u64(n, &v))
+			return err_set(err, -EINVAL, "\"n\" is a number of vCPUs");
+		return s->ops->cpus(s->arg, n ? &v : NULL, value, err);
+	}
 	if (!strcmp(what, "power"))
 		return do_power(s, j, value, err);
 	if (!strcmp(what, "disks")) {
@@ -165,7 +173,7 @@ static int answer(struct control_session *s, const struct json *j, struct strbuf
 		return do_console(s, j, err);
 	}
 	return err_set(err, -EOPNOTSUPP,
-		       "'%.40s' is none of info, stats, count, trace, screen, balloon, power, disks, disk, "
+		       "'%.40s' is none of info, stats, count, trace, screen, balloon, power, cpus, disks, disk, "
 		       "console",
 		       what);
 }

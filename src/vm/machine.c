@@ -213,6 +213,9 @@ static int make_part(struct machine *m, const struct machine_config *cfg, enum m
 		return hpet_init(&m->hpet, b, &m->pit, &m->rtc, err);
 	case PART_PM:
 		return acpi_pm_init(&m->pm, b, err);
+	case PART_HOT_CPUS:
+		return acpi_cpus_init(&m->hot_cpus, b, UINT64_MAX >> (64 - m->first_cpus),
+				      machine_cpu_ejected, m, err);
 	case PART_I8042:
 		return i8042_init(&m->kbd, b, err);
 	case PART_PCI:
@@ -266,6 +269,9 @@ static void end_part(struct machine *m, enum machine_part part)
 		break;
 	case PART_PM:
 		acpi_pm_done(&m->pm);
+		break;
+	case PART_HOT_CPUS:
+		acpi_cpus_done(&m->hot_cpus);
 		break;
 	case PART_I8042:
 		i8042_done(&m->kbd);
@@ -352,7 +358,7 @@ static int fill_fw_cfg(struct machine *m, uint64_t memory_bytes, struct err *err
 	struct fw_cfg *f = &m->fw_cfg;
 	size_t n = strlen(m->cmdline) + 1;
 
-	if (fw_cfg_add_u16(f, FW_CFG_NB_CPUS, (uint16_t)m->nr_cpus) < 0 ||
+	if (fw_cfg_add_u16(f, FW_CFG_NB_CPUS, (uint16_t)m->first_cpus) < 0 ||
 	    fw_cfg_add_u16(f, FW_CFG_MAX_CPUS, (uint16_t)m->nr_cpus) < 0 ||
 	    fw_cfg_add_u64(f, FW_CFG_RAM_SIZE, memory_bytes) < 0 ||
 	    fw_cfg_add_u16(f, FW_CFG_NOGRAPHIC, !m->has_vga) < 0 ||
@@ -365,7 +371,7 @@ static int fill_fw_cfg(struct machine *m, uint64_t memory_bytes, struct err *err
 static int make_cpus(struct machine *m, const struct machine_config *cfg, struct err *err)
 {
 	const struct cpu_group_config group = {
-		.nr_cpus = cfg->nr_cpus,
+		.nr_cpus = m->nr_cpus,
 		.engine = cfg->engine,
 		.code_cache_bytes = cfg->code_cache_bytes,
 		.count_blocks = cfg->count_blocks,
@@ -387,7 +393,8 @@ static int make_cpus(struct machine *m, const struct machine_config *cfg, struct
 	for (unsigned int i = 0; i < m->nr_cpus; i++)
 		m->vcpu[i] = (struct vcpu){ .m = m,
 					    .cpu = cpu_group_cpu(m->cpus, i),
-					    .is_parked = true };
+					    .is_parked = true,
+					    .is_absent = i >= m->first_cpus };
 	return 0;
 }
 
@@ -434,6 +441,10 @@ int machine_new(const struct machine_config *cfg, struct machine **ret, struct e
 
 	if (cfg->nr_cpus < 1 || cfg->nr_cpus > 64)
 		return err_set(err, -EINVAL, "%u vCPUs: from 1 to 64 are possible", cfg->nr_cpus);
+	if (cfg->max_cpus && (cfg->max_cpus < cfg->nr_cpus || cfg->max_cpus > 64))
+		return err_set(err, -EINVAL,
+			       "%u vCPUs at most: from the %u of the start to 64 are possible",
+			       cfg->max_cpus, cfg->nr_cpus);
 	if (cfg->memory_bytes % GUEST_PAGE_SIZE || cfg->memory_bytes < MEMORY_MIN ||
 	    cfg->memory_bytes > MEMORY_MAX)
 		return err_set(err, -EINVAL,
@@ -441,7 +452,8 @@ int machine_new(const struct machine_config *cfg, struct machine **ret, struct e
 	if (!cfg->kernel && !cfg->firmware)
 		return err_set(err, -EINVAL, "neither a kernel nor firmware to start");
 	m = mem_new(sizeof(*m));
-	m->nr_cpus = cfg->nr_cpus;
+	m->nr_cpus = MAX(cfg->nr_cpus, cfg->max_cpus);
+	m->first_cpus = cfg->nr_cpus;
 	m->debug_exit = cfg->debug_exit;
 	m->no_reboot = cfg->no_reboot;
 	m->on_watchdog = cfg->on_watchdog;

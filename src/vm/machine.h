@@ -102,6 +102,7 @@ struct machine_config {
 	const char *cmdline;   /* NULL = "" */
 	uint64_t memory_bytes; /* page multiple, at least 2 MiB */
 	unsigned int nr_cpus;
+	unsigned int max_cpus; /* so many can be plugged in while it runs; 0: no more than nr_cpus */
 	enum cpu_engine_kind engine;
 	const char *cpu_model, *cpu_features; /* see cpu_group_config */
 	struct chardev *serial[4];	      /* owned by the caller; NULL = port absent */
@@ -149,6 +150,18 @@ enum machine_end machine_run(struct machine *m, int *ret_status, struct err *err
 
 /* machine_stop - end the machine as if it were switched off. Thread: any; async-signal-safe. */
 void machine_stop(struct machine *m);
+
+/*
+ * machine_set_cpus - plug vCPUs in, or ask the guest to give some back, until there are @n.
+ *
+ * Those that come are there at once, and the guest takes them when it has time; those that go, go when the guest lets them.
+ * A reset gives the number of the start again.
+ * Returns 0; -ERANGE: not from 1 to what can be plugged in. Thread: any but a vCPU's.
+ */
+_nodiscard_ int machine_set_cpus(struct machine *m, unsigned int n, struct err *err);
+
+/* machine_nr_cpus - vCPUs that are there now; @ret_max: as many as can be. Thread: any. */
+unsigned int machine_nr_cpus(struct machine *m, unsigned int *ret_max);
 
 /*
  * machine_power_button - press the power button: the guest is asked to shut down.

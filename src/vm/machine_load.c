@@ -118,7 +118,8 @@ static int place(struct machine *m, uint64_t gpa, const void *p, size_t n)
 void machine_acpi_config(const struct machine *m, struct acpi_config *ret)
 {
 	*ret = (struct acpi_config){
-		.nr_cpus = m->nr_cpus,
+		.nr_cpus = m->first_cpus,
+		.max_cpus = m->nr_cpus,
 		.base = MACHINE_ACPI,
 		.mmio64_base = align_up(m->memory.high_end, PCI_MMIO64_ALIGN),
 		.mmio64_last = PCI_MMIO64_LAST,
@@ -214,6 +215,7 @@ static void reset_devices(struct machine *m)
 	fw_cfg_reset(&m->fw_cfg);
 	pci_reset(&m->pci);
 	i8042_reset(&m->kbd);
+	acpi_cpus_reset(&m->hot_cpus);
 	acpi_pm_reset(&m->pm);
 	hpet_reset(&m->hpet);
 	rtc_reset(&m->rtc);

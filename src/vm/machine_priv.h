@@ -12,6 +12,7 @@
 #include "vm/board.h"
 #include "vm/boot/boot.h"
 #include "vm/control.h"
+#include "vm/dev/acpi_cpus.h"
 #include "vm/dev/acpi_pm.h"
 #include "vm/dev/ahci.h"
 #include "vm/dev/debug_exit.h"
@@ -55,8 +56,9 @@ struct vcpu {
 	struct thread thread;
 	char name[16];
 	bool is_parked;
-	bool is_held; /* by the debugger: parked until it says so */
-	bool is_dead; /* triple fault: parked until the machine is reset */
+	bool is_held;	/* by the debugger: parked until it says so */
+	bool is_absent; /* not plugged in: parked */
+	bool is_dead;	/* triple fault: parked until the machine is reset */
 };
 
 /* Which parts of the board are there, in the order of making; the end goes backwards. */
@@ -69,6 +71,7 @@ enum machine_part {
 	PART_RTC,
 	PART_HPET,
 	PART_PM,
+	PART_HOT_CPUS,
 	PART_I8042,
 	PART_PCI,
 	PART_FW_CFG,
@@ -96,7 +99,7 @@ struct machine_image {
 
 struct machine {
 	/* Configuration, copied. */
-	unsigned int nr_cpus;
+	unsigned int nr_cpus, first_cpus; /* all that can be; those at power-on */
 	bool debug_exit, no_reboot, count_blocks;
 	uint16_t gdb_port;
 	uint64_t memory_bytes, engine_switch_ns;
@@ -123,6 +126,7 @@ struct machine {
 	struct rtc rtc;
 	struct hpet hpet;
 	struct acpi_pm pm;
+	struct acpi_cpus hot_cpus;
 	struct i8042 kbd;
 	struct pci_bus pci;
 	struct machine_virtio virtio;
@@ -220,6 +224,12 @@ void machine_ask_windows(struct machine *m);
 
 /* machine_told - what the guest has told is counted, and acted on as configured. Thread: any. */
 void machine_told(struct machine *m, enum guest_event what);
+
+/* machine_cpu_ejected - the guest has given a vCPU back. Thread: a vCPU's. */
+void machine_cpu_ejected(void *arg, unsigned int cpu);
+
+/* machine_cpus_at_power_on - those that are there then, and no others. Every vCPU is parked, under m->lock. */
+void machine_cpus_at_power_on(struct machine *m);
 
 /* machine_vnc_start - serve viewers of the display, if the configuration asks for it. Returns 0 or negative. */
 _nodiscard_ int machine_vnc_start(struct machine *m, const struct machine_config *cfg,

@@ -84,8 +84,8 @@ void machine_stop(struct machine *m)
 
 static bool must_park(const struct vcpu *v)
 {
-	return v->m->pauses || v->is_held || v->is_dead || atomic_load(&v->m->request) ||
-	       atomic_load(&v->m->move_windows);
+	return v->m->pauses || v->is_held || v->is_absent || v->is_dead ||
+	       atomic_load(&v->m->request) || atomic_load(&v->m->move_windows);
 }
 
 /* The guest ran into a wall; under machine.lock. */
@@ -243,6 +243,7 @@ static int reboot(struct machine *m, struct err *err)
 	mutex_lock(&m->lock);
 	for (unsigned int i = 0; i < m->nr_cpus; i++)
 		m->vcpu[i].is_dead = false;
+	machine_cpus_at_power_on(m);
 	m->failure = ERR_INIT;
 	mutex_unlock(&m->lock);
 	m->nr_resets++;

@@ -80,6 +80,14 @@ static int disk(void *arg, const struct disk_request_spec *request, struct err *
 	return request->disk ? err_set(err, -ENODEV, "none") : 0;
 }
 
+static int cpus(void *arg, const uint64_t *n, struct strbuf *out, struct err *err)
+{
+	if (n && *n > 4)
+		return err_set(err, -ERANGE, "too many");
+	strbuf_addf(out, "{\"vcpus\":%d}", n ? (int)*n : 1);
+	return 0;
+}
+
 static int console(void *arg, unsigned int port, struct err *err)
 {
 	return port == 0 ? 0 : err_set(err, -ENODEV, "no port %u", port);
@@ -94,6 +102,7 @@ static const struct control_ops ops = { .info = info,
 					.power = power,
 					.disks = disks,
 					.disk = disk,
+					.cpus = cpus,
 					.console = console };
 
 static void check_answer(struct strbuf *out)

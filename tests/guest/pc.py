@@ -11,6 +11,7 @@ when to act.
 import hashlib
 import json
 import os
+import re
 import socket
 import struct
 import subprocess
@@ -222,7 +223,42 @@ def panic_pause():
     want(told and (told[0]["state"], told[0]["panics"], told[0]["watchdogs"]) == ("paused", 1, 0), told)
 
 
+def cpus():
+    """vCPUs come, work, go when the guest lets them, and come again."""
+    said = []
+
+    def act(_pid, line):
+        m = re.match(r"guest-wants (\d)$", line)
+        if m:
+            said.append(atoll("cpus", "pc", m[1]).stdout.strip())
+
+    r = guest("cloud", [], """
+cpu=/sys/devices/system/cpu
+wait_for() { i=0; until eval "$1"; do i=$((i + 1)); [ $i -lt 300 ] || fail "$1"; sleep 0.05; done; }
+grow() {
+	echo "guest-wants $1"
+	wait_for "[ -e $cpu/cpu$(($1 - 1))/online ]"
+	for c in $cpu/cpu[1-9]; do [ "$(cat $c/online)" = 1 ] || echo 1 >$c/online || fail online $c; done
+	want "cpus $1" "$(grep -c ^processor /proc/cpuinfo)" "$1"
+}
+want possible "$(cat $cpu/possible)" 0-3
+want one "$(grep -c ^processor /proc/cpuinfo)" 1
+grow 3
+for c in 0 1 2; do taskset -c $c sh -c 'i=0; while [ $i -lt 20000 ]; do i=$((i + 1)); done; echo ran' >/tmp/$c & done
+wait
+want ran "$(cat /tmp/0 /tmp/1 /tmp/2 | grep -c ran)" 3
+echo guest-wants 1
+wait_for "[ ! -e $cpu/cpu1 ] && [ ! -e $cpu/cpu2 ]"
+want back "$(grep -c ^processor /proc/cpuinfo)" 1
+grow 4
+""", ["--max-cpus", "4"], on_line=act)
+    ended_well(r)
+    # Those that go are still there when the guest has only been asked.
+    want(said == ["3 of 4", "3 of 4", "4 of 4"], f"atoll cpus said {said}")
+
+
 TESTS = {
+    "cpus": cpus,
     "watchdog": watchdog,
     "panic": panic,
     "panic-pause": panic_pause,

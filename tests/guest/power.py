@@ -98,8 +98,30 @@ def pause():
         ended(m, 0)
 
 
+def cpus():
+    """What a guest that knows nothing of it cannot notice: the number, its limits, and a reset."""
+    with Machine("--name", "m", "--max-cpus", "3") as m:
+        want(atoll("cpus", "m") == (0, "1 of 3\n", ""), "look")
+        status, out, err = atoll("cpus", "--json", "m", "3")
+        want((status, err) == (0, "") and json.loads(out) == {"vcpus": 3, "vcpus_max": 3}, (status, out, err))
+        want((ps()["m"]["vcpus"], ps()["m"]["vcpus_max"]) == (3, 3), "ps")
+        status, _, err = atoll("cpus", "m", "4")
+        want(status == 1 and "from 1 to 3 are possible" in err, err)
+        want(atoll("cpus", "m", "0")[0] == 1, "none at all")
+        want(atoll("cpus", "m", "1")[1] == "3 of 3\n", "it does not let go")
+        want(atoll("reset", "m")[0] == 0, "reset")
+        end = time.monotonic() + LIMIT
+        while ps()["m"]["vcpus"] != 1:
+            want(time.monotonic() < end, "a reset does not give the number of the start again")
+            time.sleep(0.02)
+        want(runs("m"), "it does not run after the reset")
+        m.end()
+    status, _, err = atoll("run", "-k", observe.TINY, "--cpus", "4", "--max-cpus", "2")
+    want(status == 1 and "from the 4 of the start" in err, err)
+
+
 def nobody():
-    for cmd in ("stop", "reset", "pause", "resume"):
+    for cmd in ("stop", "reset", "pause", "resume", "cpus"):
         want(atoll(cmd, "nobody") == (1, "", f"atoll {cmd}: nothing called 'nobody' is running\n"), cmd)
 
 
@@ -131,6 +153,7 @@ TESTS = {
     "ignored": ignored,
     "reset": reset,
     "pause": pause,
+    "cpus": cpus,
     "nobody": nobody,
     "button": button,
 }

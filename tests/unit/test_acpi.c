@@ -139,8 +139,32 @@ static void shell(const char *dir, const char *name, const char *cmd)
 	}
 }
 
+/* Possible CPUs: in the MADT, those of the start enabled, the others not yet; an event and methods in the DSDT. */
+static void test_hot_plug(void **state)
+{
+	struct acpi_config cfg = config;
+	struct acpi_tables t, without;
+	const uint8_t *madt;
+
+	cfg.nr_cpus = 2;
+	acpi_build(&cfg, &without);
+	cfg.max_cpus = 64;
+	acpi_build(&cfg, &t);
+	assert_true(t.blob.n < 0x10000);
+	madt = (const uint8_t *)t.blob.p + t.off[ACPI_MADT] + 44;
+	for (unsigned int k = 0; k < 64; k++) {
+		assert_int_equal(madt[8 * k + 3], k);
+		assert_int_equal(get_le32(madt + 8 * k + 4), k < 2 ? 1 : 2);
+	}
+	assert_non_null(memmem(t.blob.p, t.blob.n, "_E02", 4));
+	assert_non_null(memmem(t.blob.p, t.blob.n, "E03F", 4));
+	assert_null(memmem(without.blob.p, without.blob.n, "_E02", 4));
+	acpi_tables_done(&t);
+	acpi_tables_done(&without);
+}
+
 /* iasl takes each table apart, and compiles what it read to the same bytes again. */
-static void test_reference_compiler(void **state)
+static void compile_again(const struct acpi_config *cfg)
 {
 	static const char *const names[ACPI_NR_TABLES] = {
 		[ACPI_DSDT] = "dsdt", [ACPI_FADT] = "facp", [ACPI_MADT] = "apic",
@@ -155,7 +179,7 @@ static void test_reference_compiler(void **state)
 		skip();
 	}
 	assert_non_null(mkdtemp(dir));
-	acpi_build(&config, &t);
+	acpi_build(cfg, &t);
 	for (int i = 0; i < ACPI_NR_TABLES; i++) {
 		if (!names[i])
 			continue;
@@ -180,6 +204,20 @@ static void test_reference_compiler(void **state)
 	ignore_result(system(cmd));
 }
 
+static void test_reference_compiler(void **state)
+{
+	compile_again(&config);
+}
+
+/* With more CPUs than one byte of a length counts. */
+static void test_reference_compiler_hot_plug(void **state)
+{
+	struct acpi_config cfg = config;
+
+	cfg.max_cpus = 64;
+	compile_again(&cfg);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -187,7 +225,9 @@ int main(void)
 		cmocka_unit_test(test_most_cpus),
 		cmocka_unit_test(test_aml_lengths),
 		cmocka_unit_test(test_aml_terms),
+		cmocka_unit_test(test_hot_plug),
 		cmocka_unit_test(test_reference_compiler),
+		cmocka_unit_test(test_reference_compiler_hot_plug),
 	};
 
 	return cmocka_run_group_tests_name("acpi", tests, NULL, NULL);

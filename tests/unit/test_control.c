@@ -75,6 +75,14 @@ static int disk(void *arg, const struct disk_request_spec *request, struct err *
 	return request->disk > 1 ? err_set(err, -ENODEV, "no disk") : 0;
 }
 
+static int cpus(void *arg, const uint64_t *n, struct strbuf *out, struct err *err)
+{
+	if (n && *n > 4)
+		return err_set(err, -ERANGE, "too many");
+	strbuf_addf(out, "{\"vcpus\":%d}", n ? (int)*n : 1);
+	return 0;
+}
+
 static int console(void *arg, unsigned int port, struct err *err)
 {
 	return port == 0 ? 0 : err_set(err, -ENODEV, "no port %u", port);
@@ -89,6 +97,7 @@ static const struct control_ops ops = { .info = info,
 					.power = power,
 					.disks = disks,
 					.disk = disk,
+					.cpus = cpus,
 					.console = console };
 
 static void put(struct control_session *s, const char *text)
@@ -126,6 +135,11 @@ static void test_answers(void **state)
 		    last.address == UINT64_C(0xffffffff81000000));
 	expect(&s, "{\"do\":\"balloon\"}\n", "{\"ok\":{\"keeps\":-1}}\n");
 	expect(&s, "{\"do\":\"balloon\",\"text\":true,\"bytes\":7}\n", "{\"ok\":\"keeps 7\\n\"}\n");
+	expect(&s, "{\"do\":\"cpus\",\"n\":3}\n", "{\"ok\":{\"vcpus\":3}}\n");
+	expect(&s, "{\"do\":\"cpus\"}\n", "{\"ok\":{\"vcpus\":1}}\n");
+	expect(&s, "{\"do\":\"cpus\",\"n\":5}\n", "{\"error\":\"too many\",\"code\":\"ERANGE\"}\n");
+	expect(&s, "{\"do\":\"cpus\",\"n\":\"x\"}\n",
+	       "{\"error\":\"\\\"n\\\" is a number of vCPUs\",\"code\":\"EINVAL\"}\n");
 	expect(&s, "{\"do\":\"power\",\"what\":\"button\"}\n", "{\"ok\":{\"state\":\"0\"}}\n");
 	expect(&s, "{\"do\":\"power\",\"what\":\"pause\"}\n", "{\"ok\":{\"state\":\"3\"}}\n");
 	control_session_done(&s);
@@ -140,7 +154,7 @@ static void test_refusals(void **state)
 	expect(&s, "[]\n",
 	       "{\"error\":\"a request is an object with \\\"do\\\": a string\",\"code\":\"EINVAL\"}\n");
 	expect(&s, "{\"do\":\"x\"}\n",
-	       "{\"error\":\"'x' is none of info, stats, count, trace, screen, balloon, power, disks, disk, console\",\"code\":\"EOPNOTSUPP\"}\n");
+	       "{\"error\":\"'x' is none of info, stats, count, trace, screen, balloon, power, cpus, disks, disk, console\",\"code\":\"EOPNOTSUPP\"}\n");
 	expect(&s, "{\"do\":\"trace\",\"top\":1001}\n",
 	       "{\"error\":\"\\\"top\\\" is a number from 1 to 1000\",\"code\":\"EINVAL\"}\n");
 	expect(&s, "{\"do\":\"trace\",\"address\":16}\n",

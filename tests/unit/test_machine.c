@@ -72,6 +72,11 @@ struct cpu *cpu_group_cpu(struct cpu_group *grp, unsigned int index)
 	return &grp->cpu[index];
 }
 
+void cpu_group_power_on(struct cpu_group *grp, unsigned int index)
+{
+	memset(&grp->cpu[index].st, 0, sizeof(struct cpu_state));
+}
+
 void cpu_group_reset(struct cpu_group *grp)
 {
 	grp->resets++;

@@ -10,6 +10,7 @@
 #include "vm/acpi/aml.h"
 
 #include <assert.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/bytes.h"
@@ -26,8 +27,18 @@ enum {
 	OP_SCOPE = 0x10,
 	OP_BUFFER = 0x11,
 	OP_PACKAGE = 0x12,
+	OP_METHOD = 0x14,
+	OP_STORE = 0x70,
+	OP_NOTIFY = 0x86,
+	OP_IF = 0xa0,
+	OP_RETURN = 0xa4,
 	OP_EXT = 0x5b,
+	OP_EXT_REGION = 0x80,
+	OP_EXT_FIELD = 0x81,
 	OP_EXT_DEVICE = 0x82,
+	REGION_IO = 1,
+	FIELD_BYTES = 0x01,
+	FIELD_OTHERS_ZERO = 0x40,
 	PREFIX_DUAL = 0x2e,
 	PREFIX_MULTI = 0x2f,
 };
@@ -134,6 +145,83 @@ void aml_name(struct aml *a, const char *path)
 {
 	strbuf_addc(&a->out, OP_NAME);
 	add_path(a, path);
+}
+
+void aml_method(struct aml *a, const char *path, unsigned int nr_args)
+{
+	strbuf_addc(&a->out, OP_METHOD);
+	open_term(a);
+	add_path(a, path);
+	strbuf_addc(&a->out, (char)nr_args);
+}
+
+void aml_if(struct aml *a, const char *path)
+{
+	strbuf_addc(&a->out, (char)OP_IF);
+	open_term(a);
+	add_path(a, path);
+}
+
+void aml_return_int(struct aml *a, uint64_t v)
+{
+	strbuf_addc(&a->out, (char)OP_RETURN);
+	aml_int(a, v);
+}
+
+void aml_store_int(struct aml *a, uint64_t v, const char *path)
+{
+	strbuf_addc(&a->out, OP_STORE);
+	aml_int(a, v);
+	add_path(a, path);
+}
+
+void aml_notify(struct aml *a, const char *path, uint8_t v)
+{
+	strbuf_addc(&a->out, (char)OP_NOTIFY);
+	add_path(a, path);
+	aml_int(a, v);
+}
+
+void aml_io_region(struct aml *a, const char *path, uint16_t base, uint8_t len)
+{
+	strbuf_addc(&a->out, OP_EXT);
+	strbuf_addc(&a->out, (char)OP_EXT_REGION);
+	add_path(a, path);
+	strbuf_addc(&a->out, REGION_IO);
+	aml_int(a, base);
+	aml_int(a, len);
+}
+
+/* The length of a field's element is in bits, and counts nothing but them. */
+static void add_bits(struct aml *a, unsigned int n)
+{
+	if (n > 63) {
+		strbuf_addc(&a->out, (char)(0x40 | (n & 15)));
+		n >>= 4;
+	}
+	assert(n <= 255);
+	strbuf_addc(&a->out, (char)n);
+}
+
+void aml_bits(struct aml *a, const char *region, unsigned int off, char letter, unsigned int nr)
+{
+	strbuf_addc(&a->out, OP_EXT);
+	strbuf_addc(&a->out, (char)OP_EXT_FIELD);
+	open_term(a);
+	add_path(a, region);
+	strbuf_addc(&a->out, FIELD_BYTES | FIELD_OTHERS_ZERO);
+	if (off) {
+		strbuf_addc(&a->out, 0); /* what lies before has no name */
+		add_bits(a, 8 * off);
+	}
+	for (unsigned int k = 0; k < nr; k++) {
+		char name[5];
+
+		snprintf(name, sizeof(name), "%c%03X", letter, k & 0xfff);
+		add_path(a, name);
+		add_bits(a, 1);
+	}
+	aml_close(a);
 }
 
 void aml_int(struct aml *a, uint64_t v)

@@ -44,6 +44,23 @@ void aml_string(struct aml *a, const char *s);
 void aml_eisaid(struct aml *a, const char *id);
 void aml_buffer(struct aml *a, const void *p, size_t n);
 
+/*
+ * Code. aml_method: open a method; aml_if: open a block that is run when the object @path is not zero; aml_return_int,
+ * aml_store_int, aml_notify: one statement. Thread: owner.
+ */
+void aml_method(struct aml *a, const char *path, unsigned int nr_args);
+void aml_if(struct aml *a, const char *path);
+void aml_return_int(struct aml *a, uint64_t v);
+void aml_store_int(struct aml *a, uint64_t v, const char *path);
+void aml_notify(struct aml *a, const char *path, uint8_t v);
+
+/*
+ * aml_io_region - name a range of ports. aml_bits - names for single bits of it: @nr of them from byte @off on, called by
+ * @letter and three hexadecimal digits; read and written as bytes, and zeros are written for the other bits. Thread: owner.
+ */
+void aml_io_region(struct aml *a, const char *path, uint16_t base, uint8_t len);
+void aml_bits(struct aml *a, const char *region, unsigned int off, char letter, unsigned int nr);
+
 /* aml_name_int, aml_name_eisaid - a named object with its value. Thread: owner. */
 void aml_name_int(struct aml *a, const char *path, uint64_t v);
 void aml_name_eisaid(struct aml *a, const char *path, const char *id);

@@ -10,6 +10,7 @@
 #include "base/attr.h"
 #include "vm/acpi/acpi.h"
 #include "vm/acpi/aml.h"
+#include "vm/dev/acpi_cpus.h"
 #include "vm/dev/acpi_pm.h"
 #include "vm/dev/hpet.h"
 #include "vm/dev/pci.h"
@@ -27,9 +28,41 @@ static void add_sleep_states(struct aml *a)
 	aml_close(a);
 }
 
-static void add_processors(struct aml *a, unsigned int nr)
+/* A CPU that may come and go: is it there, its entry of the MADT, and how it is given back. */
+static void add_hot_plug(struct aml *a, unsigned int i)
 {
-	for (unsigned int i = 0; i < nr; i++) {
+	const uint8_t lapic[8] = { 0, 8, (uint8_t)i, (uint8_t)i, 1 };
+	char name[5];
+
+	snprintf(name, sizeof(name), "P%03X", i & 0xfff);
+	aml_method(a, "_STA", 0);
+	aml_if(a, name);
+	aml_return_int(a, 0xf);
+	aml_close(a);
+	aml_return_int(a, 0);
+	aml_close(a);
+	aml_name(a, "_MAT");
+	aml_buffer(a, lapic, sizeof(lapic));
+	if (!i)
+		return;
+	snprintf(name, sizeof(name), "E%03X", i & 0xfff);
+	aml_method(a, "_EJ0", 1);
+	aml_store_int(a, 1, name);
+	aml_close(a);
+}
+
+static void add_processors(struct aml *a, const struct acpi_config *cfg)
+{
+	unsigned int max = MAX(cfg->nr_cpus, cfg->max_cpus);
+
+	if (max > cfg->nr_cpus) {
+		aml_io_region(a, "CPUR", ACPI_CPUS_BASE, ACPI_CPUS_LEN);
+		aml_bits(a, "CPUR", ACPI_CPUS_PRESENT, 'P', max);
+		aml_bits(a, "CPUR", ACPI_CPUS_INSERTED, 'I', max);
+		aml_bits(a, "CPUR", ACPI_CPUS_REMOVE, 'R', max);
+		aml_bits(a, "CPUR", ACPI_CPUS_EJECT, 'E', max);
+	}
+	for (unsigned int i = 0; i < max; i++) {
 		char name[5];
 
 		snprintf(name, sizeof(name), "C%03X", i & 0xfff);
@@ -37,8 +70,36 @@ static void add_processors(struct aml *a, unsigned int nr)
 		aml_name(a, "_HID");
 		aml_string(a, "ACPI0007");
 		aml_name_int(a, "_UID", i);
+		if (max > cfg->nr_cpus)
+			add_hot_plug(a, i);
 		aml_close(a);
 	}
+}
+
+/* What is new is told to the OS, and what it is asked to give back, each once. */
+static void add_cpu_event(struct aml *a, unsigned int max)
+{
+	static const struct {
+		char letter;
+		uint8_t notice;
+	} sets[] = { { 'I', 1 }, { 'R', 3 } };
+	char name[5], bit[16], cpu[16];
+
+	aml_scope(a, "_GPE");
+	snprintf(name, sizeof(name), "_E%02X", ACPI_CPUS_GPE);
+	aml_method(a, name, 0);
+	for (unsigned int i = 1; i < max; i++) {
+		for (unsigned int k = 0; k < ARRAY_SIZE(sets); k++) {
+			snprintf(bit, sizeof(bit), "\\_SB.%c%03X", sets[k].letter, i & 0xfff);
+			snprintf(cpu, sizeof(cpu), "\\_SB.C%03X", i & 0xfff);
+			aml_if(a, bit);
+			aml_store_int(a, 1, bit);
+			aml_notify(a, cpu, sets[k].notice);
+			aml_close(a);
+		}
+	}
+	aml_close(a);
+	aml_close(a);
 }
 
 /* The wiring of pci_pirq(); the package's source 0 means "a global number". */
@@ -160,8 +221,10 @@ void acpi_build_dsdt(const struct acpi_config *cfg, struct strbuf *out)
 	aml_scope(&a, "_SB");
 	add_motherboard(&a, &crs);
 	add_pci_host(&a, cfg, &crs);
-	add_processors(&a, cfg->nr_cpus);
+	add_processors(&a, cfg);
 	aml_close(&a);
+	if (cfg->max_cpus > cfg->nr_cpus)
+		add_cpu_event(&a, cfg->max_cpus);
 
 	strbuf_add(out, a.out.p, a.out.n);
 	strbuf_done(&crs);

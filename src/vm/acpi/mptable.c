@@ -64,7 +64,7 @@ static void add_interrupt(struct strbuf *b, uint8_t entry, uint8_t type, uint8_t
 void mptable_build(const struct acpi_config *cfg, struct strbuf *out)
 {
 	/* Ids of CPUs and I/O APICs share a number space here. */
-	const uint8_t ioapic_id = (uint8_t)cfg->nr_cpus;
+	const uint8_t ioapic_id = (uint8_t)MAX(cfg->nr_cpus, cfg->max_cpus);
 	uint8_t ioapic[8] = { ENTRY_IOAPIC, ioapic_id, 0x20, 1 };
 	uint8_t ptr[POINTER_SIZE] = "_MP_", hdr[HEADER_SIZE] = "PCMP";
 	struct strbuf b = { 0 };

@@ -190,8 +190,9 @@ static void build_madt(struct acpi_tables *t, const struct acpi_config *cfg)
 	put_le32(p + 36, LAPIC_BASE);
 	put_le32(p + 40, 1); /* there is an 8259 pair, too */
 
-	for (unsigned int i = 0; i < cfg->nr_cpus; i++) {
-		const uint8_t lapic[8] = { 0, 8, (uint8_t)i, (uint8_t)i, 1 };
+	/* Those that may come later are not enabled, but can be brought online. */
+	for (unsigned int i = 0; i < MAX(cfg->nr_cpus, cfg->max_cpus); i++) {
+		const uint8_t lapic[8] = { 0, 8, (uint8_t)i, (uint8_t)i, i < cfg->nr_cpus ? 1 : 2 };
 
 		strbuf_add(b, lapic, sizeof(lapic));
 	}
