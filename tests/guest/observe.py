@@ -17,13 +17,10 @@ import tempfile
 import time
 
 import vmm
+from vmm import Failed
 
 TINY = os.environ.get("TINY_GUEST", os.path.join(vmm.ROOT, "build", "tests", "guest", "tiny.elf"))
 LIMIT = 60
-
-
-class Failed(Exception):
-    pass
 
 
 def want(true, what):

@@ -21,6 +21,7 @@ import threading
 import time
 
 import vmm
+from vmm import Failed
 
 CMDLINE = "console=ttyS0 panic=-1 quiet atoll.run=/test.sh "
 LIMIT = 120
@@ -29,10 +30,6 @@ HEAD = """#!/bin/sh
 fail() { echo "guest-failed: $*"; exit 1; }
 want() { [ "$2" = "$3" ] || fail "$1 is '$2', not '$3'"; echo "guest-ok: $1"; }
 """
-
-
-class Failed(Exception):
-    pass
 
 
 def want(true, what):
@@ -268,25 +265,9 @@ TESTS = {
 
 
 def main(argv):
-    names = argv[1:] or list(TESTS)
-    tap = vmm.Tap(len(names))
-    why = vmm.missing()
-    with tempfile.TemporaryDirectory(prefix="pc-run-") as tmp:
+    with tempfile.TemporaryDirectory(prefix="pc-") as tmp:
         os.environ["ATOLL_RUNTIME_DIR"] = tmp
-        for name in names:
-            if why:
-                tap.line(False, name)
-                print(f"# {why}")
-                continue
-            try:
-                TESTS[name]()
-                tap.line(True, name)
-            except RuntimeError as e:
-                tap.skip(name, str(e))
-            except Failed as e:
-                tap.line(False, name)
-                print(f"# {e}", flush=True)
-    return tap.done()
+        return vmm.run_tests(argv, TESTS)
 
 
 if __name__ == "__main__":

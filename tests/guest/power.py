@@ -160,25 +160,9 @@ TESTS = {
 
 
 def main(argv):
-    names = argv[1:] or list(TESTS)
-    tap = vmm.Tap(len(names))
-    why = vmm.missing() or (None if os.path.exists(observe.TINY) else f"{observe.TINY} is not built")
     with tempfile.TemporaryDirectory(prefix="power-") as tmp:
         os.environ["ATOLL_RUNTIME_DIR"] = tmp
-        for name in names:
-            if why:
-                tap.line(False, name)
-                print(f"# {why}")
-                continue
-            try:
-                TESTS[name]()
-                tap.line(True, name)
-            except RuntimeError as e:
-                tap.skip(name, str(e))
-            except (Failed, pc.Failed) as e:
-                tap.line(False, name)
-                print(f"# {e}", flush=True)
-    return tap.done()
+        return vmm.run_tests(argv, TESTS, None if os.path.exists(observe.TINY) else f"{observe.TINY} is not built")
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ import threading
 import time
 
 import vmm
+from vmm import Failed
 
 CMDLINE = "console=ttyS0 panic=-1 quiet atoll.run=/test.sh"
 LIMIT = 240
@@ -30,10 +31,6 @@ fail() { echo "guest-failed: $*"; exit 1; }
 want() { [ "$2" = "$3" ] || fail "$1 is '$2', not '$3'"; echo "guest-ok: $1"; }
 driver=/sys/bus/virtio/drivers
 """
-
-
-class Failed(Exception):
-    pass
 
 
 def guest(modules, script, args, files=(), cpus=1, memory="512M", limit=LIMIT, on_line=None, stdin=None,
@@ -752,30 +749,11 @@ TESTS = {"rng": rng, "balloon": balloon, "share": share, "vsock": vsock, "net": 
 
 
 def main(argv, tests):
-    """Runs those of `tests` that argv names, or all."""
-    cpus, names = 1, argv[1:]
-    if names[:1] == ["--cpus"]:
-        cpus, names = int(names[1]), names[2:]
-    names = names or list(tests)
-    for name in names:
-        if name not in tests:
-            sys.exit(f"{os.path.basename(argv[0])}: no test '{name}'; there are {', '.join(tests)}")
-    tap = vmm.Tap(len(names))
-    why = vmm.missing()
-    for name in names:
-        wrong = why
-        try:
-            if not why:
-                tests[name](cpus)
-        except RuntimeError as e:
-            tap.skip(name, str(e))
-            continue
-        except (Failed, OSError, subprocess.SubprocessError) as e:
-            wrong = str(e)
-        if wrong:
-            print(f"# {wrong}")
-        tap.line(not wrong, name)
-    return tap.done()
+    """Runs those of `tests` that argv names behind --cpus N, or all."""
+    cpus = 1
+    if argv[1:2] == ["--cpus"]:
+        cpus, argv = int(argv[2]), [argv[0], *argv[3:]]
+    return vmm.run_tests(argv, {name: (lambda t=test: t(cpus)) for name, test in tests.items()})
 
 
 if __name__ == "__main__":
