@@ -60,6 +60,7 @@ bench: deps all
 	@GUESTBENCH='$(abspath $(GUESTBENCH))' tests/bench/guestbench.py $(BENCH_ARGS)
 	@tests/bench/diskbench.py
 	@GUESTBENCH='$(abspath $(GUESTBENCH))' tests/bench/iobench.py
+	@tests/bench/loginbench.py
 
 # make fuzz T=NAME [SECONDS=600]: new inputs are merged into tests/fuzz/corpus/NAME.
 SECONDS := 600
