@@ -103,15 +103,22 @@ static int complain(const struct cmd_call *call, int r, const struct err *err)
 	return r > 0 ? r : 1;
 }
 
+/* Reach the machine that the command names, and ask what it is. */
+static int reach(const struct cmd_call *call, struct control_client *c, struct json **ret_info,
+		 struct err *err)
+{
+	int r = control_open(call->nr_args ? call->args[0] : NULL, c, err);
+
+	return r < 0 ? r : control_ask(c, "{\"do\":\"info\"}", ret_info, err);
+}
+
 int cmd_stop_exec(const struct cmd_call *call)
 {
 	_cleanup_(control_close) struct control_client c = { .fd = -EBADF };
 	_cleanup_(json_freep) struct json *info = NULL;
 	struct err err = ERR_INIT;
-	int r = control_open(call->nr_args ? call->args[0] : NULL, &c, &err);
+	int r = reach(call, &c, &info, &err);
 
-	if (r == 0)
-		r = control_ask(&c, "{\"do\":\"info\"}", &info, &err);
 	if (r == 0)
 		r = stop(call, &c, info, &err);
 	return r ? complain(call, r, &err) : 0;
@@ -123,10 +130,8 @@ static int press_and_tell(const struct cmd_call *call, const char *what, const c
 	_cleanup_(control_close) struct control_client c = { .fd = -EBADF };
 	_cleanup_(json_freep) struct json *info = NULL;
 	struct err err = ERR_INIT;
-	int r = control_open(call->nr_args ? call->args[0] : NULL, &c, &err);
+	int r = reach(call, &c, &info, &err);
 
-	if (r == 0)
-		r = control_ask(&c, "{\"do\":\"info\"}", &info, &err);
 	if (r == 0)
 		r = press(&c, what, &err);
 	if (r == 0 && !state) {

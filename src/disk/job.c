@@ -275,14 +275,23 @@ void disk_job_status(struct disk *disk, struct disk_job_status *ret)
 	}
 }
 
+/* Under `admin`: the job that goes on; NULL, with the story, when there is none. */
+static struct job *running_job(struct disk *disk, struct err *err)
+{
+	if (disk->job && job_is_running(disk->job))
+		return disk->job;
+	err_set(err, -ESRCH, "no job is going on at this disk");
+	return NULL;
+}
+
 int disk_job_cancel(struct disk *disk, struct err *err)
 {
 	struct job *j;
 
 	mutex_guard(&disk->admin);
-	j = disk->job;
-	if (!j || !job_is_running(j))
-		return err_set(err, -ESRCH, "no job is going on at this disk");
+	j = running_job(disk, err);
+	if (!j)
+		return -ESRCH;
 	mutex_guard(&j->lock);
 	atomic_store(&j->cancel, true);
 	pthread_cond_broadcast(&j->changed);
@@ -294,9 +303,9 @@ int disk_job_set_speed(struct disk *disk, uint64_t bps, struct err *err)
 	struct job *j;
 
 	mutex_guard(&disk->admin);
-	j = disk->job;
-	if (!j || !job_is_running(j))
-		return err_set(err, -ESRCH, "no job is going on at this disk");
+	j = running_job(disk, err);
+	if (!j)
+		return -ESRCH;
 	mutex_guard(&j->lock);
 	set_speed(j, bps);
 	pthread_cond_broadcast(&j->changed);

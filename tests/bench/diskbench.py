@@ -119,17 +119,11 @@ class Bench:
 def judge(bench, tap):
     rows = {row["name"]: row["ratio"] for row in bench.rows}
     bars = figures.read_section("Disk images beside qemu-img")
-    out = vmm.Tap() if tap else None
-    for name, bar in bars.items():
-        if name not in rows:
-            continue
-        if out:
-            out.line(bar.keeps_promise(rows[name]), name)
-        print("# " + bar.verdict(rows[name]))
+    status = figures.judge(bars, [rows], vmm.Tap() if tap else None)
     unknown = [name for name in rows if name not in bars]
     if unknown and tap:
         print("# not in docs/promises.md: " + ", ".join(unknown))
-    return out.done() if out else 0
+    return status
 
 
 def main():

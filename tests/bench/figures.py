@@ -195,6 +195,19 @@ def median(values):
     return statistics.median(values) if values else None
 
 
+def judge(bars, rounds, tap):
+    """Prints the verdict on the median of each figure that was measured, to `tap` when it is there; the exit status.
+    rounds: [{figure: value}]."""
+    for name, bar in bars.items():
+        value = median(r.get(name) for r in rounds)
+        if value is None:
+            continue
+        if tap:
+            tap.line(bar.keeps_promise(value), name)
+        print("# " + bar.verdict(value))
+    return tap.done() if tap else 0
+
+
 def compute(rounds, engine):
     """{figure: (median over the rounds or None, note)}"""
     out = {name: (median(f(peers, engine) for peers in rounds), "") for name, f in FIGURES.items()}

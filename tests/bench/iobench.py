@@ -177,15 +177,7 @@ def main():
     if o.json:
         with open(o.json, "w", encoding="utf-8") as f:
             json.dump({"rounds": rounds, "figures": found}, f, indent=1)
-    out = vmm.Tap() if o.tap else None
-    for name, bar in bars.items():
-        value = figures.median(f.get(name) for f in found)
-        if value is None:
-            continue
-        if out:
-            out.line(bar.keeps_promise(value), name)
-        print("# " + bar.verdict(value))
-    return out.done() if out else 0
+    return figures.judge(bars, found, vmm.Tap() if o.tap else None)
 
 
 if __name__ == "__main__":

@@ -60,13 +60,7 @@ def main():
                 print(f"# {cpus} CPUs: Atoll {ours:.1f} s, TCG {theirs:.1f} s", flush=True)
     except vmm.Failed as e:
         sys.exit(f"loginbench.py: {e}")
-    out = vmm.Tap() if o.tap else None
-    for name, bar in figures.read_section("A machine from its disk").items():
-        value = figures.median(f.get(name) for f in found)
-        if out:
-            out.line(bar.keeps_promise(value), name)
-        print("# " + bar.verdict(value))
-    return out.done() if out else 0
+    return figures.judge(figures.read_section("A machine from its disk"), found, vmm.Tap() if o.tap else None)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,9 @@ import subprocess
 import sys
 import tempfile
 
-ATOLL = os.environ.get("ATOLL", "build/atoll")
+import checks
+from checks import ATOLL
+
 BASH_COMPLETE = """
 source /dev/stdin
 shift
@@ -149,27 +151,9 @@ def check_other_completions():
             assert p.returncode == 0, p.stderr.decode()
 
 
-def main():
-    with tempfile.TemporaryDirectory() as runtime:
-        os.environ["ATOLL_RUNTIME_DIR"] = runtime
-        return run_checks()
-
-
-def run_checks():
-    checks = [(name[6:], fn) for name, fn in sorted(globals().items()) if name.startswith("check_")]
-    print(f"1..{len(checks)}")
-    failed = 0
-    for n, (name, check) in enumerate(checks, 1):
-        try:
-            skipped = check()
-            print(f"ok {n} - {name}" + (f" # SKIP {skipped}" if skipped else ""))
-        except (AssertionError, subprocess.TimeoutExpired) as e:
-            failed += 1
-            print(f"not ok {n} - {name}")
-            for line in str(e).splitlines():
-                print(f"# {line}")
-    return 1 if failed else 0
+def own_runtime(folder):
+    os.environ["ATOLL_RUNTIME_DIR"] = folder
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(checks.run_checks(globals(), begin=own_runtime))

@@ -4,14 +4,13 @@
 
 import json
 import os
-import random
 import struct
 import subprocess
 import sys
-import tempfile
 
-ATOLL = os.environ.get("ATOLL", "build/atoll")
-MIB = 1 << 20
+import checks
+from checks import ATOLL, MIB, make_raw, run
+
 OPTIONS = (
     "",
     "compat=0.10",
@@ -29,37 +28,16 @@ OPTIONS = (
 )
 
 
-def run(*args, status=0):
-    p = subprocess.run(args, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                       stderr=subprocess.PIPE, timeout=120, check=False)
-    assert p.returncode == status, (args, p.returncode, p.stdout.decode(), p.stderr.decode())
-    return p.stdout.decode()
-
-
 def atoll(*args, status=0):
     return run(ATOLL, "disk", *args, status=status)
 
 
 def complaint(*args, status=1):
-    p = subprocess.run([ATOLL, "disk", *args], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                       stderr=subprocess.PIPE, timeout=120, check=False)
-    assert p.returncode == status and p.stderr.count(b"\n") == 1, (args, p)
-    return p.stderr.decode()
+    return checks.complaint("disk", *args, status=status)
 
 
 def qemu(*args, status=0):
     return run("qemu-img", *args, status=status)
-
-
-def make_raw(name="a.raw", size=9 * MIB + 512, seed=1):
-    rng = random.Random(seed)
-    with open(name, "wb") as f:
-        for _ in range(60):
-            f.seek(rng.randrange(size - 70000))
-            n = rng.randrange(1, 70000)
-            f.write(rng.randbytes(n) if rng.random() < 0.5 else bytes([rng.randrange(256)]) * n)
-        f.truncate(size)
-    return name
 
 
 def remove(*names):
@@ -375,25 +353,5 @@ def check_options():
         assert want in said, (args, said)
 
 
-def main():
-    checks = [(name[6:], fn) for name, fn in sorted(globals().items()) if name.startswith("check_")]
-    print(f"1..{len(checks)}")
-    failed = 0
-    for n, (name, check) in enumerate(checks, 1):
-        try:
-            with tempfile.TemporaryDirectory(prefix="atoll-disk-") as folder:
-                os.chdir(folder)
-                check()
-                os.chdir("/")
-            print(f"ok {n} - {name}", flush=True)
-        except (AssertionError, OSError, subprocess.TimeoutExpired) as e:
-            failed += 1
-            print(f"not ok {n} - {name}")
-            for line in str(e).splitlines():
-                print(f"# {line}", flush=True)
-    return 1 if failed else 0
-
-
 if __name__ == "__main__":
-    ATOLL = os.path.realpath(ATOLL)
-    sys.exit(main())
+    sys.exit(checks.run_checks(globals()))

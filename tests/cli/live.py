@@ -6,19 +6,17 @@ import json
 import os
 import subprocess
 import sys
-import tempfile
 import time
 
-ATOLL = os.environ.get("ATOLL", "build/atoll")
-TINY = os.environ.get("TINY_GUEST", "build/tests/guest/tiny.elf")
+import checks
+from checks import ATOLL
+
+TINY = os.path.realpath(os.environ.get("TINY_GUEST", "build/tests/guest/tiny.elf"))
 LIMIT = 60
 
 
 def run(*args, status=0):
-    p = subprocess.run(args, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                       timeout=LIMIT, check=False)
-    assert p.returncode == status, (args, p.returncode, p.stdout.decode(), p.stderr.decode())
-    return p.stdout.decode()
+    return checks.run(*args, status=status, limit=LIMIT)
 
 
 def live(*args):
@@ -26,10 +24,7 @@ def live(*args):
 
 
 def complaint(*args):
-    p = subprocess.run([ATOLL, "live", *args], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                       stderr=subprocess.PIPE, timeout=LIMIT, check=False)
-    assert p.returncode == 1 and p.stderr.count(b"\n") == 1, (args, p)
-    return p.stderr.decode()
+    return checks.complaint("live", *args, limit=LIMIT)
 
 
 def disk(n=0):
@@ -134,26 +129,9 @@ def check_limits_and_size():
     same("a.qcow2")
 
 
-def main():
-    checks = [(name[6:], fn) for name, fn in sorted(globals().items()) if name.startswith("check_")]
-    print(f"1..{len(checks)}")
-    failed = 0
-    for n, (name, check) in enumerate(checks, 1):
-        try:
-            with tempfile.TemporaryDirectory(prefix="atoll-live-") as folder:
-                os.environ["ATOLL_RUNTIME_DIR"] = os.path.join(folder, "run")
-                os.chdir(folder)
-                check()
-                os.chdir("/")
-            print(f"ok {n} - {name}", flush=True)
-        except (AssertionError, OSError, subprocess.TimeoutExpired) as e:
-            failed += 1
-            print(f"not ok {n} - {name}")
-            for line in str(e).splitlines():
-                print(f"# {line}", flush=True)
-    return 1 if failed else 0
+def own_runtime(folder):
+    os.environ["ATOLL_RUNTIME_DIR"] = os.path.join(folder, "run")
 
 
 if __name__ == "__main__":
-    ATOLL, TINY = os.path.realpath(ATOLL), os.path.realpath(TINY)
-    sys.exit(main())
+    sys.exit(checks.run_checks(globals(), begin=own_runtime))

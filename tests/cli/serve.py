@@ -12,28 +12,17 @@ import socket
 import struct
 import subprocess
 import sys
-import tempfile
+
+import checks
+from checks import ATOLL, MIB, make_raw, run
 
 # Where Debian's packages put it, for a Python that is not Debian's.
 sys.path.append("/usr/lib/python3/dist-packages")
 import nbd  # noqa: E402  (the path must be set first)
 
-ATOLL = os.environ.get("ATOLL", "build/atoll")
-MIB = 1 << 20
-
-
-def run(*args, status=0):
-    p = subprocess.run(args, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                       stderr=subprocess.PIPE, timeout=120, check=False)
-    assert p.returncode == status, (args, p.returncode, p.stdout.decode(), p.stderr.decode())
-    return p.stdout.decode()
-
 
 def complaint(*args):
-    p = subprocess.run([ATOLL, "disk", "serve", *args], stdin=subprocess.DEVNULL,
-                       stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=20, check=False)
-    assert p.returncode == 1 and p.stderr.count(b"\n") == 1, (args, p)
-    return p.stderr.decode()
+    return checks.complaint("disk", "serve", *args, limit=20)
 
 
 @contextlib.contextmanager
@@ -66,17 +55,6 @@ def client(uri, strict=True, **how):
     h.connect_uri(uri)
     yield h
     h.shutdown()
-
-
-def make_raw(name="a.raw", size=9 * MIB + 512, seed=1):
-    rng = random.Random(seed)
-    with open(name, "wb") as f:
-        for _ in range(60):
-            f.seek(rng.randrange(size - 70000))
-            n = rng.randrange(1, 70000)
-            f.write(rng.randbytes(n) if rng.random() < 0.5 else bytes([rng.randrange(256)]) * n)
-        f.truncate(size)
-    return name
 
 
 def error_of(fn, *args):
@@ -429,28 +407,5 @@ def check_complaints():
         assert want in said, (args, said)
 
 
-def main():
-    checks = [(name[6:], fn) for name, fn in sorted(globals().items()) if name.startswith("check_")]
-    wanted = sys.argv[1:]
-    checks = [c for c in checks if not wanted or c[0] in wanted]
-    print(f"1..{len(checks)}")
-    failed = 0
-    for n, (name, check) in enumerate(checks, 1):
-        try:
-            with tempfile.TemporaryDirectory(prefix="atoll-nbd-") as folder:
-                os.chdir(folder)
-                check()
-                os.chdir("/")
-            print(f"ok {n} - {name}", flush=True)
-        except (AssertionError, OSError, nbd.Error, subprocess.TimeoutExpired) as e:
-            failed += 1
-            print(f"not ok {n} - {name}")
-            for line in repr(e).splitlines():
-                print(f"# {line}", flush=True)
-            os.chdir("/")
-    return 1 if failed else 0
-
-
 if __name__ == "__main__":
-    ATOLL = os.path.realpath(ATOLL)
-    sys.exit(main())
+    sys.exit(checks.run_checks(globals(), (nbd.Error,)))

@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <unistd.h>
 
 #include "base/mem.h"
 #include "disk/disk.h"
@@ -32,6 +33,25 @@ static inline uint64_t rng_next(struct rng *g)
 static inline uint64_t rng_below(struct rng *g, uint64_t n)
 {
 	return rng_next(g) % n;
+}
+
+/* For cmocka's setup and teardown: a folder of its own to work in, and its end. */
+static inline int make_dir(void **state)
+{
+	char *dir = mem_strdup("/tmp/atoll-test-XXXXXX");
+
+	*state = dir;
+	return mkdtemp(dir) && chdir(dir) == 0 ? 0 : -1;
+}
+
+static inline int remove_dir(void **state)
+{
+	char cmd[100];
+
+	ignore_result(chdir("/")); /* the folder is gone either way */
+	snprintf(cmd, sizeof(cmd), "rm -rf '%s'", (char *)*state);
+	free(*state);
+	return system(cmd);
 }
 
 /* Runs a command; its output is shown when it fails. Returns its exit status. */

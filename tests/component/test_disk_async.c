@@ -16,24 +16,6 @@
 #define DEPTH	   8
 #define ROUNDS	   150
 
-static int make_dir(void **state)
-{
-	char *dir = mem_strdup("/tmp/atoll-test-XXXXXX");
-
-	*state = dir;
-	return mkdtemp(dir) && chdir(dir) == 0 ? 0 : -1;
-}
-
-static int remove_dir(void **state)
-{
-	char cmd[100];
-
-	ignore_result(chdir("/")); /* the folder is gone either way */
-	snprintf(cmd, sizeof(cmd), "rm -rf '%s'", (char *)*state);
-	free(*state);
-	return system(cmd);
-}
-
 struct submitter {
 	struct thread thread;
 	struct disk *disk;

@@ -13,24 +13,6 @@
 
 #define SIZE (16 << 20)
 
-static int make_dir(void **state)
-{
-	char *dir = mem_strdup("/tmp/atoll-test-XXXXXX");
-
-	*state = dir;
-	return mkdtemp(dir) && chdir(dir) == 0 ? 0 : -1;
-}
-
-static int remove_dir(void **state)
-{
-	char cmd[100];
-
-	ignore_result(chdir("/")); /* the folder is gone either way */
-	snprintf(cmd, sizeof(cmd), "rm -rf '%s'", (char *)*state);
-	free(*state);
-	return system(cmd);
-}
-
 static struct disk *open_image(struct disk_observer *observer)
 {
 	const struct disk_open_opts o = { .flags = DISK_RDWR | DISK_UNMAP | DISK_NO_FLUSH,

@@ -15,24 +15,6 @@
 #define SIZE (3 << 20)
 #define CUTS 16
 
-static int make_dir(void **state)
-{
-	char *dir = mem_strdup("/tmp/atoll-test-XXXXXX");
-
-	*state = dir;
-	return mkdtemp(dir) && chdir(dir) == 0 ? 0 : -1;
-}
-
-static int remove_dir(void **state)
-{
-	char cmd[100];
-
-	ignore_result(chdir("/")); /* the folder is gone either way */
-	snprintf(cmd, sizeof(cmd), "rm -rf '%s'", (char *)*state);
-	free(*state);
-	return system(cmd);
-}
-
 static struct disk *open_image(const char *path, struct disk_observer *observer)
 {
 	const struct disk_open_opts o = {

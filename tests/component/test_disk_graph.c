@@ -21,24 +21,6 @@
 #define BLOCK  4096
 #define BLOCKS (SIZE / BLOCK)
 
-static int make_dir(void **state)
-{
-	char *dir = mem_strdup("/tmp/atoll-test-XXXXXX");
-
-	*state = dir;
-	return mkdtemp(dir) && chdir(dir) == 0 ? 0 : -1;
-}
-
-static int remove_dir(void **state)
-{
-	char cmd[100];
-
-	ignore_result(chdir("/")); /* the folder is gone either way */
-	snprintf(cmd, sizeof(cmd), "rm -rf '%s'", (char *)*state);
-	free(*state);
-	return system(cmd);
-}
-
 /* --- a guest ---------------------------------------------------------------------------------- */
 
 /* Sectors hold the number of the write that put them there. Shared with a process that may die. */

@@ -29,24 +29,6 @@ struct world {
 	char trace[200];
 };
 
-static int make_dir(void **state)
-{
-	char *dir = mem_strdup("/tmp/atoll-test-XXXXXX");
-
-	*state = dir;
-	return mkdtemp(dir) && chdir(dir) == 0 ? 0 : -1;
-}
-
-static int remove_dir(void **state)
-{
-	char cmd[100];
-
-	ignore_result(chdir("/")); /* the folder is gone either way */
-	snprintf(cmd, sizeof(cmd), "rm -rf '%s'", (char *)*state);
-	free(*state);
-	return system(cmd);
-}
-
 #define must(w, r) must_((w), (r), #r)
 
 static void must_(const struct world *w, int r, const char *what)

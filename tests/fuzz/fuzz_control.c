@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "../unit/control_fake.h"
 #include "json/json.h"
 #include "vm/control_priv.h"
 
@@ -43,30 +44,6 @@ static int trace(void *arg, const struct cpu_hot_query *query, struct strbuf *ou
 	return 0;
 }
 
-static int screen(void *arg, bool is_text, struct strbuf *out, struct err *err)
-{
-	strbuf_adds(out, is_text ? "A \"line\"\n" : "UE5H");
-	return 0;
-}
-
-static int balloon(void *arg, const uint64_t *keep_bytes, bool is_text, struct strbuf *out,
-		   struct err *err)
-{
-	if (keep_bytes && *keep_bytes > 100)
-		return err_set(err, -ERANGE, "too much");
-	strbuf_addf(out, is_text ? "keeps %d\n" : "{\"keeps\":%d}\n",
-		    keep_bytes ? (int)*keep_bytes : -1);
-	return 0;
-}
-
-static int power(void *arg, enum control_power what, struct strbuf *out, struct err *err)
-{
-	if (what == CONTROL_RESUME)
-		return err_set(err, -EALREADY, "not paused");
-	strbuf_addf(out, "{\"state\":\"%d\"}", (int)what);
-	return 0;
-}
-
 static void disks(void *arg, struct strbuf *out)
 {
 	strbuf_adds(out, "[]");
@@ -78,14 +55,6 @@ static int disk(void *arg, const struct disk_request_spec *request, struct err *
 	assert(request->ask != DISK_ASK_SNAPSHOT || request->file);
 	assert(request->ask != DISK_ASK_LIMIT || request->limits);
 	return request->disk ? err_set(err, -ENODEV, "none") : 0;
-}
-
-static int cpus(void *arg, const uint64_t *n, struct strbuf *out, struct err *err)
-{
-	if (n && *n > 4)
-		return err_set(err, -ERANGE, "too many");
-	strbuf_addf(out, "{\"vcpus\":%d}", n ? (int)*n : 1);
-	return 0;
 }
 
 static int console(void *arg, unsigned int port, struct err *err)

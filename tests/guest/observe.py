@@ -13,7 +13,6 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 
 import vmm
@@ -216,8 +215,7 @@ def main():
     print(f"1..{len(tests)}", flush=True)
     failed = 0
     for n, test in enumerate(tests, 1):
-        with tempfile.TemporaryDirectory() as runtime:
-            os.environ["ATOLL_RUNTIME_DIR"] = runtime
+        with vmm.own_runtime():
             try:
                 test()
                 print(f"ok {n} - {test.__name__}", flush=True)

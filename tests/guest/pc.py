@@ -264,11 +264,6 @@ TESTS = {
 }
 
 
-def main(argv):
-    with tempfile.TemporaryDirectory(prefix="pc-") as tmp:
-        os.environ["ATOLL_RUNTIME_DIR"] = tmp
-        return vmm.run_tests(argv, TESTS)
-
-
 if __name__ == "__main__":
-    sys.exit(main(sys.argv))
+    with vmm.own_runtime():
+        sys.exit(vmm.run_tests(sys.argv, TESTS))

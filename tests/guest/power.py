@@ -9,7 +9,6 @@ import json
 import os
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 
@@ -159,11 +158,6 @@ TESTS = {
 }
 
 
-def main(argv):
-    with tempfile.TemporaryDirectory(prefix="power-") as tmp:
-        os.environ["ATOLL_RUNTIME_DIR"] = tmp
-        return vmm.run_tests(argv, TESTS, None if os.path.exists(observe.TINY) else f"{observe.TINY} is not built")
-
-
 if __name__ == "__main__":
-    sys.exit(main(sys.argv))
+    with vmm.own_runtime():
+        sys.exit(vmm.run_tests(sys.argv, TESTS, None if os.path.exists(observe.TINY) else f"{observe.TINY} is not built"))

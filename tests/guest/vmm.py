@@ -7,6 +7,7 @@ machine monitor is wrong, and to develop a test before the machine monitor can r
 """
 
 import codecs
+import contextlib
 import os
 import re
 import selectors
@@ -15,6 +16,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 
 ROOT = os.path.realpath(os.path.join(os.path.dirname(__file__), "..", ".."))
@@ -227,6 +229,14 @@ class Tap:
         if not self.planned:
             print(f"1..{self.count}", flush=True)
         return 1 if self.failed else 0
+
+
+@contextlib.contextmanager
+def own_runtime():
+    """`atoll ps` and its kin see only the machines of this block."""
+    with tempfile.TemporaryDirectory(prefix="atoll-run-") as tmp:
+        os.environ["ATOLL_RUNTIME_DIR"] = tmp
+        yield
 
 
 class Failed(Exception):
