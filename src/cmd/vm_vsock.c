@@ -15,6 +15,7 @@
 
 #include "base/str.h"
 #include "sys/fd.h"
+#include "sys/ipc.h"
 
 enum { BACKLOG = 16, PATH_MAX_BYTES = sizeof(((struct vm_vsock *)0)->path) - 1 };
 
@@ -40,15 +41,6 @@ static int parse(struct vm_vsock *v, const char *spec, uint64_t *ret_cid, struct
 	return r;
 }
 
-static bool is_abandoned(const struct sockaddr_un *a)
-{
-	_cleanup_(fd_closep) int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	struct stat st;
-
-	return fd >= 0 && lstat(a->sun_path, &st) == 0 && S_ISSOCK(st.st_mode) &&
-	       connect(fd, (const struct sockaddr *)a, sizeof(*a)) < 0 && errno == ECONNREFUSED;
-}
-
 static int listen_at(struct vm_vsock *v, struct err *err)
 {
 	struct sockaddr_un a = { .sun_family = AF_UNIX };
@@ -58,8 +50,7 @@ static int listen_at(struct vm_vsock *v, struct err *err)
 	int r;
 
 	snprintf(a.sun_path, sizeof(a.sun_path), "%s", v->path);
-	if (fd >= 0 && is_abandoned(&a))
-		unlink(a.sun_path);
+	ipc_unlink_abandoned(&a);
 	old = umask(0077);
 	r = fd < 0 ? fd : bind(fd, (const struct sockaddr *)&a, sizeof(a));
 	umask(old);

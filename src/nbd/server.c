@@ -30,6 +30,7 @@
 #include "nbd/link_priv.h"
 #include "nbd/session_priv.h"
 #include "sys/fd.h"
+#include "sys/ipc.h"
 #include "sys/thread.h"
 
 #define IOV_MAX_SENT 64
@@ -338,21 +339,15 @@ static int listen_unix(struct nbd_server *s, const char *path, struct err *err)
 {
 	_cleanup_(fd_closep) int fd =
 		socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	_cleanup_(fd_closep) int probe = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	struct sockaddr_un addr = { .sun_family = AF_UNIX };
-	struct stat st;
 
 	if (!*path || strlen(path) >= sizeof(addr.sun_path))
 		return err_set(err, -EINVAL, "a socket's path has 1 to %zu bytes",
 			       sizeof(addr.sun_path) - 1);
 	memcpy(addr.sun_path, path, strlen(path));
-	if (fd < 0 || probe < 0)
+	if (fd < 0)
 		return err_set_errno(err, "socket");
-	/* Left over by a process that was killed: nobody listens. */
-	if (lstat(path, &st) == 0 && S_ISSOCK(st.st_mode) &&
-	    connect(probe, (const struct sockaddr *)&addr, sizeof(addr)) < 0 &&
-	    errno == ECONNREFUSED)
-		unlink(path);
+	ipc_unlink_abandoned(&addr);
 	if (fchmod(fd, 0600) < 0 || bind(fd, (const struct sockaddr *)&addr, sizeof(addr)) < 0 ||
 	    listen(fd, BACKLOG) < 0)
 		return err_set_errno(err, "listen at '%s'", path);

@@ -270,3 +270,15 @@ int ipc_peer_pid(int fd)
 
 	return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) == 0 ? peer.pid : 0;
 }
+
+void ipc_unlink_abandoned(const struct sockaddr_un *addr)
+{
+	/* A datagram socket: the others refuse it (EPROTOTYPE), so nobody takes it for a client. */
+	_cleanup_(fd_closep) int probe = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	struct stat st;
+
+	if (probe >= 0 && lstat(addr->sun_path, &st) == 0 && S_ISSOCK(st.st_mode) &&
+	    connect(probe, (const struct sockaddr *)addr, sizeof(*addr)) < 0 &&
+	    errno == ECONNREFUSED)
+		unlink(addr->sun_path);
+}

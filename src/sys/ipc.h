@@ -58,6 +58,14 @@ _nodiscard_ int ipc_connect(int dir_fd, const char *name, int *ret_fd, struct er
 _nodiscard_ int ipc_each(int dir_fd, bool (*fn)(void *arg, const char *name), void *arg,
 			 struct err *err);
 
+/*
+ * ipc_unlink_abandoned - remove a Unix socket's name behind which nobody is any more: its owner was killed.
+ *
+ * What is no socket, or somebody's, stays; who listens there does not notice. Thread: any.
+ */
+struct sockaddr_un;
+void ipc_unlink_abandoned(const struct sockaddr_un *addr);
+
 /* ipc_peer_allowed - is the process at the other end one of our user, or root's? Thread: any. */
 bool ipc_peer_allowed(int fd);
 

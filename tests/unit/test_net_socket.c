@@ -59,6 +59,14 @@ static void meet(void)
 	net_end_close(&w.end);
 }
 
+static void make_file(void)
+{
+	FILE *f = fopen(path, "w");
+
+	assert_non_null(f);
+	fclose(f);
+}
+
 static void test_meet(void **state)
 {
 	struct net_end end = NET_END_INIT;
@@ -105,6 +113,29 @@ static void test_in_use(void **state)
 	assert_int_equal(access(path, F_OK), 0);
 	close(fd);
 	unlink(path);
+	make_file();
+	assert_int_equal(net_open_socket(path, true, &end, NULL), -EADDRINUSE);
+	assert_int_equal(unlink(path), 0);
+}
+
+/* Somebody else who wants to wait there is sent away, and is not taken for the other end. */
+static void test_two_wait(void **state)
+{
+	struct waiter w = { .end = NET_END_INIT };
+	struct net_end end = NET_END_INIT;
+	char got[16];
+
+	(void)state;
+	assert_int_equal(thread_start(&w.thread, "waiter", wait_there, &w, NULL), 0);
+	while (access(path, F_OK) < 0)
+		usleep(1000);
+	assert_int_equal(net_open_socket(path, true, &end, NULL), -EADDRINUSE);
+	end = come();
+	thread_join(&w.thread);
+	assert_int_equal(write(end.fd, "packet", 6), 6);
+	assert_int_equal(read(w.end.fd, got, sizeof(got)), 6);
+	net_end_close(&end);
+	net_end_close(&w.end);
 }
 
 static int setup(void **state)
@@ -128,6 +159,7 @@ int main(void)
 		cmocka_unit_test(test_meet),
 		cmocka_unit_test(test_left_behind),
 		cmocka_unit_test(test_in_use),
+		cmocka_unit_test(test_two_wait),
 	};
 
 	return cmocka_run_group_tests_name("net-socket", tests, setup, teardown);

@@ -6,7 +6,6 @@
  */
 #include "vm/net/net.h"
 
-#include <errno.h>
 #include <fcntl.h>
 #include <linux/if.h>
 #include <linux/if_tun.h>
@@ -21,6 +20,7 @@
 #include "base/checked.h"
 #include "base/log.h"
 #include "sys/fd.h"
+#include "sys/ipc.h"
 
 enum {
 	SOCKET_BUFFER = 1 << 20,
@@ -105,24 +105,6 @@ int net_pair(struct net_end *a, struct net_end *b, struct err *err)
 	return 0;
 }
 
-/* bind(2), also to the name that a machine left behind that was killed while it waited. */
-static int bind_there(int fd, const struct sockaddr_un *to)
-{
-	const struct sockaddr *addr = (const struct sockaddr *)to;
-	_cleanup_(fd_closep) int probe = -EBADF;
-
-	if (bind(fd, addr, sizeof(*to)) == 0)
-		return 0;
-	if (errno != EADDRINUSE)
-		return -errno;
-	probe = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (probe < 0)
-		return -errno;
-	if (connect(probe, addr, sizeof(*to)) == 0 || errno != ECONNREFUSED)
-		return -EADDRINUSE;
-	return unlink(to->sun_path) < 0 || bind(fd, addr, sizeof(*to)) < 0 ? -errno : 0;
-}
-
 int net_open_socket(const char *path, bool listen_there, struct net_end *ret, struct err *err)
 {
 	_cleanup_(fd_closep) int fd = -EBADF;
@@ -143,8 +125,8 @@ int net_open_socket(const char *path, bool listen_there, struct net_end *ret, st
 					     path, path);
 		peer = fd_take(&fd);
 	} else {
-		errno = -bind_there(fd, &to);
-		if (errno || listen(fd, 1) < 0)
+		ipc_unlink_abandoned(&to);
+		if (bind(fd, (struct sockaddr *)&to, sizeof(to)) < 0 || listen(fd, 1) < 0)
 			return err_set_errno(err, "listen at '%s'", path);
 		log_info("net.listen",
 			 kv_str("waits", "for the machine with connect= of this path"),
