@@ -3,6 +3,7 @@
 #define ATOLL_BASE_BYTES_H
 
 #include <endian.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
@@ -53,6 +54,14 @@ static inline void put_le(void *p, uint64_t v, unsigned n)
 
 	for (unsigned i = 0; i < n; i++)
 		b[i] = (uint8_t)(v >> (8 * i));
+}
+
+/* bytes_are - is each of the `n` bytes `v`? Also when there is none. Thread: any. */
+static inline bool bytes_are(const void *p, size_t n, uint8_t v)
+{
+	const uint8_t *b = p;
+
+	return !n || (b[0] == v && !memcmp(b, b + 1, n - 1));
 }
 
 /* byte_sum_complement - the byte with which the sum of `n` bytes and it is 0: the checksum of firmware tables. Thread: any. */

@@ -60,13 +60,20 @@ static int add_path(struct strbuf *out, const char *key, const char *path, struc
 	return 0;
 }
 
+static int disk_number(const struct cmd_call *call, uint64_t *ret, struct err *err)
+{
+	int r = str_parse_u64(str_of(operand(call, 0)), 0, 255, ret, err);
+
+	return r < 0 ? err_wrap(err, r, "number of the disk ('atoll live disks' shows them)") : 0;
+}
+
 static int begin(const struct cmd_call *call, const char *what, struct strbuf *out, struct err *err)
 {
 	uint64_t disk;
-	int r = str_parse_u64(str_of(operand(call, 0)), 0, 255, &disk, err);
+	int r = disk_number(call, &disk, err);
 
 	if (r < 0)
-		return err_wrap(err, r, "number of the disk ('atoll live disks' shows them)");
+		return r;
 	strbuf_addf(out, "{\"do\":\"disk\",\"disk\":%" PRIu64 ",\"what\":\"%s\"", disk, what);
 	return 0;
 }
@@ -193,8 +200,11 @@ static int wait_for(const struct cmd_call *call, bool progress, struct err *err)
 	_cleanup_(control_close) struct control_client c = { .fd = -EBADF };
 	struct progress bar;
 	const char *state;
-	int r = dial(call, &c, err);
+	uint64_t disk;
+	int r = disk_number(call, &disk, err);
 
+	if (r == 0)
+		r = dial(call, &c, err);
 	progress_begin(&bar, progress);
 	while (r == 0) {
 		_cleanup_(json_freep) struct json *answer = NULL;
@@ -203,9 +213,7 @@ static int wait_for(const struct cmd_call *call, bool progress, struct err *err)
 		r = control_ask(&c, "{\"do\":\"disks\"}", &answer, err);
 		if (r < 0)
 			break;
-		job = json_get(json_at(json_get(answer, "ok"),
-				       (size_t)strtoul(operand(call, 0), NULL, 0)),
-			       "job");
+		job = json_get(json_at(json_get(answer, "ok"), (size_t)disk), "job");
 		state = text_of(job, "state");
 		progress_show(&bar, number_of(job, "done"), number_of(job, "total"), NULL);
 		if (!strcmp(state, "done"))
@@ -250,12 +258,18 @@ int cmd_live_stream_exec(const struct cmd_call *call)
 	return job(call, "stream");
 }
 
-int cmd_live_cancel_exec(const struct cmd_call *call)
+/* A request that says nothing but the disk. */
+static int simple(const struct cmd_call *call, const char *what)
 {
 	_cleanup_(strbuf_done) struct strbuf request = { 0 };
 	struct err err = ERR_INIT;
 
-	return finish(call, &request, begin(call, "cancel", &request, &err), &err);
+	return finish(call, &request, begin(call, what, &request, &err), &err);
+}
+
+int cmd_live_cancel_exec(const struct cmd_call *call)
+{
+	return simple(call, "cancel");
 }
 
 int cmd_live_speed_exec(const struct cmd_call *call)
@@ -299,8 +313,5 @@ int cmd_live_resize_exec(const struct cmd_call *call)
 
 int cmd_live_retry_exec(const struct cmd_call *call)
 {
-	_cleanup_(strbuf_done) struct strbuf request = { 0 };
-	struct err err = ERR_INIT;
-
-	return finish(call, &request, begin(call, "retry", &request, &err), &err);
+	return simple(call, "retry");
 }

@@ -210,7 +210,6 @@ static int open_one(struct vm_disks *v, const char *text, unsigned int nr_cpus, 
 	d->nr_queues = s.queues;
 	d->packed = s.packed;
 	v->bus[v->nr] = s.bus;
-	v->readonly[v->nr] = !(s.flags & DISK_RDWR);
 	v->nr++;
 	if (s.bus == VM_DISK_SATA)
 		return 0;

@@ -17,7 +17,6 @@ struct vm_disks {
 	struct machine_disk disk[VM_DISKS_MAX];
 	char *serial[VM_DISKS_MAX], *path[VM_DISKS_MAX];
 	enum vm_disk_bus bus[VM_DISKS_MAX];
-	bool readonly[VM_DISKS_MAX];
 	struct machine_disk virtio[VM_DISKS_MAX]; /* those at virtio: of vm_sata_open() */
 	unsigned int nr_virtio;
 	unsigned int nr;

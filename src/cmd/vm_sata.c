@@ -35,7 +35,7 @@ int vm_sata_open(struct machine_config *cfg, struct vm_disks *disks, const struc
 		cfg->sata[port] = (struct machine_sata){
 			.disk = disks->disk[k].disk,
 			.serial = *disks->serial[k] ? disks->serial[k] : serial[port],
-			.is_readonly = disks->readonly[k],
+			.is_readonly = !(disk_flags(disks->disk[k].disk) & DISK_RDWR),
 		};
 		port++;
 	}

@@ -13,9 +13,13 @@
 #include <unistd.h>
 
 #include "base/str.h"
+#include "share/share.h"
 #include "sys/fd.h"
+#include "vm/virtio/fs.h"
 
-enum { READY_MS = 10000, TEXT = 512, TAG_MAX = 36 };
+_Static_assert((int)VIRTIO_FS_MESSAGE == (int)SHARE_MESSAGE_MAX, "both ends of the socket");
+
+enum { READY_MS = 10000, TEXT = 512 };
 
 static int wait_ready(int fd, struct err *err)
 {
@@ -78,11 +82,11 @@ static int open_one(struct vm_shares *s, const char *spec, struct err *err)
 
 	if (s->nr == MACHINE_SHARES)
 		return err_set(err, -EINVAL, "more than %d shared folders", MACHINE_SHARES);
-	if (!n || n > TAG_MAX || memchr(spec, ',', n) || memchr(spec, '/', n))
+	if (!n || n > VIRTIO_FS_TAG || memchr(spec, ',', n) || memchr(spec, '/', n))
 		return err_set(err, -EINVAL,
 			       "TAG=DIR is what is expected, TAG with 1 to %d bytes and no '/' or "
 			       "','",
-			       TAG_MAX);
+			       VIRTIO_FS_TAG);
 	snprintf(s->tag[s->nr], sizeof(s->tag[s->nr]), "%.*s", (int)n, spec);
 	for (unsigned int k = 0; k < s->nr; k++)
 		if (!strcmp(s->tag[k], s->tag[s->nr]))

@@ -80,9 +80,24 @@ static void tell(struct async *a, bool is_full)
 		a->on_full(a->on_full_arg, is_full);
 }
 
+/* A request that had waited for space has ended: when it was the last one, there is room again. */
+static void note_room(struct async *a, int status)
+{
+	bool has_room = false;
+
+	mutex_lock(&a->lock);
+	if (!a->nr_stalled && a->is_full && status != -ENOSPC) {
+		a->is_full = false;
+		has_room = true;
+	}
+	mutex_unlock(&a->lock);
+	if (has_room)
+		tell(a, false);
+}
+
 static void finish(struct async *a, struct disk_request *req, int status)
 {
-	bool first, has_stalled = req->priv.has_stalled, has_room = false;
+	bool first, has_stalled = req->priv.has_stalled;
 
 	if (stall(a, req, status, &first)) {
 		if (first)
@@ -90,14 +105,8 @@ static void finish(struct async *a, struct disk_request *req, int status)
 		return;
 	}
 	req->done(req, status);
-	mutex_lock(&a->lock);
-	if (has_stalled && !a->nr_stalled && a->is_full && status != -ENOSPC) {
-		a->is_full = false;
-		has_room = true;
-	}
-	mutex_unlock(&a->lock);
-	if (has_room)
-		tell(a, false);
+	if (has_stalled)
+		note_room(a, status);
 	mutex_lock(&a->lock);
 	if (!--a->nr_in_flight) {
 		a->is_hurried = false;

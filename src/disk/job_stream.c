@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/bytes.h"
 #include "base/checked.h"
 #include "base/mem.h"
 #include "disk/job_priv.h"
@@ -26,11 +27,6 @@ int job_stream_check(struct job *j, struct err *err)
 	return 0;
 }
 
-static bool is_zero(const uint8_t *p, uint64_t n)
-{
-	return !n || (!p[0] && !memcmp(p, p + 1, n - 1));
-}
-
 static int copy_extent(struct job *j, const struct merged *m, uint64_t at, uint64_t len,
 		       uint8_t *buf, uint64_t *copied)
 {
@@ -44,7 +40,7 @@ static int copy_extent(struct job *j, const struct merged *m, uint64_t at, uint6
 		return j->base ? graph_zero(j->upper, at, len, false) : 0;
 	*copied += len;
 	r = graph_read(j->upper->below, at, &it, len);
-	if (r < 0 || (!j->base && is_zero(buf, len)))
+	if (r < 0 || (!j->base && bytes_are(buf, len, 0)))
 		return r;
 	it = iov_iter(&iov, 1);
 	return graph_write(j->upper, at, &it, len);

@@ -259,7 +259,7 @@ static int q2_do_flush(struct image *img)
 static int q2_finish(struct image *img)
 {
 	struct qcow2 *q = img->priv;
-	uint64_t size = disk_file_size(q->file);
+	uint64_t size;
 	int r = 0;
 
 	if (!q->is_corrupt)

@@ -165,11 +165,6 @@ void q2_untrack(struct qcow2 *q)
 
 /* --- to the file ------------------------------------------------------------------------------ */
 
-static bool all_are(const uint8_t *p, size_t n, uint8_t value)
-{
-	return p[0] == value && !memcmp(p, p + 1, n - 1);
-}
-
 /* One cluster of bits. *ret: its table entry. */
 static int write_bits(struct qcow2 *q, const struct dirty *d, uint64_t i, uint8_t *buf,
 		      uint64_t *ret)
@@ -182,10 +177,10 @@ static int write_bits(struct qcow2 *q, const struct dirty *d, uint64_t i, uint8_
 	for (uint64_t k = 0; k < words && first + k < end; k++)
 		put_le64(buf + k * 8, d->words[first + k]);
 	*ret = 0;
-	if (all_are(buf, q->cluster_bytes, 0))
+	if (bytes_are(buf, q->cluster_bytes, 0))
 		return 0;
 	*ret = ALL_ONES;
-	if (all_are(buf, q->cluster_bytes, 0xff))
+	if (bytes_are(buf, q->cluster_bytes, 0xff))
 		return 0;
 	r = q2_alloc(q, 1, true, &host, &n);
 	*ret = host;

@@ -22,6 +22,7 @@
 
 #include "base/mem.h"
 #include "base/str.h"
+#include "disk/file_priv.h"
 #include "sys/thread.h"
 
 #define BURST_DEFAULT (100 * NS_PER_MS)
@@ -144,14 +145,14 @@ static bool is_write_of(const struct disk_request *req)
 /* A discard moves nothing. */
 static uint64_t bytes_of(const struct disk_request *req)
 {
-	uint64_t n = 0;
+	struct iov_iter it;
 
 	if (req->op == DISK_OP_ZERO)
 		return req->len;
-	if (req->op == DISK_OP_READ || req->op == DISK_OP_WRITE)
-		for (unsigned i = 0; i < req->nr_iov; i++)
-			n += req->iov[i].iov_len;
-	return n;
+	if (req->op != DISK_OP_READ && req->op != DISK_OP_WRITE)
+		return 0;
+	it = iov_iter(req->iov, req->nr_iov);
+	return iov_bytes(&it);
 }
 
 /* What may begin now goes to @ready; for the rest the timer is set. Holds the lock. */

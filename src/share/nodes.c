@@ -122,7 +122,6 @@ static int add(struct share *s, struct node *parent, const char *name, int fd,
 	n->next_hashed = *bucket;
 	*bucket = n;
 	s->node[index] = n;
-	s->nr_used++;
 	s->nr_fds++;
 	if (parent)
 		parent->nr_children++;
@@ -149,7 +148,6 @@ static void free_node(struct share *s, struct node *n)
 	s->node[n->index] = NULL;
 	s->generation[n->index]++;
 	s->free_node[s->nr_free++] = n->index;
-	s->nr_used--;
 	free(n->name);
 	free(n);
 }
@@ -435,12 +433,12 @@ int node_reopen(struct share *s, int fd, int flags)
 	return r < 0 ? -errno : r;
 }
 
-int64_t handle_add(struct share *s, int fd, bool is_folder, bool is_append)
+int64_t handle_add(struct share *s, int fd, bool is_folder)
 {
 	for (uint32_t k = 0; k < s->nr_handle; k++) {
 		if (s->handle[k].fd >= 0)
 			continue;
-		s->handle[k] = (struct handle){ fd, is_folder, is_append };
+		s->handle[k] = (struct handle){ fd, is_folder };
 		return k;
 	}
 	close(fd);

@@ -14,7 +14,7 @@
 #include "base/checked.h"
 #include "share/share_priv.h"
 
-enum { LIST_BUFFER = 8192, LIST_MAX = 1 << 16 };
+enum { LIST_BUFFER = 2048, LIST_MAX = 1 << 16 };
 
 /* --- files ------------------------------------------------------------------------------------------------------- */
 
@@ -27,10 +27,10 @@ int open_flags(uint32_t wanted)
 	return (int)(wanted & (O_ACCMODE | O_APPEND | O_SYNC | O_DSYNC));
 }
 
-static int64_t give_handle(struct request *q, int fd, bool is_folder, bool is_append)
+static int64_t give_handle(struct request *q, int fd, bool is_folder)
 {
 	struct fuse_open_out out = { 0 };
-	int64_t fh = handle_add(q->s, fd, is_folder, is_append);
+	int64_t fh = handle_add(q->s, fd, is_folder);
 
 	if (fh < 0)
 		return fh;
@@ -53,7 +53,7 @@ int64_t op_open(struct request *q)
 	if (q->s->cfg.is_readonly && (flags & O_ACCMODE) != O_RDONLY)
 		return -EROFS;
 	fd = node_reopen(q->s, q->fd, flags);
-	return fd < 0 ? fd : give_handle(q, fd, false, flags & O_APPEND);
+	return fd < 0 ? fd : give_handle(q, fd, false);
 }
 
 int64_t op_opendir(struct request *q)
@@ -63,7 +63,7 @@ int64_t op_opendir(struct request *q)
 	if (!S_ISDIR(q->node->type))
 		return -ENOTDIR;
 	fd = node_reopen(q->s, q->fd, O_RDONLY | O_DIRECTORY);
-	return fd < 0 ? fd : give_handle(q, fd, true, false);
+	return fd < 0 ? fd : give_handle(q, fd, true);
 }
 
 int64_t op_release(struct request *q)
@@ -247,7 +247,7 @@ static size_t put_entry(struct request *q, const struct dirent64 *e, bool plus, 
 
 static int64_t list(struct request *q, bool plus)
 {
-	_Alignas(struct dirent64) uint8_t buf[LIST_BUFFER / 4];
+	_Alignas(struct dirent64) uint8_t buf[LIST_BUFFER];
 	struct fuse_read_in in;
 	struct handle *h;
 	size_t n = 0;

@@ -201,7 +201,7 @@ int64_t op_create(struct request *q)
 		close(fd);
 		return r;
 	}
-	fh = handle_add(q->s, fd, false, in.flags & O_APPEND);
+	fh = handle_add(q->s, fd, false);
 	if (fh < 0) {
 		node_forget(q->s, node_id(n), 1);
 		return fh;

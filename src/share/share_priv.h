@@ -37,7 +37,7 @@ struct node {
 
 struct handle {
 	int fd; /* negative: free */
-	bool is_folder, is_append;
+	bool is_folder;
 };
 
 struct share {
@@ -50,7 +50,7 @@ struct share {
 	uint64_t now;	 /* requests so far */
 
 	struct node **node; /* by index; [1] is the root */
-	uint32_t nr_node, room_node, nr_used;
+	uint32_t nr_node, room_node;
 	uint32_t *generation; /* by index */
 	uint32_t *free_node, nr_free;
 	uint32_t hand; /* of the clock that closes descriptors */
@@ -110,7 +110,7 @@ _nodiscard_ int node_reopen(struct share *s, int fd, int flags);
 void fd_path(int fd, char path[SHARE_PATH]);
 
 /* handle_add - keep an open file. Returns its number, or -ENFILE, with @fd closed. handle_of - Returns it, or NULL. */
-_nodiscard_ int64_t handle_add(struct share *s, int fd, bool is_folder, bool is_append);
+_nodiscard_ int64_t handle_add(struct share *s, int fd, bool is_folder);
 struct handle *handle_of(struct share *s, uint64_t fh, bool is_folder);
 void handle_free(struct share *s, uint64_t fh);
 

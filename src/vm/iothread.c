@@ -190,6 +190,7 @@ int io_watch_add(struct iothread *io, struct io_watch *w, uint32_t events, struc
 
 	if (epoll_ctl(io->epoll_fd, EPOLL_CTL_ADD, w->fd, &ev) < 0)
 		return err_set_errno(err, "watch descriptor %d", w->fd);
+	w->events = events;
 	return 0;
 }
 
@@ -197,9 +198,11 @@ void io_watch_set(struct iothread *io, struct io_watch *w, uint32_t events)
 {
 	struct epoll_event ev = { .events = events, .data.ptr = w };
 
+	if (w->fd < 0 || w->events == events)
+		return;
+	w->events = events;
 	/* Fails only for a descriptor that is not watched. */
-	if (w->fd >= 0)
-		ignore_result(epoll_ctl(io->epoll_fd, EPOLL_CTL_MOD, w->fd, &ev));
+	ignore_result(epoll_ctl(io->epoll_fd, EPOLL_CTL_MOD, w->fd, &ev));
 }
 
 void io_watch_del(struct iothread *io, struct io_watch *w)
@@ -207,4 +210,5 @@ void io_watch_del(struct iothread *io, struct io_watch *w)
 	if (w->fd >= 0)
 		ignore_result(epoll_ctl(io->epoll_fd, EPOLL_CTL_DEL, w->fd, NULL));
 	w->fd = -1;
+	w->events = 0;
 }

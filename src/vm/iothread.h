@@ -36,7 +36,8 @@ struct io_task {
 };
 
 struct io_watch {
-	int fd; /* negative: not watched */
+	int fd;		 /* negative: not watched */
+	uint32_t events; /* that are asked for now; the iothread's, others read it */
 	void (*fn)(void *arg, uint32_t events);
 	void *arg;
 };
@@ -68,7 +69,8 @@ void io_task_cancel(struct iothread *io, struct io_task *t);
 
 /*
  * io_watch_add - call w->fn(events) whenever w->fd is ready for one of @events (EPOLLIN, EPOLLOUT); @w is the
- * caller's. io_watch_set - other events; 0: none for now. io_watch_del - no more; afterwards the callback does
+ * caller's. io_watch_set - other events; 0: none for now; no system call when these are asked for already; for one
+ * watch one thread at a time. io_watch_del - no more; afterwards the callback does
  * not run, when called from the thread or while it is paused or stopped. Thread: any.
  */
 _nodiscard_ int io_watch_add(struct iothread *io, struct io_watch *w, uint32_t events,

@@ -473,6 +473,7 @@ int machine_new(const struct machine_config *cfg, struct machine **ret, struct e
 	m->clock = clock_real();
 	m->wake_fd = -EBADF;
 	mutex_init(&m->lock);
+	mutex_init(&m->pausing);
 	mutex_init(&m->control);
 	cond_init(&m->changed);
 	timerq_init(&m->timers, m->clock);
@@ -522,5 +523,6 @@ void machine_free(struct machine *m)
 	pthread_cond_destroy(&m->changed);
 	pthread_mutex_destroy(&m->control);
 	pthread_mutex_destroy(&m->lock);
+	pthread_mutex_destroy(&m->pausing);
 	free(m);
 }

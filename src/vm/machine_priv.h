@@ -154,6 +154,8 @@ struct machine {
 	/* vCPUs. */
 	struct cpu_group *cpus;
 	struct vcpu *vcpu;
+	pthread_mutex_t
+		pausing;      /* held while is_paused and the vCPUs change together; before @lock */
 	pthread_mutex_t lock; /* guards the flags below and those of the vCPUs */
 	pthread_cond_t changed;
 	unsigned int pauses; /* > 0: every vCPU is to park */

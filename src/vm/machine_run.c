@@ -165,6 +165,8 @@ int machine_set_paused(struct machine *m, bool on, struct err *err)
 {
 	bool was;
 
+	/* The main loop and those outside may want it at the same time: one after the other, flag and vCPUs. */
+	mutex_guard(&m->pausing);
 	mutex_lock(&m->lock);
 	was = m->is_paused;
 	m->is_paused = on;
@@ -178,15 +180,20 @@ int machine_set_paused(struct machine *m, bool on, struct err *err)
 	return 0;
 }
 
-const char *machine_state(struct machine *m)
+static bool is_paused(struct machine *m)
 {
 	mutex_guard(&m->lock);
-	return m->is_paused ? "paused" : "running";
+	return m->is_paused;
+}
+
+const char *machine_state(struct machine *m)
+{
+	return is_paused(m) ? "paused" : "running";
 }
 
 int machine_power_button(struct machine *m, struct err *err)
 {
-	if (!strcmp(machine_state(m), "paused"))
+	if (is_paused(m))
 		return err_set(err, -EBUSY,
 			       "it is paused and does not notice its power button: resume it first");
 	acpi_pm_power_button(&m->pm);

@@ -87,7 +87,6 @@ enum what { READ, WRITE, ZERO, FLUSH, STATUS };
 
 /* One command. */
 struct call {
-	struct nbd_client *c;
 	enum what what;
 	uint64_t off, len;
 	void *buf;
@@ -464,7 +463,6 @@ static int run(struct nbd_client *c, struct call *call)
 	int r;
 
 	mutex_guard(&c->lock);
-	call->c = c;
 	do {
 		r = take_handle(c);
 		if (r < 0)

@@ -261,9 +261,7 @@ int vhd_bat_set(struct vhd *v, uint64_t block, uint64_t place)
 
 static bool is_full(const uint8_t *p, uint32_t block_size)
 {
-	uint32_t n = block_size / VHD_SECTOR / 8;
-
-	return p[0] == 0xff && !memcmp(p, p + 1, n - 1);
+	return bytes_are(p, block_size / VHD_SECTOR / 8, 0xff);
 }
 
 /* How many sectors from one on have the same bit. */

@@ -84,7 +84,7 @@ static uint64_t nr_sectors(const struct ata_command *c)
 
 static int identify(struct ata_command *c)
 {
-	uint8_t id[ATA_SECTOR] = { 0 }, sum = 0;
+	uint8_t id[ATA_SECTOR] = { 0 };
 	uint64_t n = nr_sectors(c), cylinders = MIN(n / (16 * 63), UINT64_C(16383));
 
 	put_le16(id, 0x0040);
@@ -125,9 +125,7 @@ static int identify(struct ata_command *c)
 	put_le16(id + 176, 0x203f); /* Ultra DMA 0-5, 5 selected */
 	put_le64(id + 200, n);
 	id[510] = 0xa5;
-	for (unsigned int k = 0; k < 511; k++)
-		sum = (uint8_t)(sum + id[k]);
-	id[511] = (uint8_t)-sum;
+	id[511] = byte_sum_complement(id, 511);
 	c->is_pio = true;
 	return ata_put(c, id, sizeof(id));
 }
@@ -215,7 +213,7 @@ static int queued(struct ata_command *c, bool is_write)
 /* Which logs there are, and which queued command has failed. */
 static int read_log(struct ata_command *c)
 {
-	uint8_t log[ATA_SECTOR] = { 0 }, sum = 0;
+	uint8_t log[ATA_SECTOR] = { 0 };
 
 	c->is_pio = true;
 	if (c->count != 1 || (c->lba >> 8 & 0xff) || (c->lba >> 32))
@@ -233,9 +231,7 @@ static int read_log(struct ata_command *c)
 	put_le(log + 4, c->port->failed.lba, 3);
 	put_le(log + 8, c->port->failed.lba >> 24, 3);
 	put_le16(log + 12, c->port->failed.count);
-	for (unsigned int k = 0; k < 511; k++)
-		sum = (uint8_t)(sum + log[k]);
-	log[511] = (uint8_t)-sum;
+	log[511] = byte_sum_complement(log, 511);
 	return ata_put(c, log, sizeof(log));
 }
 

@@ -64,7 +64,7 @@ void vga_make_edid(struct vga *v)
 					    0x99, 0x26, 0x0f, 0x50, 0x54 };
 	/* Width / 8 - 31, then aspect ratio and 60 Hz: 1920x1080, 1600x1200, 1280x1024, 1024x768, 800x600. */
 	static const uint8_t standard[10] = { 209, 0xc0, 169, 0x40, 129, 0x80, 97, 0x40, 69, 0x40 };
-	uint8_t *e = v->edid, sum = 0;
+	uint8_t *e = v->edid;
 
 	memset(e, 0, VGA_EDID_SIZE);
 	memcpy(e, magic, sizeof(magic));
@@ -86,7 +86,5 @@ void vga_make_edid(struct vga *v)
 	text(e + EDID_DETAILED + DETAILED_SIZE, 0xfc, "Atoll");
 	text(e + EDID_DETAILED + 2 * DETAILED_SIZE, 0xff, "0");
 	e[EDID_DETAILED + 3 * DETAILED_SIZE + 3] = 0x10; /* unused */
-	for (unsigned int k = 0; k < EDID_CHECKSUM; k++)
-		sum = (uint8_t)(sum + e[k]);
-	e[EDID_CHECKSUM] = (uint8_t)-sum;
+	e[EDID_CHECKSUM] = byte_sum_complement(e, EDID_CHECKSUM);
 }

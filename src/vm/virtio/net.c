@@ -54,6 +54,11 @@ enum {
 };
 /* clang-format on */
 
+/* What the driver can take unfinished. */
+#define GUEST_OFFLOADS                                                                             \
+	(UINT64_C(1) << F_GUEST_CSUM | UINT64_C(1) << F_GUEST_TSO4 | UINT64_C(1) << F_GUEST_TSO6 | \
+	 UINT64_C(1) << F_GUEST_ECN)
+
 static struct virtio_net *net_of(struct virtio_dev *d)
 {
 	return container_of(d, struct virtio_net, dev);
@@ -62,14 +67,6 @@ static struct virtio_net *net_of(struct virtio_dev *d)
 static unsigned int control_queue(const struct virtio_net *n)
 {
 	return virtio_has(&n->dev, F_MQ) ? 2 * n->nr_pairs : 2;
-}
-
-static void want_events(struct virtio_net *n, uint32_t events)
-{
-	if (events == n->watched)
-		return;
-	n->watched = events;
-	io_watch_set(n->dev.io, &n->watch, events);
 }
 
 static void set_link(struct virtio_net *n, bool is_up)
@@ -85,7 +82,6 @@ static void set_link(struct virtio_net *n, bool is_up)
 static void peer_gone(struct virtio_net *n)
 {
 	io_watch_del(n->dev.io, &n->watch);
-	n->watched = 0;
 	set_link(n, false);
 }
 
@@ -145,7 +141,7 @@ static void run_tx(struct virtio_net *n, struct virtq *q)
 
 	while (!n->out.q && virtio_pop(d, q, &n->out, &count)) {
 		if (!send_chain(n, &n->out)) {
-			want_events(n, n->watched | EPOLLOUT);
+			io_watch_set(n->dev.io, &n->watch, n->watch.events | EPOLLOUT);
 			break;
 		}
 		virtio_push(d, &n->out, 0);
@@ -166,7 +162,7 @@ static void resume_tx(struct virtio_net *n)
 		virtio_push(&n->dev, &n->out, 0);
 		virtio_signal(&n->dev, q);
 	}
-	want_events(n, n->watched & ~(uint32_t)EPOLLOUT);
+	io_watch_set(n->dev.io, &n->watch, n->watch.events & ~(uint32_t)EPOLLOUT);
 	for (unsigned int k = 0; k < n->nr_pairs; k++)
 		virtio_again(&n->dev, 2 * k + 1);
 }
@@ -309,13 +305,13 @@ static void run_rx(struct virtio_net *n)
 			break;
 		if (n->packet_len && !deliver(n)) {
 			/* Until the driver gives buffers. */
-			want_events(n, n->watched & ~(uint32_t)EPOLLIN);
+			io_watch_set(n->dev.io, &n->watch, n->watch.events & ~(uint32_t)EPOLLIN);
 			return;
 		}
 		n->packet_len = 0;
 	}
 	if (n->watch.fd >= 0)
-		want_events(n, n->watched | EPOLLIN);
+		io_watch_set(n->dev.io, &n->watch, n->watch.events | EPOLLIN);
 }
 
 /* --- control --------------------------------------------------------------------------------------------------- */
@@ -364,10 +360,7 @@ static bool set_mac_table(struct virtio_net *n, const struct virtq_chain *c)
 
 static bool set_offloads(struct virtio_net *n, uint64_t bits)
 {
-	uint64_t possible = UINT64_C(1) << F_GUEST_CSUM | UINT64_C(1) << F_GUEST_TSO4 |
-			    UINT64_C(1) << F_GUEST_TSO6 | UINT64_C(1) << F_GUEST_ECN;
-
-	if (bits & ~(possible & n->dev.accepted))
+	if (bits & ~(GUEST_OFFLOADS & n->dev.accepted))
 		return false;
 	n->offloads = (bits >> F_GUEST_CSUM & 1 ? NET_CSUM : 0) |
 		      (bits >> F_GUEST_TSO4 & 1 ? NET_TSO4 : 0) |
@@ -464,7 +457,7 @@ static void on_ready(void *arg, uint32_t events)
 		return;
 	}
 	if (!virtio_is_running(&n->dev)) {
-		want_events(n, 0);
+		io_watch_set(n->dev.io, &n->watch, 0);
 		return;
 	}
 	if (events & EPOLLOUT)
@@ -487,16 +480,14 @@ static void started(struct virtio_dev *d)
 	struct virtio_net *n = net_of(d);
 
 	reset_filters(n);
-	(void)set_offloads(n, d->accepted &
-				      (UINT64_C(1) << F_GUEST_CSUM | UINT64_C(1) << F_GUEST_TSO4 |
-				       UINT64_C(1) << F_GUEST_TSO6 | UINT64_C(1) << F_GUEST_ECN));
+	(void)set_offloads(n, d->accepted & GUEST_OFFLOADS);
 }
 
 static void reset(struct virtio_dev *d)
 {
 	struct virtio_net *n = net_of(d);
 
-	want_events(n, 0);
+	io_watch_set(n->dev.io, &n->watch, 0);
 	n->packet_len = 0;
 	memcpy(n->mac, n->own_mac, 6);
 	memcpy(d->config + C_MAC, n->own_mac, 6);
@@ -529,9 +520,7 @@ static uint64_t features_of(const struct virtio_net_config *cfg)
 	uint64_t f = UINT64_C(1) << F_MAC | UINT64_C(1) << F_MRG_RXBUF | UINT64_C(1) << F_STATUS |
 		     UINT64_C(1) << F_CTRL_VQ | UINT64_C(1) << F_CTRL_RX |
 		     UINT64_C(1) << F_CTRL_VLAN | UINT64_C(1) << F_CTRL_RX_EXTRA |
-		     UINT64_C(1) << F_CTRL_MAC | UINT64_C(1) << F_GUEST_CSUM |
-		     UINT64_C(1) << F_GUEST_TSO4 | UINT64_C(1) << F_GUEST_TSO6 |
-		     UINT64_C(1) << F_GUEST_ECN | UINT64_C(1) << F_CTRL_OFFLOADS;
+		     UINT64_C(1) << F_CTRL_MAC | GUEST_OFFLOADS | UINT64_C(1) << F_CTRL_OFFLOADS;
 
 	f |= takes & NET_CSUM ? UINT64_C(1) << F_CSUM : 0;
 	f |= takes & NET_TSO4 ? UINT64_C(1) << F_HOST_TSO4 : 0;

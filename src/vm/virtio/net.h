@@ -15,7 +15,6 @@ struct virtio_net {
 	struct virtio_dev dev;
 	struct net_end end; /* closed by the caller */
 	struct io_watch watch;
-	uint32_t watched; /* events that are asked for now */
 	unsigned int nr_pairs, active_pairs;
 	bool is_up; /* link */
 

@@ -200,7 +200,6 @@ static void put_bytes(struct vsock_conn *c, const uint8_t *p, uint32_t n)
 		c->n += part;
 		done += part;
 	}
-	c->received += n;
 }
 
 /* --- packets of the guest ---------------------------------------------------------------------------------------------- */

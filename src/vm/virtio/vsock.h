@@ -42,8 +42,7 @@ struct vsock_conn {
 	/* From the guest. */
 	uint8_t *buffer; /* VSOCK_BUFFER bytes; while the state is not free */
 	uint32_t first, n;
-	uint32_t fwd_cnt, told_fwd_cnt,
-		received; /* bytes taken by the host, as the guest knows, and sent by it */
+	uint32_t fwd_cnt, told_fwd_cnt; /* bytes taken by the host, and as the guest knows */
 
 	/* To the guest. */
 	uint32_t peer_alloc, peer_fwd, sent;
