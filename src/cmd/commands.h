@@ -83,6 +83,10 @@ struct cpus_opts {
 	bool json;
 };
 
+struct doctor_opts {
+	bool json;
+};
+
 struct power_opts {
 	bool json;
 };
@@ -173,6 +177,7 @@ struct image_build_opts {
 
 extern const struct cmd cmd_cpus, cmd_stop, cmd_reset, cmd_pause, cmd_resume;
 extern const struct cmd cmd_image_build;
+extern const struct cmd cmd_doctor;
 extern const struct cmd cmd_live_disks, cmd_live_snapshot, cmd_live_commit, cmd_live_stream,
 	cmd_live_cancel, cmd_live_speed, cmd_live_limit, cmd_live_resize, cmd_live_retry;
 extern const struct cmd cmd_run, cmd_trace, cmd_stats, cmd_ps, cmd_console, cmd_screenshot,

@@ -5,6 +5,7 @@
 #include "cmd/commands.h"
 #include "cmd/console.h"
 #include "cmd/disk.h"
+#include "cmd/doctor.h"
 #include "cmd/image.h"
 #include "cmd/live.h"
 #include "cmd/machines.h"
@@ -46,6 +47,7 @@ static const struct cmd_binding commands[] = {
 	{ &cmd_disk_map, cmd_disk_map_exec },
 	{ &cmd_disk_serve, cmd_disk_serve_exec },
 	{ &cmd_image_build, cmd_image_build_exec },
+	{ &cmd_doctor, cmd_doctor_exec },
 };
 
 int main(int argc, char **argv)

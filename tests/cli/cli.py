@@ -2,7 +2,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Help, complaints, man pages and completion of the real program ($ATOLL)."""
 
+import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -112,10 +114,41 @@ def check_ps():
     assert atoll("ps", "--json") == (0, "", "")
 
 
+def findings(*before):
+    """What `atoll doctor --json` says, by name; with `before`, a command that runs the rest of its line."""
+    out = checks.run(*before, ATOLL, "doctor", "--json")
+    lines = [json.loads(line) for line in out.splitlines()]
+    assert len({f["name"] for f in lines}) == len(lines), out
+    return {f["name"]: f for f in lines}
+
+
+def check_doctor():
+    found = findings()
+    text = checks.run(ATOLL, "doctor")
+    assert {"kvm", "confinement", "landlock", "cgroups", "ksm", "io_uring"} <= set(found), found
+    for name, f in found.items():
+        assert f["state"] in ("ok", "partly", "missing") and f["what"] and f["detail"], f
+        assert (f["cost"] is None) == (f["state"] == "ok"), f
+        assert f" {name} " in text and (f["cost"] or "") in text, (name, text)
+    assert int(re.match(r"(\d+) MiB", found["memory"]["detail"])[1]) > 0, found["memory"]
+    assert found["kvm"]["state"] == "missing" or os.path.exists("/dev/kvm"), found["kvm"]
+
+
+def check_doctor_denied():
+    """Where the host lets nobody make namespaces, the doctor says so, and what to do."""
+    if subprocess.run(["unshare", "-Ur", "true"], check=False).returncode:
+        return "no user namespaces here"
+    f = findings("unshare", "-Ur", "sh", "-c",
+                 'echo 0 > /proc/sys/user/max_user_namespaces; exec "$@"', "sh")["confinement"]
+    assert f["state"] == "partly" and "namespaces NOT: make a user namespace" in f["detail"], f
+    assert "max_user_namespaces" in f["next"] and "breaks out" in f["cost"], f
+    return None
+
+
 def check_man_pages():
     if not shutil.which("groff"):
         return "groff is not installed"
-    for args in ((), ("run",), ("ps",), ("stop",), ("pause",), ("disk", "convert"), ("stats",), ("trace",), ("screenshot",), ("help",), ("completion",)):
+    for args in ((), ("run",), ("ps",), ("doctor",), ("stop",), ("pause",), ("disk", "convert"), ("stats",), ("trace",), ("screenshot",), ("help",), ("completion",)):
         page = atoll("help", "--man", *args)[1]
         p = subprocess.run(["groff", "-man", "-Tascii", "-P-cbou", "-ww"], input=page.encode(),
                            stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False)

@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef ATOLL_SYS_SANDBOX_H
+#define ATOLL_SYS_SANDBOX_H
+
+#include <stdbool.h>
+
+#include "base/attr.h"
+#include "base/err.h"
+
+/*
+ * Giving rights up: what a process needs is open, and from here on nothing else can be opened (README.md).
+ */
+enum sandbox_part {
+	SANDBOX_NAMESPACES,
+	SANDBOX_ROOT,
+	SANDBOX_LANDLOCK,
+	SANDBOX_CAPABILITIES,
+	SANDBOX_NR_PARTS,
+};
+
+/* What became of each part. */
+struct sandbox_report {
+	struct err part[SANDBOX_NR_PARTS]; /* code 0: it holds */
+};
+
+/*
+ * sandbox_enter - give up what the host lets us give up.
+ *
+ * A part that the host does not offer is left out and reported; the others hold. Open descriptors stay.
+ *
+ * @ret:  what holds
+ * Returns 0; negative: what every host can do went wrong, and the process should end. Thread: the only one.
+ */
+_nodiscard_ int sandbox_enter(struct sandbox_report *ret, struct err *err);
+
+/* sandbox_try - what sandbox_enter() would report: asked of a child, which it does not outlive. Returns 0; those of
+ * fork(2). Thread: the only one. */
+_nodiscard_ int sandbox_try(struct sandbox_report *ret, struct err *err);
+
+/* sandbox_part_name - a word for people. Thread: any. */
+const char *sandbox_part_name(enum sandbox_part part);
+
+/* sandbox_landlock_version - of the host's kernel; negative errno when it has none. Thread: any. */
+int sandbox_landlock_version(void);
+
+#endif
