@@ -139,8 +139,8 @@ static ssize_t receive_line(struct control_client *c, struct err *err)
 	}
 }
 
-static int ask(struct control_client *c, const char *request, struct str *ret_line,
-	       struct json **ret, struct err *err)
+static int ask(struct control_client *c, const char *request, const int *fds, unsigned int nr_fds,
+	       struct str *ret_line, struct json **ret, struct err *err)
 {
 	_cleanup_(strbuf_done) struct strbuf line = { 0 };
 	_cleanup_(json_freep) struct json *j = NULL;
@@ -150,7 +150,10 @@ static int ask(struct control_client *c, const char *request, struct str *ret_li
 
 	strbuf_addf(&line, "%s\n", request);
 	strbuf_reset(&c->in);
-	if (send(c->fd, line.p, line.n, MSG_NOSIGNAL) != (ssize_t)line.n)
+	r = ipc_send(c->fd, line.p, line.n, fds, nr_fds);
+	if (r == -E2BIG)
+		return err_set(err, r, "more than %d files for one request", IPC_FDS_MAX);
+	if (r < 0)
 		return err_set(err, -ECONNRESET, "the machine has ended");
 	n = receive_line(c, err);
 	if (n < 0)
@@ -172,7 +175,15 @@ int control_ask(struct control_client *c, const char *request, struct json **ret
 {
 	struct str line;
 
-	return ask(c, request, &line, ret, err);
+	return ask(c, request, NULL, 0, &line, ret, err);
+}
+
+int control_ask_fds(struct control_client *c, const char *request, const int *fds,
+		    unsigned int nr_fds, struct json **ret, struct err *err)
+{
+	struct str line;
+
+	return ask(c, request, fds, nr_fds, &line, ret, err);
 }
 
 int control_ask_raw(struct control_client *c, const char *request, struct strbuf *out,
@@ -181,7 +192,7 @@ int control_ask_raw(struct control_client *c, const char *request, struct strbuf
 	static const char head[] = "{\"ok\":";
 	_cleanup_(json_freep) struct json *j = NULL;
 	struct str line;
-	int r = ask(c, request, &line, &j, err);
+	int r = ask(c, request, NULL, 0, &line, &j, err);
 
 	if (r < 0)
 		return r;

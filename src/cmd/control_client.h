@@ -39,6 +39,17 @@ void control_close(struct control_client *c);
 _nodiscard_ int control_ask(struct control_client *c, const char *request, struct json **ret,
 			    struct err *err);
 
+/*
+ * control_ask_fds - as control_ask(), and hand open files over with it.
+ *
+ * A machine can open nothing by itself (sys/sandbox): what a request needs is opened here, where its user's rights are,
+ * and the request names it by its place ("fd": 0 ...).
+ *
+ * @fds, @nr_fds:  at most IPC_FDS_MAX; stay the caller's
+ */
+_nodiscard_ int control_ask_fds(struct control_client *c, const char *request, const int *fds,
+				unsigned int nr_fds, struct json **ret, struct err *err);
+
 /* control_ask_raw - as control_ask(), but append the answer's value as the JSON text that came. */
 _nodiscard_ int control_ask_raw(struct control_client *c, const char *request, struct strbuf *out,
 				struct err *err);

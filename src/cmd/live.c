@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * `atoll live`: the disks of a running machine, by its control socket (vm/control.h). The machine's process opens the
- * files, in its own folder, so names are made whole here. Long work is the machine's; who waits for it here asks how far
+ * `atoll live`: the disks of a running machine, by its control socket (vm/control.h). The machine's process can open
+ * nothing, so files are opened here and handed over (live_files.c). Long work is the machine's; who waits for it here asks how far
  * it is, and may stop waiting without harm.
  */
 #include "cmd/live.h"
@@ -15,10 +15,10 @@
 #include <unistd.h>
 
 #include "base/clock.h"
-#include "base/mem.h"
 #include "base/str.h"
 #include "cmd/commands.h"
 #include "cmd/control_client.h"
+#include "cmd/live_files.h"
 #include "cmd/progress.h"
 #include "sys/fd.h"
 
@@ -41,25 +41,6 @@ static int dial(const struct cmd_call *call, struct control_client *c, struct er
 	return control_open(call->nr_args > call->cmd->args_min ? call->args[0] : NULL, c, err);
 }
 
-static int add_path(struct strbuf *out, const char *key, const char *path, struct err *err)
-{
-	_cleanup_(mem_freep) char *cwd = NULL;
-	_cleanup_(strbuf_done) struct strbuf whole = { 0 };
-
-	if (!path)
-		return 0;
-	if (path[0] != '/') {
-		cwd = getcwd(NULL, 0);
-		if (!cwd)
-			return err_set_errno(err, "present folder");
-		strbuf_addf(&whole, "%s/", cwd);
-	}
-	strbuf_adds(&whole, path);
-	strbuf_addf(out, ",\"%s\":", key);
-	strbuf_add_json(out, strbuf_str(&whole));
-	return 0;
-}
-
 static int disk_number(const struct cmd_call *call, uint64_t *ret, struct err *err)
 {
 	int r = str_parse_u64(str_of(operand(call, 0)), 0, 255, ret, err);
@@ -78,21 +59,26 @@ static int begin(const struct cmd_call *call, const char *what, struct strbuf *o
 	return 0;
 }
 
-static int ask(const struct cmd_call *call, struct strbuf *request, struct err *err)
+static int ask(const struct cmd_call *call, struct strbuf *request, const struct live_files *files,
+	       struct err *err)
 {
 	_cleanup_(control_close) struct control_client c = { .fd = -EBADF };
 	_cleanup_(json_freep) struct json *answer = NULL;
 	int r = dial(call, &c, err);
 
 	strbuf_addc(request, '}');
-	return r < 0 ? r : control_ask(&c, strbuf_cstr(request), &answer, err);
+	return r < 0 ? r
+		     : control_ask_fds(&c, strbuf_cstr(request), files->fd, files->nr, &answer,
+				       err);
 }
 
 /* One request of which @r says whether it could be put together. */
 static int finish(const struct cmd_call *call, struct strbuf *request, int r, struct err *err)
 {
+	const struct live_files none = { .nr = 0 };
+
 	if (r == 0)
-		r = ask(call, request, err);
+		r = ask(call, request, &none, err);
 	return r < 0 ? complain(call, err) : 0;
 }
 
@@ -182,15 +168,43 @@ int cmd_live_disks_exec(const struct cmd_call *call)
 
 /* --- changes ---------------------------------------------------------------------------------- */
 
+/* The disk that a request is about, as the machine tells it; NULL when it has none of that number. */
+static int look(const struct cmd_call *call, struct json **ret_disks, const struct json **ret_disk,
+		struct err *err)
+{
+	_cleanup_(control_close) struct control_client c = { .fd = -EBADF };
+	uint64_t nr = 0;
+	int r = disk_number(call, &nr, err);
+
+	if (r == 0)
+		r = dial(call, &c, err);
+	if (r == 0)
+		r = control_ask(&c, "{\"do\":\"disks\"}", ret_disks, err);
+	if (r == 0)
+		*ret_disk = json_at(json_get(*ret_disks, "ok"), (size_t)nr);
+	return r;
+}
+
 int cmd_live_snapshot_exec(const struct cmd_call *call)
 {
 	_cleanup_(strbuf_done) struct strbuf request = { 0 };
+	_cleanup_(json_freep) struct json *disks = NULL;
+	_cleanup_(live_files_close) struct live_files files = { .nr = 0 };
+	const struct json *disk = NULL;
+	const char *path = operand(call, 1);
 	struct err err = ERR_INIT;
 	int r = begin(call, "snapshot", &request, &err);
 
 	if (r == 0)
-		r = add_path(&request, "file", operand(call, 1), &err);
-	return finish(call, &request, r, &err);
+		r = look(call, &disks, &disk, &err);
+	if (r == 0)
+		r = live_open_overlay(disk, path, &files, &request, &err);
+	if (r == 0) {
+		r = ask(call, &request, &files, &err);
+		if (r == -EREMOTEIO) /* it is not in use */
+			unlink(path);
+	}
+	return r < 0 ? complain(call, &err) : 0;
 }
 
 /* Until the job of a disk has ended. Returns 0 when it is done. */
@@ -229,33 +243,39 @@ static int wait_for(const struct cmd_call *call, bool progress, struct err *err)
 	return r;
 }
 
-static int job(const struct cmd_call *call, const char *what)
+static int job(const struct cmd_call *call, const char *what, bool is_commit)
 {
 	const struct live_opts *o = call->opts;
 	_cleanup_(strbuf_done) struct strbuf request = { 0 };
+	_cleanup_(json_freep) struct json *disks = NULL;
+	_cleanup_(live_files_close) struct live_files files = { .nr = 0 };
+	const struct json *disk = NULL;
 	struct err err = ERR_INIT;
 	int r = begin(call, what, &request, &err);
 
 	if (r == 0)
-		r = add_path(&request, "top", o->top, &err);
+		r = look(call, &disks, &disk, &err);
 	if (r == 0)
-		r = add_path(&request, "base", o->base, &err);
+		r = live_open_images(disk, is_commit, o->top, o->base, &files, &request, &err);
 	if (r == 0 && o->speed)
 		strbuf_addf(&request, ",\"bps\":%" PRIu64, o->speed);
-	r = finish(call, &request, r, &err);
-	if (r || o->background)
-		return r;
+	if (r == 0)
+		r = ask(call, &request, &files, &err);
+	if (r < 0)
+		return complain(call, &err);
+	if (o->background)
+		return 0;
 	return wait_for(call, o->progress, &err) < 0 ? complain(call, &err) : 0;
 }
 
 int cmd_live_commit_exec(const struct cmd_call *call)
 {
-	return job(call, "commit");
+	return job(call, "commit", true);
 }
 
 int cmd_live_stream_exec(const struct cmd_call *call)
 {
-	return job(call, "stream");
+	return job(call, "stream", false);
 }
 
 /* A request that says nothing but the disk. */

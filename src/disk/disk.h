@@ -409,6 +409,9 @@ const struct disk_option_info *disk_format_options(const char *format);
 /* disk_format_of_name - the format that the end of a file's name promises (".qcow2"), NULL when it does not. Thread: any. */
 const char *disk_format_of_name(const char *path);
 
+/* disk_is_served - whether a name is not a file's but that of a disk at an NBD server. Thread: any. */
+_pure_ bool disk_is_served(const char *name);
+
 /*
  * disk_probe - what format an image has, by what stands in it.
  *
@@ -515,17 +518,41 @@ _nodiscard_ int disk_snapshot_delete(struct disk *disk, const char *name, struct
 /* --- a graph that changes while the disk is in use --------------------------------------------- */
 
 /*
+ * For a process that can open nothing (sys/sandbox): files that somebody else opened, to change the graph with. Each is
+ * taken for the image that it is (device and inode), whatever it is called.
+ */
+struct disk_handed {
+	const int *fd; /* stay the caller's; those of images that will be written are open for that */
+	unsigned nr;
+	const char *
+		name; /* what the image that is made, or changed, calls the one below it; NULL: nothing is below */
+};
+
+/*
+ * disk_name_below - what an image is to call the one that it lies on.
+ *
+ * @img_path:  of the upper image; it need not be there yet
+ * @below:     path of the lower one
+ * Appends its file's name when both are in one folder (they can then be moved together), else its whole path. Returns 0,
+ * negative errno of realpath(3). Thread: any.
+ */
+_nodiscard_ int disk_name_below(const char *img_path, const char *below, struct strbuf *out,
+				struct err *err);
+
+/*
  * disk_snapshot_external - keep the present content in the image that it is in, and go on in a new one on top of it.
  *
  * @path:     of the new image (qcow2); nothing may be there. It names the present top image by its file's name when both
  *            are in one folder, else by its whole path.
  * @options:  of disk_create()
+ * @handed:   NULL: made and opened by path. fd[0] is the new image, of disk_create() with the disk's size and the present
+ *            top as backing file, open for writing, on the medium with its folder; among the others is that top
  * Returns 0, and the disk is @path from then on; -EEXIST, -EROFS, -EBUSY (a job is running), -ENOSPC ... and the disk
  * is what it was. Thread: any; requests of others wait for a moment.
  */
 _nodiscard_ int disk_snapshot_external(struct disk *disk, const char *path,
 				       const struct disk_option *options, size_t nr_options,
-				       struct err *err);
+				       const struct disk_handed *handed, struct err *err);
 
 enum disk_job_kind {
 	DISK_JOB_COMMIT, /* images into one below them; they leave the chain */
@@ -546,6 +573,11 @@ struct disk_job_opts {
 		base; /* file of the image to merge into (NULL: the one below @top), or to keep below a stream
 			   * (NULL: none) */
 	uint64_t bps; /* bytes a second to copy at most; 0: no limit */
+	/*
+	 * NULL: files are opened by path. Else @top and @base are paths as disk_info() tells them, and there are: the base;
+	 * of a commit for writing, and so the image above @top when that is not the disk's top.
+	 */
+	const struct disk_handed *handed;
 };
 
 struct disk_job_status {

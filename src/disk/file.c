@@ -192,8 +192,44 @@ int disk_file_open_any(const char *name, const struct disk_open_opts *o, unsigne
 	return disk_file_open(name, flags, o->observer, ret, err);
 }
 
-int disk_file_reopen(const struct disk_file *f, unsigned flags, struct disk_observer *observer,
-		     struct disk_file **ret, struct err *err)
+int disk_file_find(const struct disk_file *f, const int *fd, unsigned nr)
+{
+	for (unsigned k = 0; k < nr; k++) {
+		struct stat st;
+
+		if (fstat(fd[k], &st) == 0 && st.st_dev == f->dev && st.st_ino == f->ino)
+			return (int)k;
+	}
+	return -ESTALE;
+}
+
+/* A copy of one that was handed over, with the flags that it would have been opened with. */
+static int copy_handed(const struct disk_file *f, unsigned flags, const struct disk_handed *handed,
+		       int *ret_fd, struct err *err)
+{
+	int k = disk_file_find(f, handed->fd, handed->nr), mode, fd;
+
+	if (k < 0)
+		return err_set(err, k, "'%s' was not handed over, or is another file by now",
+			       f->path);
+	mode = fcntl(handed->fd[k], F_GETFL);
+	if (flags & DISK_RDWR && (mode & O_ACCMODE) != O_RDWR)
+		return err_set(err, -EACCES, "'%s' was handed over for reading", f->path);
+	fd = fcntl(handed->fd[k], F_DUPFD_CLOEXEC, 0);
+	if (fd < 0)
+		return err_set_errno(err, "'%s'", f->path);
+	if (flags & DISK_DIRECT && fcntl(fd, F_SETFL, mode | O_DIRECT) < 0) {
+		int r = err_set_errno(err, "'%s' without the host's cache", f->path);
+
+		fd_closep(&fd);
+		return r;
+	}
+	*ret_fd = fd;
+	return 0;
+}
+
+int disk_file_reopen(const struct disk_file *f, unsigned flags, const struct disk_handed *handed,
+		     struct disk_observer *observer, struct disk_file **ret, struct err *err)
 {
 	char self[40];
 	int fd = -EBADF, r;
@@ -203,7 +239,8 @@ int disk_file_reopen(const struct disk_file *f, unsigned flags, struct disk_obse
 			       "'%s' is served, and cannot change between being read and written",
 			       f->path);
 	snprintf(self, sizeof(self), "/proc/self/fd/%d", f->fd);
-	r = fd_open(self, open_flags(flags), &fd, err);
+	r = handed ? copy_handed(f, flags, handed, &fd, err)
+		   : fd_open(self, open_flags(flags), &fd, err);
 	if (r < 0)
 		return err_wrap(err, r, "open '%s' again", f->path);
 	return disk_file_new(fd, f->path, flags, observer, ret, err);

@@ -63,10 +63,13 @@ _nodiscard_ int disk_file_new(int fd, const char *path, unsigned flags,
 			      struct err *err);
 _nodiscard_ int disk_file_create(const char *path, struct disk_observer *observer,
 				 struct disk_file **ret, struct err *err);
-/* The same file once more, with other flags. The locks of the two exclude each other as those of strangers do. */
+/* The same file among open descriptors: the place, or -ESTALE. */
+_nodiscard_ int disk_file_find(const struct disk_file *f, const int *fd, unsigned nr);
+/* The same file once more, with other flags. The locks of the two exclude each other as those of strangers do.
+ * @handed: NULL: opened here; else it is among them. */
 _nodiscard_ int disk_file_reopen(const struct disk_file *f, unsigned flags,
-				 struct disk_observer *observer, struct disk_file **ret,
-				 struct err *err);
+				 const struct disk_handed *handed, struct disk_observer *observer,
+				 struct disk_file **ret, struct err *err);
 /* No lock any more; that of a reader, whatever it was before. */
 void disk_file_unlock(struct disk_file *f);
 void disk_file_lock_shared(struct disk_file *f);

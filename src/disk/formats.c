@@ -58,6 +58,11 @@ const char *disk_format_of_name(const char *path)
 	return NULL;
 }
 
+bool disk_is_served(const char *name)
+{
+	return nbd_is_uri(name);
+}
+
 const struct disk_option_info *disk_format_options(const char *format)
 {
 	const struct format *fmt = format_find(format);

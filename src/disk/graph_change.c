@@ -50,7 +50,8 @@ void graph_set_top(struct disk *disk, struct image *top)
 	atomic_store(&disk->cluster, top->cluster);
 }
 
-int graph_promote(struct disk *disk, struct image **at, struct err *err)
+int graph_promote(struct disk *disk, struct image **at, const struct disk_handed *handed,
+		  struct err *err)
 {
 	struct image *old = *at, *img = NULL;
 	struct disk_open_opts o = { .cache_bytes = disk->cache_bytes };
@@ -61,7 +62,7 @@ int graph_promote(struct disk *disk, struct image **at, struct err *err)
 
 	/* By the open file: its name may lead elsewhere by now. Our own lock would be in the way. */
 	disk_file_unlock(old->file);
-	r = disk_file_reopen(old->file, flags, disk->observer, &f, err);
+	r = disk_file_reopen(old->file, flags, handed, disk->observer, &f, err);
 	if (r == 0)
 		r = image_open(f, &o, old->fmt->name, flags, &img, err);
 	if (r == 0 && img->size != old->size) {
@@ -116,24 +117,16 @@ static int folder_of(const char *path, char **ret, struct err *err)
 	return *ret ? 0 : err_set_errno(err, "folder of '%s'", path);
 }
 
-int graph_name_of(const char *img_path, struct image *to, struct strbuf *out, struct err *err)
+int disk_name_below(const char *img_path, const char *below, struct strbuf *out, struct err *err)
 {
-	_cleanup_(mem_freep) char *real = NULL;
+	_cleanup_(mem_freep) char *real = realpath(below, NULL);
 	_cleanup_(mem_freep) char *here = NULL;
 	char *slash;
-	struct stat st;
 	size_t n;
 	int r;
 
-	if (to->file->nbd)
-		return err_set(err, -EOPNOTSUPP,
-			       "'%s' is served: nothing can be put on top of it while it is in use",
-			       to->path);
-	real = realpath(to->path, NULL);
-	if (!real || stat(real, &st) < 0)
-		return err_set_errno(err, "'%s'", to->path);
-	if (st.st_dev != to->file->dev || st.st_ino != to->file->ino)
-		return err_set(err, -ESTALE, "'%s' is another file by now", to->path);
+	if (!real)
+		return err_set_errno(err, "'%s'", below);
 	r = folder_of(img_path, &here, err);
 	if (r < 0)
 		return r;
@@ -145,6 +138,28 @@ int graph_name_of(const char *img_path, struct image *to, struct strbuf *out, st
 	else
 		strbuf_adds(out, real);
 	return 0;
+}
+
+int graph_name_of(const char *img_path, struct image *to, const struct disk_handed *handed,
+		  struct strbuf *out, struct err *err)
+{
+	struct stat st;
+
+	if (to->file->nbd)
+		return err_set(err, -EOPNOTSUPP,
+			       "'%s' is served: nothing can be put on top of it while it is in use",
+			       to->path);
+	if (handed) {
+		if (!handed->name || disk_file_find(to->file, handed->fd, handed->nr) < 0)
+			return err_set(err, -ESTALE, "'%s' was not handed over", to->path);
+		strbuf_adds(out, handed->name);
+		return 0;
+	}
+	if (stat(to->path, &st) < 0)
+		return err_set_errno(err, "'%s'", to->path);
+	if (st.st_dev != to->file->dev || st.st_ino != to->file->ino)
+		return err_set(err, -ESTALE, "'%s' is another file by now", to->path);
+	return disk_name_below(img_path, to->path, out, err);
 }
 
 /* --- a snapshot beside the disk --------------------------------------------------------------- */
@@ -162,12 +177,44 @@ static int sync_folder(const char *path, struct err *err)
 	return r;
 }
 
+/* The flags of a new top image. */
+static unsigned overlay_flags(const struct disk *disk)
+{
+	return disk->flags & ~(unsigned)(DISK_PROBE | DISK_REPAIR | DISK_NO_BACKING);
+}
+
+/* The one that somebody else has made. */
+static int open_handed(struct disk *disk, const char *path, const struct disk_handed *handed,
+		       const char *below, struct image **ret, struct err *err)
+{
+	struct disk_open_opts o = { .cache_bytes = disk->cache_bytes, .observer = disk->observer };
+	unsigned flags = overlay_flags(disk);
+	struct disk_file *f = NULL;
+	struct image *img;
+	int fd, r;
+
+	fd = handed->nr ? fcntl(handed->fd[0], F_DUPFD_CLOEXEC, 0) : -1;
+	if (fd < 0)
+		return err_set(err, -EBADF, "no file was handed over for '%s'", path);
+	r = disk_file_new(fd, path, flags, disk->observer, &f, err);
+	if (r == 0)
+		r = image_open(f, &o, "qcow2", flags, &img, err);
+	if (r < 0)
+		return r;
+	if (img->size != disk_size(disk) || !img->backing || strcmp(img->backing, below) != 0) {
+		image_close(img);
+		return err_set(err, -ESTALE, "'%s' is not made for this disk as it is now", path);
+	}
+	*ret = img;
+	return 0;
+}
+
 /* An empty image on top of the present one, on the medium. */
 static int make_overlay(struct disk *disk, const char *path, const struct disk_create_opts *c,
 			struct image **ret, struct err *err)
 {
 	struct disk_open_opts o = { .cache_bytes = disk->cache_bytes, .observer = disk->observer };
-	unsigned flags = disk->flags & ~(unsigned)(DISK_PROBE | DISK_REPAIR | DISK_NO_BACKING);
+	unsigned flags = overlay_flags(disk);
 	struct disk_file *f = NULL;
 	int r = disk_create(path, "qcow2", c, err);
 
@@ -198,8 +245,9 @@ static int push_overlay(struct disk *disk, struct image *overlay, struct err *er
 	return r;
 }
 
-static int snapshot_external(struct disk *disk, const char *path, const struct disk_option *options,
-			     size_t nr_options, struct err *err)
+/* By path: what goes wrong leaves no file behind. */
+static int make_and_push(struct disk *disk, const char *path, const struct disk_option *options,
+			 size_t nr_options, struct err *err)
 {
 	_cleanup_(strbuf_done) struct strbuf name = { 0 };
 	struct image *top = disk->top, *overlay = NULL;
@@ -213,14 +261,10 @@ static int snapshot_external(struct disk *disk, const char *path, const struct d
 	struct stat st;
 	int r;
 
-	if (!(disk->flags & DISK_RDWR))
-		return err_set(err, -EROFS, "the disk is open for reading");
-	if (top->must_pack)
-		return err_set(err, -EOPNOTSUPP, "'%s' can only be filled", top->path);
 	if (lstat(path, &st) == 0)
 		return err_set(err, -EEXIST, "'%s' is there already; a snapshot needs a new file",
 			       path);
-	r = graph_name_of(path, top, &name, err);
+	r = graph_name_of(path, top, NULL, &name, err);
 	if (r < 0)
 		return r;
 	c.backing = strbuf_cstr(&name);
@@ -234,14 +278,38 @@ static int snapshot_external(struct disk *disk, const char *path, const struct d
 	return r;
 }
 
+static int push_handed(struct disk *disk, const char *path, const struct disk_handed *handed,
+		       struct err *err)
+{
+	_cleanup_(strbuf_done) struct strbuf name = { 0 };
+	struct image *overlay = NULL;
+	int r = graph_name_of(path, disk->top, handed, &name, err);
+
+	if (r == 0)
+		r = open_handed(disk, path, handed, strbuf_cstr(&name), &overlay, err);
+	if (r < 0)
+		return r;
+	r = push_overlay(disk, overlay, err);
+	if (r < 0)
+		image_close(overlay);
+	return r;
+}
+
 int disk_snapshot_external(struct disk *disk, const char *path, const struct disk_option *options,
-			   size_t nr_options, struct err *err)
+			   size_t nr_options, const struct disk_handed *handed, struct err *err)
 {
 	int r = admin_begin(disk, err);
 
 	if (r < 0)
 		return r;
-	r = snapshot_external(disk, path, options, nr_options, err);
+	if (!(disk->flags & DISK_RDWR))
+		r = err_set(err, -EROFS, "the disk is open for reading");
+	else if (disk->top->must_pack)
+		r = err_set(err, -EOPNOTSUPP, "'%s' can only be filled", disk->top->path);
+	else if (handed)
+		r = push_handed(disk, path, handed, err);
+	else
+		r = make_and_push(disk, path, options, nr_options, err);
 	admin_end(disk);
 	return r;
 }

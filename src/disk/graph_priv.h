@@ -105,11 +105,13 @@ void graph_go_on(struct disk *disk, struct disk_hold *hold);
 /* The graph stands still: the top image is another one. */
 void graph_set_top(struct disk *disk, struct image *top);
 /* The graph stands still: open the image at *at once more, to be written, in place of the one there. */
-_nodiscard_ int graph_promote(struct disk *disk, struct image **at, struct err *err);
+_nodiscard_ int graph_promote(struct disk *disk, struct image **at,
+			      const struct disk_handed *handed, struct err *err);
 /* The graph stands still: write what is in memory; from now on the image is only read. */
 _nodiscard_ int graph_demote(struct disk *disk, struct image *img, struct err *err);
-/* How @img, which may be in another folder, would name the file of @to. */
-_nodiscard_ int graph_name_of(const char *img_path, struct image *to, struct strbuf *out,
+/* How an image at a path, which may be in another folder, names the file of @to. @handed: NULL, or says so. */
+_nodiscard_ int graph_name_of(const char *img_path, struct image *to,
+			      const struct disk_handed *handed, struct strbuf *out,
 			      struct err *err);
 
 /* Another size; what is new reads zero. The graph stands still. */

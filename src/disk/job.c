@@ -16,6 +16,7 @@
  * The speed limit is a bucket of throttle.c, over what is copied.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -23,6 +24,7 @@
 #include "base/checked.h"
 #include "base/mem.h"
 #include "disk/job_priv.h"
+#include "sys/fd.h"
 #include "sys/thread.h"
 
 #define PIECE (1U << 20)
@@ -130,6 +132,38 @@ int job_fail(struct err *err, int r, const char *what, uint64_t off)
 
 /* --- life ------------------------------------------------------------------------------------- */
 
+static void drop_handed(struct job *j)
+{
+	for (unsigned k = 0; k < j->handed.nr; k++) {
+		int fd = j->handed.fd[k];
+
+		fd_closep(&fd);
+	}
+	free((void *)(uintptr_t)j->handed.fd);
+	free((void *)(uintptr_t)j->handed.name);
+	j->handed = (struct disk_handed){ 0 };
+	j->opts.handed = NULL;
+}
+
+/* Copies of the caller's, which live as long as the work. */
+static int keep_handed(struct job *j, const struct disk_handed *h, struct err *err)
+{
+	int *copies;
+
+	if (!h)
+		return 0;
+	copies = mem_new_n(h->nr + 1, sizeof(*copies));
+	j->handed.fd = copies;
+	j->handed.name = h->name ? mem_strdup(h->name) : NULL;
+	j->opts.handed = &j->handed;
+	for (; j->handed.nr < h->nr; j->handed.nr++) {
+		copies[j->handed.nr] = fcntl(h->fd[j->handed.nr], F_DUPFD_CLOEXEC, 0);
+		if (copies[j->handed.nr] < 0)
+			return err_set_errno(err, "a file that was handed over");
+	}
+	return 0;
+}
+
 static void work(void *arg)
 {
 	struct job *j = arg;
@@ -137,6 +171,7 @@ static void work(void *arg)
 	int r = j->opts.kind == DISK_JOB_COMMIT ? job_commit(j, &err) : job_stream(j, &err);
 
 	mutex_lock(&j->lock);
+	drop_handed(j);
 	if (r == 0) {
 		j->status.state = DISK_JOB_DONE;
 		j->status.done = j->status.total;
@@ -155,6 +190,7 @@ static void job_free(struct job *j)
 	if (!j)
 		return;
 	thread_join(&j->thread);
+	drop_handed(j);
 	pthread_cond_destroy(&j->changed);
 	pthread_mutex_destroy(&j->lock);
 	free(j);
@@ -184,6 +220,12 @@ static int find_image(struct disk *disk, const char *path, struct image **ret, s
 {
 	struct stat st;
 
+	for (struct image *img = disk->top; img; img = img->below) {
+		if (!strcmp(img->path, path)) {
+			*ret = img;
+			return 0;
+		}
+	}
 	if (stat(path, &st) < 0)
 		return err_set_errno(err, "'%s'", path);
 	for (struct image *img = disk->top; img; img = img->below) {
@@ -250,7 +292,9 @@ int disk_job_start(struct disk *disk, const struct disk_job_opts *o, struct err 
 	j->status.kind = o->kind;
 	j->status.state = DISK_JOB_RUNNING;
 	set_speed(j, o->bps);
-	r = check(j, err);
+	r = keep_handed(j, o->handed, err);
+	if (r == 0)
+		r = check(j, err);
 	j->opts.top = j->opts.base = NULL; /* the caller's */
 	j->status.total = j->upper ? j->upper->size : 0;
 	if (r == 0)

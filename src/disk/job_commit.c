@@ -189,7 +189,7 @@ static int begin(struct job *j, struct dirty *tracker, struct err *err)
 	int r;
 
 	graph_stop(j->disk, &hold);
-	r = graph_promote(j->disk, &upon->below, err);
+	r = graph_promote(j->disk, &upon->below, j->opts.handed, err);
 	if (r == 0) {
 		j->base = upon->below;
 		r = image_touch(j->base);

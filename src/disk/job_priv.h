@@ -13,9 +13,10 @@
 struct job {
 	struct disk *disk;
 	struct disk_job_opts opts;
-	struct image *upper; /* the topmost image that is merged, or filled */
-	struct image *base;  /* what it is merged into; of a stream: what stays below, or NULL */
-	uint32_t align;	     /* the largest cluster of the chain */
+	struct disk_handed handed; /* ours, when there are: opts.handed */
+	struct image *upper;	   /* the topmost image that is merged, or filled */
+	struct image *base; /* what it is merged into; of a stream: what stays below, or NULL */
+	uint32_t align;	    /* the largest cluster of the chain */
 	struct thread thread;
 	_Atomic bool cancel;
 	pthread_mutex_t lock; /* guards the rest; innermost */

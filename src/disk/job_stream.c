@@ -125,10 +125,10 @@ int job_cut_out(struct job *j, struct image *above, struct image *base, struct e
 		at = &(*at)->below;
 	if (base) {
 		format = base->fmt->alias ? base->fmt->alias : base->fmt->name;
-		r = graph_name_of(above->path, base, &name, err);
+		r = graph_name_of(above->path, base, j->opts.handed, &name, err);
 	}
 	if (r == 0 && was_read_only)
-		r = graph_promote(j->disk, at, err);
+		r = graph_promote(j->disk, at, j->opts.handed, err);
 	if (r < 0)
 		return r;
 	above = *at;

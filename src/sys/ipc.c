@@ -254,6 +254,97 @@ int ipc_each(int dir_fd, bool (*fn)(void *arg, const char *name), void *arg, str
 	return 0;
 }
 
+/* --- descriptors --------------------------------------------------------------------------------- */
+
+union control_space {
+	struct cmsghdr head; /* for its alignment */
+	char bytes[CMSG_SPACE(IPC_FDS_MAX * sizeof(int))];
+};
+
+int ipc_send(int fd, const void *p, size_t n, const int *fds, unsigned int nr_fds)
+{
+	union control_space space = { 0 };
+	struct iovec iov = { (void *)(uintptr_t)p, n };
+	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
+	ssize_t sent;
+
+	if (nr_fds > IPC_FDS_MAX)
+		return -E2BIG;
+	if (nr_fds) {
+		msg.msg_control = space.bytes;
+		msg.msg_controllen = CMSG_SPACE(nr_fds * sizeof(int));
+		space.head = (struct cmsghdr){ .cmsg_level = SOL_SOCKET,
+					       .cmsg_type = SCM_RIGHTS,
+					       .cmsg_len = CMSG_LEN(nr_fds * sizeof(int)) };
+		memcpy(CMSG_DATA(&space.head), fds, nr_fds * sizeof(int));
+	}
+	while (iov.iov_len) {
+		sent = sendmsg(fd, &msg, MSG_NOSIGNAL);
+		if (sent < 0 && errno == EINTR)
+			continue;
+		if (sent < 0)
+			return -errno;
+		iov.iov_base = (char *)iov.iov_base + sent;
+		iov.iov_len -= (size_t)sent;
+		msg.msg_control = NULL; /* they went with the first byte */
+		msg.msg_controllen = 0;
+	}
+	return 0;
+}
+
+/* Whether all had room. What had none is closed. */
+static bool add_fds(struct ipc_fds *fds, const struct cmsghdr *c)
+{
+	size_t nr = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+	bool fit = true;
+
+	for (size_t k = 0; k < nr; k++) {
+		int fd;
+
+		memcpy(&fd, CMSG_DATA(c) + k * sizeof(fd), sizeof(fd));
+		if (fds->nr < IPC_FDS_MAX) {
+			fds->fd[fds->nr++] = fd;
+		} else {
+			fit = false;
+			close(fd);
+		}
+	}
+	return fit;
+}
+
+ssize_t ipc_recv(int fd, void *p, size_t size, struct ipc_fds *fds)
+{
+	union control_space space;
+	struct iovec iov = { p, size };
+	struct msghdr msg = { .msg_iov = &iov,
+			      .msg_iovlen = 1,
+			      .msg_control = space.bytes,
+			      .msg_controllen = sizeof(space.bytes) };
+	ssize_t n = recvmsg(fd, &msg, MSG_CMSG_CLOEXEC);
+	bool fit = !(msg.msg_flags & MSG_CTRUNC);
+
+	if (n < 0)
+		return -errno;
+	for (struct cmsghdr *c = CMSG_FIRSTHDR(&msg); c; c = CMSG_NXTHDR(&msg, c))
+		if (c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS)
+			fit = add_fds(fds, c) && fit;
+	return fit ? n : -E2BIG;
+}
+
+int ipc_fds_take(struct ipc_fds *fds, uint64_t index)
+{
+	if (index >= fds->nr || fds->fd[index] < 0)
+		return -ENOENT;
+	return fd_take(&fds->fd[index]);
+}
+
+void ipc_fds_done(struct ipc_fds *fds)
+{
+	for (unsigned int k = 0; k < fds->nr; k++)
+		fd_closep(&fds->fd[k]);
+	fds->nr = 0;
+}
+
 bool ipc_peer_allowed(int fd)
 {
 	struct ucred peer;

@@ -3,6 +3,8 @@
 #define ATOLL_SYS_IPC_H
 
 #include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
 
 #include "base/attr.h"
 #include "base/err.h"
@@ -71,5 +73,35 @@ bool ipc_peer_allowed(int fd);
 
 /* ipc_peer_pid - the process at the other end, 0 when it has no number here. Thread: any. */
 int ipc_peer_pid(int fd);
+
+/* Descriptors that came with bytes: whoever receives them owns them. */
+enum { IPC_FDS_MAX = 16 };
+struct ipc_fds {
+	int fd[IPC_FDS_MAX]; /* negative: taken */
+	unsigned int nr;
+};
+
+/*
+ * ipc_send - send bytes on a connected stream socket, and open descriptors with them.
+ *
+ * @fds, @nr_fds:  stay the caller's; the peer has them when it receives the first of the bytes
+ * Returns 0: all was sent; negative errno of sendmsg(2): it is not known how much; -E2BIG (too many descriptors). Thread: any.
+ */
+_nodiscard_ int ipc_send(int fd, const void *p, size_t n, const int *fds, unsigned int nr_fds);
+
+/*
+ * ipc_recv - receive some bytes, and the descriptors that came with them, close-on-exec.
+ *
+ * @fds:  added to what it has
+ * Returns the number of bytes, 0 at the end, negative errno of recvmsg(2); -E2BIG (more descriptors than fit; the
+ * connection should be given up). Thread: any; waits when the socket does.
+ */
+_nodiscard_ ssize_t ipc_recv(int fd, void *p, size_t size, struct ipc_fds *fds);
+
+/* ipc_fds_take - one of them, by its place: from then on the caller's. Returns -ENOENT when it is not there. Thread: owner. */
+_nodiscard_ int ipc_fds_take(struct ipc_fds *fds, uint64_t index);
+
+/* ipc_fds_done - close what was not taken; none are left. Thread: owner. */
+void ipc_fds_done(struct ipc_fds *fds);
 
 #endif

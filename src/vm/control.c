@@ -222,10 +222,10 @@ static void accept_client(struct control *c)
 static bool receive(struct client *cl)
 {
 	struct control_session *s = &cl->session;
-	ssize_t n = recv(cl->fd, s->in + s->in_n, sizeof(s->in) - s->in_n, 0);
+	ssize_t n = ipc_recv(cl->fd, s->in + s->in_n, sizeof(s->in) - s->in_n, &s->fds);
 
 	if (n < 0)
-		return errno == EAGAIN || errno == EINTR;
+		return n == -EAGAIN || n == -EINTR;
 	s->in_n += (size_t)n;
 	return n > 0;
 }

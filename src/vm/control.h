@@ -21,9 +21,11 @@
  *	{"do": "power", "what": "button", "off", "reset", "pause" or "resume"}	the answer is {"state": ...} as in info
  *	{"do": "disks"}	chain of images, limits, job and state of each
  *	{"do": "disk", "disk": number, "what": one of
- *		"snapshot", "file": path	of the new image
- *		"commit", "top": path, "base": path, "bps": number	all of them optional
+ *		"snapshot", "file": path, "name": how it names the present top	descriptors: the new image, that top
+ *		"commit", "top": path, "base": path, "bps": number	all of them optional; paths as "disks" tells them
  *		"stream", "base": path, "bps": number
+ *			and of both, "name": how the image above the base will name it	descriptors: the base; of a commit for
+ *			writing, and so the image above "top"
  *		"cancel"; "speed", "bps": number	of the job
  *		"limit", "limits": "iops=100,bps=10M"	what is not named stays
  *		"resize", "size": number, "shrink": bool
@@ -31,6 +33,9 @@
  *	{"do": "cpus", "n": 1 to vcpus_max}	plug in, or ask to be given back; without "n" only look
  *	{"do": "console", "port": 0 to 3}	after its answer, the connection is that serial port's: what the port
  *						has said lately and says from now on, and what is typed
+ *
+ * A machine can open nothing (sys/sandbox/README.md). Where a request needs a file, whoever asks opens it and sends the
+ * descriptor with the request (SCM_RIGHTS), in the order that the request wants; at most 16. What it does not use is closed.
  *
  *	{"ok": value}			"text": true makes the value a string for people
  *	{"error": "sentence", "code": "EINVAL"}

@@ -14,6 +14,7 @@ static int parse_texts(const struct json *j, struct disk_request_spec *s, struct
 	} texts[] = { { "file", &s->file },
 		      { "top", &s->top },
 		      { "base", &s->base },
+		      { "name", &s->name },
 		      { "limits", &s->limits } };
 
 	for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
@@ -44,7 +45,8 @@ static int parse_numbers(const struct json *j, struct disk_request_spec *s, stru
 	return 0;
 }
 
-int disk_request_parse(const struct json *j, struct disk_request_spec *s, struct err *err)
+int disk_request_parse(const struct json *j, const struct ipc_fds *fds, struct disk_request_spec *s,
+		       struct err *err)
 {
 	static const char *const names[] = {
 		[DISK_ASK_SNAPSHOT] = "snapshot", [DISK_ASK_COMMIT] = "commit",
@@ -56,7 +58,7 @@ int disk_request_parse(const struct json *j, struct disk_request_spec *s, struct
 	size_t i = 0;
 	int r;
 
-	*s = (struct disk_request_spec){ 0 };
+	*s = (struct disk_request_spec){ .fds = fds->fd, .nr_fds = fds->nr };
 	while (what && i < ARRAY_SIZE(names) && strcmp(what, names[i]) != 0)
 		i++;
 	if (!what || i == ARRAY_SIZE(names))

@@ -3,6 +3,7 @@
 #define VM_CONTROL_PRIV_H
 
 #include "base/str.h"
+#include "sys/ipc.h"
 #include "vm/control.h"
 #include "vm/machine_disk.h"
 
@@ -48,6 +49,7 @@ struct control_session {
 	void *arg;
 	char in[CONTROL_LINE_MAX];
 	size_t in_n;
+	struct ipc_fds fds; /* received since the last request: the next one's */
 	struct strbuf out;
 	struct stats_totals before; /* of the previous "stats" */
 	bool is_counting;	    /* this connection has switched counting on */
@@ -57,7 +59,7 @@ struct control_session {
 /* control_session_init - begin a connection. Thread: owner. */
 void control_session_init(struct control_session *s, const struct control_ops *ops, void *arg);
 
-/* control_session_done - end it: counting stops when it was switched on here. Thread: owner. */
+/* control_session_done - end it: counting stops when it was switched on here, descriptors are closed. Thread: owner. */
 void control_session_done(struct control_session *s);
 
 /*

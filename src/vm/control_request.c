@@ -96,7 +96,7 @@ static int do_power(struct control_session *s, const struct json *j, struct strb
 static int do_disk(struct control_session *s, const struct json *j, struct err *err)
 {
 	struct disk_request_spec request;
-	int r = disk_request_parse(j, &request, err);
+	int r = disk_request_parse(j, &s->fds, &request, err);
 
 	return r < 0 ? r : s->ops->disk(s->arg, &request, err);
 }
@@ -189,6 +189,7 @@ static void serve_line(struct control_session *s, struct str line)
 		add_error(s, &err);
 	else
 		add_ok(s, is_text ? strbuf_str(&value) : str_trim(strbuf_str(&value)), is_text);
+	ipc_fds_done(&s->fds); /* what it had no use for */
 }
 
 int control_session_serve(struct control_session *s)
@@ -220,5 +221,6 @@ void control_session_done(struct control_session *s)
 	if (s->is_counting)
 		ignore_result(s->ops->count(s->arg, false, NULL)); /* nobody is there to be told */
 	s->is_counting = false;
+	ipc_fds_done(&s->fds);
 	strbuf_done(&s->out);
 }

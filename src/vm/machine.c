@@ -463,6 +463,7 @@ int machine_new(const struct machine_config *cfg, struct machine **ret, struct e
 	m->count_blocks = cfg->count_blocks;
 	m->engine_switch_ns = cfg->engine_switch_ns;
 	m->cmdline = mem_strdup(cfg->cmdline ? cfg->cmdline : "");
+	m->folder = getcwd(NULL, 0);
 	m->kernel = (struct machine_image){ .fd = -EBADF };
 	m->firmware = (struct firmware){ .vars_fd = -EBADF };
 	if (cfg->kernel)
@@ -519,6 +520,7 @@ void machine_free(struct machine *m)
 	machine_image_done(&m->kernel);
 	machine_image_done(&m->initrd);
 	free(m->cmdline);
+	free(m->folder);
 	fd_closep(&m->wake_fd);
 	pthread_cond_destroy(&m->changed);
 	pthread_mutex_destroy(&m->control);

@@ -14,13 +14,15 @@
 
 /* --- changes ------------------------------------------------------------------------------------ */
 
-static int start_job(struct disk *d, const struct disk_request_spec *s, struct err *err)
+static int start_job(struct disk *d, const struct disk_request_spec *s,
+		     const struct disk_handed *handed, struct err *err)
 {
 	const struct disk_job_opts o = {
 		.kind = s->ask == DISK_ASK_COMMIT ? DISK_JOB_COMMIT : DISK_JOB_STREAM,
 		.top = s->top,
 		.base = s->base,
 		.bps = s->bps,
+		.handed = handed,
 	};
 
 	return disk_job_start(d, &o, err);
@@ -39,6 +41,7 @@ static int limit(struct disk *d, const char *text, struct err *err)
 
 int machine_disk_ask(struct machine *m, const struct disk_request_spec *s, struct err *err)
 {
+	const struct disk_handed handed = { .fd = s->fds, .nr = s->nr_fds, .name = s->name };
 	struct machine_virtio *v = &m->virtio;
 	struct disk *d;
 	int r;
@@ -49,10 +52,10 @@ int machine_disk_ask(struct machine *m, const struct disk_request_spec *s, struc
 	d = v->disk[s->disk]->disk;
 	switch (s->ask) {
 	case DISK_ASK_SNAPSHOT:
-		return disk_snapshot_external(d, s->file, NULL, 0, err);
+		return disk_snapshot_external(d, s->file, NULL, 0, &handed, err);
 	case DISK_ASK_COMMIT:
 	case DISK_ASK_STREAM:
-		return start_job(d, s, err);
+		return start_job(d, s, &handed, err);
 	case DISK_ASK_CANCEL:
 		return disk_job_cancel(d, err);
 	case DISK_ASK_SPEED:
@@ -131,6 +134,8 @@ void machine_disks(struct machine *m, struct strbuf *out)
 		strbuf_addf(out, "%s{\"disk\":%u,\"size\":%" PRIu64 ",\"readonly\":%s,\"full\":%u",
 			    i ? "," : "", i, disk_size(d),
 			    disk_flags(d) & DISK_RDWR ? "false" : "true", disk_nr_stalled(d));
+		strbuf_adds(out, ",\"folder\":"); /* that paths in the chain begin in */
+		strbuf_add_json(out, str_of(m->folder));
 		add_chain(d, out);
 		add_limits(d, out);
 		add_job(d, out);

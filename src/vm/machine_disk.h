@@ -6,14 +6,15 @@
 #include "base/err.h"
 #include "base/str.h"
 #include "json/json.h"
+#include "sys/ipc.h"
 
 struct machine;
 
 /* What the disks of a running machine can be asked. */
 enum disk_ask {
-	DISK_ASK_SNAPSHOT, /* file */
-	DISK_ASK_COMMIT,   /* top, base, bps */
-	DISK_ASK_STREAM,   /* base, bps */
+	DISK_ASK_SNAPSHOT, /* file, name, files */
+	DISK_ASK_COMMIT,   /* top, base, bps, name, files */
+	DISK_ASK_STREAM,   /* base, bps, name, files */
 	DISK_ASK_CANCEL,
 	DISK_ASK_SPEED,	 /* bps */
 	DISK_ASK_LIMIT,	 /* limits */
@@ -24,15 +25,18 @@ enum disk_ask {
 /* A request; texts belong to whoever parsed it. */
 struct disk_request_spec {
 	enum disk_ask ask;
-	unsigned int disk;			/* in the order of the machine's options */
-	const char *file, *top, *base, *limits; /* NULL: not given */
+	unsigned int disk;			       /* in the order of the machine's options */
+	const char *file, *top, *base, *limits, *name; /* NULL: not given */
+	const int *fds; /* files that came with the request, as struct disk_handed wants them */
+	unsigned int nr_fds;
 	uint64_t bps, size;
 	bool shrink;
 };
 
-/* disk_request_parse - a request of the control socket (vm/control.h). Sans I/O. Returns 0; -EINVAL. Thread: any. */
-_nodiscard_ int disk_request_parse(const struct json *j, struct disk_request_spec *ret,
-				   struct err *err);
+/* disk_request_parse - a request of the control socket (vm/control.h) and what came with it, which stays the caller's.
+ * Sans I/O. Returns 0; -EINVAL. Thread: any. */
+_nodiscard_ int disk_request_parse(const struct json *j, const struct ipc_fds *fds,
+				   struct disk_request_spec *ret, struct err *err);
 
 /*
  * machine_disk_ask - do it, or begin it (commit and stream).

@@ -104,6 +104,7 @@ struct machine {
 	uint16_t gdb_port;
 	uint64_t memory_bytes, engine_switch_ns;
 	char *cmdline;
+	char *folder; /* that relative paths begin in: where the process was started */
 
 	struct machine_image kernel, initrd;
 	bool has_firmware;

@@ -4,6 +4,7 @@
 
 import json
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -104,6 +105,60 @@ def check_graph():
     for name in ("c.qcow2", "d.qcow2"):
         run("qemu-img", "check", name)
         same(name)
+
+
+def ask(request, *fds):
+    """The answer to one request of a client that we are ourselves."""
+    with socket.socket(socket.AF_UNIX) as s:
+        s.connect(os.path.join(os.environ["ATOLL_RUNTIME_DIR"], "m.sock"))
+        socket.send_fds(s, [json.dumps(request).encode() + b"\n"], fds)
+        with s.makefile() as answers:
+            return json.loads(answers.readline())
+
+
+def open_descriptors(pid):
+    return len(os.listdir(f"/proc/{pid}/fd"))
+
+
+def check_wrong_files():
+    """The machine takes files for what they are, and keeps none that it did not use."""
+    make()
+    run("qemu-img", "create", "-q", "-f", "qcow2", "-b", "a.qcow2", "-F", "qcow2", "b.qcow2", "8M")
+    run("qemu-img", "create", "-q", "-f", "qcow2", "-b", "a.qcow2", "-F", "qcow2", "large.qcow2", "16M")
+    snapshot = {"do": "disk", "disk": 0, "what": "snapshot", "file": "b.qcow2", "name": "a.qcow2"}
+    commit = {"do": "disk", "disk": 0, "what": "commit", "name": "base.img"}
+    with Machine("a.qcow2") as m:
+        before = open_descriptors(m.p.pid)
+        with open("a.qcow2", "rb") as top, open("b.qcow2", "r+b") as new, open("large.qcow2", "r+b") as large, \
+                open("base.img", "rb") as base, open("want.raw", "r+b") as other:
+            for request, sent, want in (
+                    (snapshot, (), "was not handed over"),
+                    (snapshot, (new, other), "was not handed over"),
+                    (snapshot, (large, top), "not made for this disk"),
+                    (snapshot, (base, top), "qcow2"),
+                    ({**snapshot, "name": "base.img"}, (new, top), "not made for this disk"),
+                    (commit | {"name": 1}, (base,), "is a string")):
+                answer = ask(request, *(f.fileno() for f in sent))
+                assert want in answer.get("error", ""), (request, answer)
+            said = failure_of(commit, other)
+            assert "was not handed over, or is another file" in said, said
+            said = failure_of(commit, base)
+            assert "was handed over for reading" in said, said
+            assert files() == ["a.qcow2", "base.img"]
+            answer = ask(snapshot, new.fileno(), top.fileno())
+            assert "ok" in answer, answer
+        assert files() == ["b.qcow2", "a.qcow2", "base.img"]
+        assert open_descriptors(m.p.pid) == before + 1, open_descriptors(m.p.pid)  # the new image
+    same("b.qcow2")
+
+
+def failure_of(request, *handed):
+    """The error with which a job ends for which the wrong files are handed over."""
+    answer = ask(request, *(f.fileno() for f in handed))
+    assert "ok" in answer, answer
+    while disk()["job"]["state"] == "running":
+        time.sleep(0.05)
+    return disk()["job"]["error"]
 
 
 def check_limits_and_size():

@@ -154,7 +154,7 @@ static int snapshot(struct disk *d, const char *path, const char *cluster, struc
 {
 	const struct disk_option o = { "cluster_size", cluster };
 
-	return disk_snapshot_external(d, path, &o, 1, err);
+	return disk_snapshot_external(d, path, &o, 1, NULL, err);
 }
 
 /* base <- mid <- top, each with something of its own. */

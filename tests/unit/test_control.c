@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Requests of the control socket, without a socket: answers, refusals, one at a time. */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "control_fake.h"
 #include "unit.h"
@@ -185,6 +187,33 @@ static void test_disks(void **state)
 }
 
 /* After the answer the connection is no longer ours: what follows in it is not read as a request. */
+/* What comes with a request goes with it; what nobody took is closed. */
+static void test_files(void **state)
+{
+	static struct control_session s;
+	int pipe_fd[2], kept[2];
+
+	control_session_init(&s, &ops, NULL);
+	assert_int_equal(pipe2(pipe_fd, O_CLOEXEC), 0);
+	s.fds = (struct ipc_fds){ .fd = { pipe_fd[0], pipe_fd[1] }, .nr = 2 };
+	expect(&s,
+	       "{\"do\":\"disk\",\"disk\":1,\"what\":\"snapshot\",\"file\":\"/a\",\"name\":\"b\"}\n",
+	       "{\"ok\":true}\n");
+	assert_int_equal(asked.nr_fds, 2);
+	assert_int_equal(s.fds.nr, 0);
+	assert_int_equal(fcntl(pipe_fd[0], F_GETFD), -1);
+	assert_int_equal(fcntl(pipe_fd[1], F_GETFD), -1);
+	assert_int_equal(pipe2(kept, O_CLOEXEC), 0);
+	s.fds = (struct ipc_fds){ .fd = { kept[0], kept[1] }, .nr = 2 };
+	assert_int_equal(ipc_fds_take(&s.fds, 1), kept[1]);
+	assert_int_equal(ipc_fds_take(&s.fds, 1), -ENOENT);
+	assert_int_equal(ipc_fds_take(&s.fds, 2), -ENOENT);
+	control_session_done(&s);
+	assert_int_equal(fcntl(kept[0], F_GETFD), -1);
+	assert_true(fcntl(kept[1], F_GETFD) >= 0);
+	close(kept[1]);
+}
+
 static void test_console(void **state)
 {
 	static struct control_session s;
@@ -248,6 +277,7 @@ int main(void)
 		cmocka_unit_test(test_answers),	 cmocka_unit_test(test_refusals),
 		cmocka_unit_test(test_console),	 cmocka_unit_test(test_one_at_a_time),
 		cmocka_unit_test(test_counting), cmocka_unit_test(test_disks),
+		cmocka_unit_test(test_files),
 	};
 
 	return cmocka_run_group_tests_name("control", tests, NULL, NULL);

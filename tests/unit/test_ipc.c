@@ -103,6 +103,41 @@ static void test_names(void **state)
 	assert_false(ipc_name_ok("a\n"));
 }
 
+/* Open files travel with bytes; more than fit are an error, and none stays open. */
+static void test_descriptors(void **state)
+{
+	int pair[2], pipe_fd[2], many[IPC_FDS_MAX], copies[2];
+	struct ipc_fds got = { .nr = 0 };
+	char text[8] = { 0 };
+
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
+	assert_int_equal(pipe2(pipe_fd, O_CLOEXEC), 0);
+	assert_int_equal(ipc_send(pair[0], "abc", 3, pipe_fd, 2), 0);
+	assert_int_equal(ipc_recv(pair[1], text, sizeof(text), &got), 3);
+	assert_string_equal(text, "abc");
+	assert_int_equal(got.nr, 2);
+	assert_int_equal(fcntl(got.fd[1], F_GETFD), FD_CLOEXEC);
+	assert_int_equal(write(got.fd[1], "x", 1), 1);
+	assert_int_equal(read(pipe_fd[0], text, 1), 1);
+	assert_int_equal(text[0], 'x');
+	/* 16 more have no room beside those two. */
+	for (int k = 0; k < IPC_FDS_MAX; k++)
+		many[k] = pipe_fd[1];
+	assert_int_equal(ipc_send(pair[0], "d", 1, many, IPC_FDS_MAX + 1), -E2BIG);
+	assert_int_equal(ipc_send(pair[0], "d", 1, many, IPC_FDS_MAX), 0);
+	copies[0] = got.fd[0];
+	assert_int_equal(ipc_recv(pair[1], text, sizeof(text), &got), -E2BIG);
+	assert_int_equal(got.nr, IPC_FDS_MAX);
+	ipc_fds_done(&got);
+	copies[1] = dup(pair[0]);
+	assert_int_equal(copies[1], copies[0]); /* the lowest number is free again */
+	close(copies[1]);
+	for (int k = 0; k < 2; k++) {
+		close(pair[k]);
+		close(pipe_fd[k]);
+	}
+}
+
 static bool count_names(void *arg, const char *name)
 {
 	unsigned int *n = arg;
@@ -177,9 +212,8 @@ static void test_dead(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_folder),
-		cmocka_unit_test(test_names),
-		cmocka_unit_test(test_listen),
+		cmocka_unit_test(test_folder),	    cmocka_unit_test(test_names),
+		cmocka_unit_test(test_descriptors), cmocka_unit_test(test_listen),
 		cmocka_unit_test(test_dead),
 	};
 
