@@ -140,6 +140,12 @@ struct disk_resize_opts {
 	bool shrink;
 };
 
+struct disk_bitmap_cmd_opts {
+	struct disk_image_opts image;
+	uint64_t granularity;
+	bool disabled;
+};
+
 struct disk_job_cmd_opts {
 	struct disk_image_opts image;
 	const char *base;
@@ -184,6 +190,6 @@ extern const struct cmd cmd_run, cmd_trace, cmd_stats, cmd_ps, cmd_console, cmd_
 	cmd_balloon;
 extern const struct cmd cmd_disk_info, cmd_disk_create, cmd_disk_convert, cmd_disk_check,
 	cmd_disk_resize, cmd_disk_snapshot, cmd_disk_compare, cmd_disk_map, cmd_disk_commit,
-	cmd_disk_stream, cmd_disk_serve;
+	cmd_disk_stream, cmd_disk_serve, cmd_disk_bitmap;
 
 #endif

@@ -3,61 +3,7 @@
  * The commands of `atoll disk`, as data. An image named on the command line may have its format guessed: the
  * user of a tool can see what comes out, and a backing file's format is never guessed.
  */
-#include "base/attr.h"
-#include "cmd/commands.h"
-
-#define FORMATS                                                                                    \
-	{                                                                                          \
-		"raw", "qcow2", "vhd", "vhdx", "vmdk", "vdi"                                       \
-	}
-
-#define OPTION_FORMAT(opts)                                                                        \
-	{                                                                                          \
-		.name = "format", .letter = 'f', .type = OPT_STR, .arg = "FORMAT",                 \
-		.help = "Format of the image; guessed from its content when not given",            \
-		.choices = FORMATS, OPT_AT(opts, image.format),                                    \
-	}
-#define OPTION_BACKING_FORMAT(opts)                                                                \
-	{                                                                                          \
-		.name = "backing-format", .type = OPT_STR, .arg = "FORMAT",                        \
-		.help = "Format of the backing file, where the image does not say it",             \
-		.choices = FORMATS, OPT_AT(opts, image.backing_format),                            \
-	}
-#define OPTION_JSON(opts)                                                                          \
-	{                                                                                          \
-		.name = "json", .letter = 'j', .type = OPT_FLAG,                                   \
-		.help = "Write JSON instead of text", OPT_AT(opts, image.json),                    \
-	}
-#define OPTION_SHARE(opts)                                                                         \
-	{                                                                                          \
-		.name = "force-share", .letter = 'U', .type = OPT_FLAG,                            \
-		.help = "Look also at an image that is being written; what is seen may be old",    \
-		OPT_AT(opts, image.force_share),                                                   \
-	}
-#define OPTION_DIRECT(opts)                                                                        \
-	{                                                                                          \
-		.name = "direct", .type = OPT_FLAG,                                                \
-		.help = "Read and write past the host's page cache", OPT_AT(opts, image.direct),   \
-	}
-#define OPTION_OPTION(opts)                                                                        \
-	{                                                                                          \
-		.name = "option", .letter = 'o', .type = OPT_LIST, .arg = "NAME=VALUE",            \
-		.help = "Option of the new image's format, several with commas between them; "     \
-			"'help' lists them",                                                       \
-		OPT_AT(opts, options),                                                             \
-	}
-#define OPTION_PROGRESS(opts)                                                                      \
-	{                                                                                          \
-		.name = "progress", .letter = 'p', .type = OPT_FLAG,                               \
-		.help = "Show how far it is, also when standard error is not a terminal",          \
-		OPT_AT(opts, progress),                                                            \
-	}
-#define OPTION_THREADS(opts)                                                                       \
-	{                                                                                          \
-		.name = "threads", .letter = 't', .type = OPT_U64, .arg = "N",                     \
-		.help = "Threads to work with; 0: as many as the host has CPUs, 2 at least",       \
-		.def = "0", .max = 64, OPT_AT(opts, threads),                                      \
-	}
+#include "cmd/commands_priv.h"
 
 /* --- info ------------------------------------------------------------------------------------- */
 

@@ -3,8 +3,7 @@
  * `atoll disk serve`, as data. It stands alone because the program that serves, atoll-nbd, parses its options by the same
  * table.
  */
-#include "base/attr.h"
-#include "cmd/commands.h"
+#include "cmd/commands_priv.h"
 
 #define AT(member) OPT_AT(struct disk_serve_opts, member)
 
@@ -34,17 +33,10 @@ static const struct opt serve_options[] = {
 		.arg = "FORMAT",
 		.help = "Format of the image; what its name ends in when not given, never its "
 			"content, which clients write",
-		.choices = { "raw", "qcow2", "vhd", "vhdx", "vmdk", "vdi" },
+		.choices = FORMATS,
 		AT(image.format),
 	},
-	{
-		.name = "backing-format",
-		.type = OPT_STR,
-		.arg = "FORMAT",
-		.help = "Format of the backing file, where the image does not say it",
-		.choices = { "raw", "qcow2", "vhd", "vhdx", "vmdk", "vdi" },
-		AT(image.backing_format),
-	},
+	OPTION_BACKING_FORMAT(struct disk_serve_opts),
 	{
 		.name = "read-only",
 		.letter = 'r',
@@ -59,12 +51,7 @@ static const struct opt serve_options[] = {
 		.help = "Serve this internal snapshot, by id or name; with --read-only",
 		AT(snapshot),
 	},
-	{
-		.name = "direct",
-		.type = OPT_FLAG,
-		.help = "Read and write past the host's page cache",
-		AT(image.direct),
-	},
+	OPTION_DIRECT(struct disk_serve_opts),
 	{
 		.name = "max-conn",
 		.letter = 'e',

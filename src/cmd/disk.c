@@ -26,7 +26,7 @@ int disk_complain(const struct cmd_call *call, const struct err *err, int status
 	return status;
 }
 
-static int print(const struct cmd_call *call, struct strbuf *out)
+int disk_print(const struct cmd_call *call, struct strbuf *out)
 {
 	struct err err = ERR_INIT;
 	int r = fd_write_full(STDOUT_FILENO, strbuf_cstr(out), out->n);
@@ -52,8 +52,7 @@ int disk_open_image(const char *path, const struct disk_image_opts *o, unsigned 
 	return disk_open(path, &open, ret, err);
 }
 
-/* Nothing that a name from outside does to a terminal. */
-static void add_plain(struct strbuf *out, const char *s)
+void disk_add_plain(struct strbuf *out, const char *s)
 {
 	for (; *s; s++)
 		strbuf_addc(out, (unsigned char)*s < 0x20 || *s == 0x7f ? '?' : *s);
@@ -98,7 +97,7 @@ static void add_key(struct strbuf *out, const char *key)
 static void add_line(struct strbuf *out, const char *key, const char *value)
 {
 	add_key(out, key);
-	add_plain(out, value);
+	disk_add_plain(out, value);
 	strbuf_addc(out, '\n');
 }
 
@@ -157,10 +156,10 @@ static void snapshots_text(const struct disk_info *i, struct strbuf *out)
 		const struct disk_snapshot *s = &i->snapshots[k];
 
 		start = out->n;
-		add_plain(out, s->id);
+		disk_add_plain(out, s->id);
 		strbuf_addc(out, ' ');
 		strbuf_pad(out, start, 6);
-		add_plain(out, s->name);
+		disk_add_plain(out, s->name);
 		strbuf_addc(out, ' ');
 		strbuf_pad(out, start, 32);
 		add_time(out, s->wall_ns);
@@ -263,7 +262,7 @@ int cmd_disk_info_exec(const struct cmd_call *call)
 	if (o->image.json)
 		strbuf_adds(&out, o->backing_chain ? "]\n" : "\n");
 	if (r == 0)
-		return print(call, &out);
+		return disk_print(call, &out);
 	strbuf_done(&out);
 	return disk_complain(call, &err, 1);
 }
@@ -346,7 +345,7 @@ static void report(void *arg, const char *text)
 {
 	struct strbuf *out = arg;
 
-	add_plain(out, text);
+	disk_add_plain(out, text);
 	strbuf_addc(out, '\n');
 	if (out->n > (1U << 20)) {
 		/* A broken image has many findings; they need not all be kept. */
@@ -408,7 +407,7 @@ int cmd_disk_check_exec(const struct cmd_call *call)
 		check_json(&c, &out);
 	else
 		check_text(&c, &out);
-	r = print(call, &out);
+	r = disk_print(call, &out);
 	if (r)
 		return r;
 	return c.errors > c.errors_fixed ? 2 : c.leaks > c.leaks_fixed ? 3 : 0;
@@ -430,8 +429,7 @@ static int new_size(const char *text, uint64_t old, uint64_t *ret, struct err *e
 	return 0;
 }
 
-/* The result of an operation on an open disk, and of closing it. */
-static int close_changed(const struct cmd_call *call, struct disk *disk, int r, struct err *err)
+int disk_close_changed(const struct cmd_call *call, struct disk *disk, int r, struct err *err)
 {
 	int closed = disk_close(disk, r < 0 ? NULL : err);
 
@@ -451,7 +449,7 @@ int cmd_disk_resize_exec(const struct cmd_call *call)
 		r = new_size(call->args[1], disk_size(disk), &size, &err);
 	if (r == 0)
 		r = disk_resize(disk, size, o->shrink, &err);
-	return close_changed(call, disk, r, &err);
+	return disk_close_changed(call, disk, r, &err);
 }
 
 static int list_snapshots(const struct cmd_call *call, const struct disk_info_opts *o,
@@ -470,7 +468,7 @@ static int list_snapshots(const struct cmd_call *call, const struct disk_info_op
 		snapshots_text(&info, &out);
 	}
 	disk_info_done(&info);
-	return print(call, &out);
+	return disk_print(call, &out);
 }
 
 int cmd_disk_snapshot_exec(const struct cmd_call *call)
@@ -504,7 +502,7 @@ int cmd_disk_snapshot_exec(const struct cmd_call *call)
 		r = disk_snapshot_apply(disk, name, &err);
 	else
 		r = disk_snapshot_delete(disk, name, &err);
-	return close_changed(call, disk, r, &err);
+	return disk_close_changed(call, disk, r, &err);
 }
 
 /* --- map -------------------------------------------------------------------------------------- */
@@ -531,7 +529,7 @@ static void add_extent(struct strbuf *out, const struct disk_extent *e, bool jso
 	if (e->kind == DISK_DATA) {
 		strbuf_pad(out, start, 48);
 		strbuf_addf(out, "0x%-16" PRIx64 " ", e->host_off);
-		add_plain(out, e->path);
+		disk_add_plain(out, e->path);
 	}
 	strbuf_addc(out, '\n');
 }
@@ -578,7 +576,7 @@ int cmd_disk_map_exec(const struct cmd_call *call)
 		add_extent(&out, &last, o->image.json, first);
 	if (o->image.json)
 		strbuf_adds(&out, last.len ? "]\n" : "[]\n");
-	return print(call, &out);
+	return disk_print(call, &out);
 }
 
 /* --- serve ------------------------------------------------------------------------------------ */

@@ -12,6 +12,7 @@ int cmd_disk_convert_exec(const struct cmd_call *call);
 int cmd_disk_check_exec(const struct cmd_call *call);
 int cmd_disk_resize_exec(const struct cmd_call *call);
 int cmd_disk_snapshot_exec(const struct cmd_call *call);
+int cmd_disk_bitmap_exec(const struct cmd_call *call);
 int cmd_disk_commit_exec(const struct cmd_call *call);
 int cmd_disk_stream_exec(const struct cmd_call *call);
 int cmd_disk_compare_exec(const struct cmd_call *call);
@@ -20,6 +21,20 @@ int cmd_disk_serve_exec(const struct cmd_call *call);
 
 /* disk_complain - the one line on standard error. Returns @status. Thread: the first. */
 int disk_complain(const struct cmd_call *call, const struct err *err, int status);
+
+/* disk_print - to standard output, and strbuf_done(). Returns the exit status. Thread: the first. */
+int disk_print(const struct cmd_call *call, struct strbuf *out);
+
+/* disk_add_plain - a text from outside, without what would do something to a terminal. Thread: any. */
+void disk_add_plain(struct strbuf *out, const char *s);
+
+/*
+ * disk_close_changed - the end of a command that changed a disk: closes it, complains when @r or closing is an error.
+ *
+ * @disk:  NULL is fine
+ * Returns the exit status. Thread: the first.
+ */
+int disk_close_changed(const struct cmd_call *call, struct disk *disk, int r, struct err *err);
 
 /* disk_open_image - disk_open() as the options of a command want it, and @flags. Thread: the first. */
 _nodiscard_ int disk_open_image(const char *path, const struct disk_image_opts *o, unsigned flags,

@@ -33,15 +33,13 @@ static int run(const struct cmd_call *call, enum disk_job_kind kind)
 	struct disk *disk = NULL;
 	struct err err = ERR_INIT;
 	int r = disk_open_image(call->args[0], &o->image, DISK_RDWR | DISK_UNMAP, NULL, &disk,
-				&err),
-	    closed;
+				&err);
 
 	if (r == 0)
 		r = disk_job_start(disk, &job, &err);
 	if (r == 0)
 		r = wait_for(disk, o->progress, &err);
-	closed = disk_close(disk, r < 0 ? NULL : &err);
-	return r < 0 || closed < 0 ? disk_complain(call, &err, 1) : 0;
+	return disk_close_changed(call, disk, r, &err);
 }
 
 int cmd_disk_commit_exec(const struct cmd_call *call)

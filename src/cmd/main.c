@@ -41,6 +41,7 @@ static const struct cmd_binding commands[] = {
 	{ &cmd_disk_check, cmd_disk_check_exec },
 	{ &cmd_disk_resize, cmd_disk_resize_exec },
 	{ &cmd_disk_snapshot, cmd_disk_snapshot_exec },
+	{ &cmd_disk_bitmap, cmd_disk_bitmap_exec },
 	{ &cmd_disk_commit, cmd_disk_commit_exec },
 	{ &cmd_disk_stream, cmd_disk_stream_exec },
 	{ &cmd_disk_compare, cmd_disk_compare_exec },

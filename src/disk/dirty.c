@@ -50,24 +50,51 @@ static bool is_set(const struct dirty *d, uint64_t bit)
 	return atomic_load_explicit(&d->words[bit / 64], memory_order_relaxed) >> bit % 64 & 1;
 }
 
+/* Bits [first, end) that the range touches. False: none. */
+static bool touched(const struct dirty *d, uint64_t off, uint64_t len, uint64_t *first,
+		    uint64_t *end)
+{
+	if (!len || off >= d->size)
+		return false;
+	*first = off >> d->grain_bits;
+	*end = ((off + MIN(len, d->size - off) - 1) >> d->grain_bits) + 1;
+	return true;
+}
+
+/* Those of bits [bit, end) that are in the word of @bit. */
+static uint64_t mask_of(uint64_t bit, uint64_t end)
+{
+	uint64_t mask = UINT64_MAX << bit % 64, stop = (bit | 63) + 1;
+
+	return stop > end ? mask & UINT64_MAX >> (stop - end) : mask;
+}
+
 void dirty_mark(struct dirty *d, uint64_t off, uint64_t len)
 {
-	uint64_t first = off >> d->grain_bits, end;
+	uint64_t first, end;
 
-	if (!len || off >= d->size)
+	if (!touched(d, off, len, &first, &end))
 		return;
-	end = ((off + MIN(len, d->size - off) - 1) >> d->grain_bits) + 1;
-	for (uint64_t bit = first; bit < end;) {
-		uint64_t mask = UINT64_MAX << bit % 64, stop = (bit | 63) + 1;
+	for (uint64_t bit = first; bit < end; bit = (bit | 63) + 1) {
+		_Atomic uint64_t *word = &d->words[bit / 64];
+		uint64_t mask = mask_of(bit, end);
 
-		if (stop > end)
-			mask &= UINT64_MAX >> (stop - end);
 		/* Usually it is: then the word's cache line stays shared. */
-		if ((atomic_load_explicit(&d->words[bit / 64], memory_order_relaxed) & mask) !=
-		    mask)
-			atomic_fetch_or(&d->words[bit / 64], mask);
-		bit = stop;
+		if ((atomic_load_explicit(word, memory_order_relaxed) & mask) != mask)
+			atomic_fetch_or(word, mask);
 	}
+}
+
+bool dirty_is_marked(const struct dirty *d, uint64_t off, uint64_t len)
+{
+	uint64_t first, end;
+
+	if (!touched(d, off, len, &first, &end))
+		return false;
+	for (uint64_t bit = first; bit < end; bit = (bit | 63) + 1)
+		if (atomic_load(&d->words[bit / 64]) & mask_of(bit, end))
+			return true;
+	return false;
 }
 
 void dirty_clear(struct dirty *d, uint64_t off, uint64_t len)

@@ -515,6 +515,61 @@ _nodiscard_ int disk_snapshot_create(struct disk *disk, const char *name, uint64
 _nodiscard_ int disk_snapshot_apply(struct disk *disk, const char *name, struct err *err);
 _nodiscard_ int disk_snapshot_delete(struct disk *disk, const char *name, struct err *err);
 
+/* --- bitmaps: what has changed since a backup --------------------------------------------------- */
+
+#define DISK_BITMAP_NAME_MAX 1023
+
+/* A persistent bitmap of the top image. */
+struct disk_bitmap {
+	char name[DISK_BITMAP_NAME_MAX + 1];
+	uint64_t granularity; /* bytes of disk a bit */
+	uint64_t dirty_bytes; /* in marked parts; 0 when it is out of date */
+	bool is_enabled;      /* it follows writes */
+	bool is_out_of_date; /* somebody wrote and did not keep it, or crashed: only to be removed */
+};
+
+enum disk_bitmap_op {
+	DISK_BITMAP_ADD, /* empty */
+	DISK_BITMAP_REMOVE,
+	DISK_BITMAP_CLEAR,   /* nothing has changed */
+	DISK_BITMAP_ENABLE,  /* follow writes from now on */
+	DISK_BITMAP_DISABLE, /* stay as it is */
+	DISK_BITMAP_MERGE,   /* mark what another one has marked */
+};
+
+struct disk_bitmap_change {
+	enum disk_bitmap_op op;
+	const char *name;     /* 1 to 1023 bytes */
+	const char *from;     /* MERGE */
+	uint64_t granularity; /* ADD: a power of two from 512 to 2 GiB; 0: 64 KiB */
+	bool is_disabled;     /* ADD */
+};
+
+/*
+ * disk_bitmaps - those of the top image.
+ *
+ * @ret: free(); NULL when there are none
+ * Returns 0 (also for a format without bitmaps); -EILSEQ, -EIO ... Thread: any.
+ */
+_nodiscard_ int disk_bitmaps(struct disk *disk, struct disk_bitmap **ret, size_t *ret_n,
+			     struct err *err);
+
+/*
+ * disk_bitmap_change - do it, and on the medium.
+ *
+ * Returns 0; -EOPNOTSUPP (the format has none), -ENOENT, -EEXIST, -EINVAL, -ESTALE (out of date), -EBUSY (a job is
+ * running), -EROFS, -ENOSPC ... and nothing has changed. Thread: any; requests of others wait for a moment.
+ */
+_nodiscard_ int disk_bitmap_change(struct disk *disk, const struct disk_bitmap_change *c,
+				   struct err *err);
+
+/*
+ * disk_bitmap_look - whether the beginning of a range is marked: the first *ret_len bytes are alike, at most @len.
+ * Returns 0; -ERANGE, -ENOENT, -ESTALE (out of date). Thread: any.
+ */
+_nodiscard_ int disk_bitmap_look(struct disk *disk, const char *name, uint64_t off, uint64_t len,
+				 bool *ret_marked, uint64_t *ret_len, struct err *err);
+
 /* --- a graph that changes while the disk is in use --------------------------------------------- */
 
 /*

@@ -58,6 +58,16 @@ struct alloc {
 	uint64_t priv[4]; /* the driver's */
 };
 
+struct dirty;
+
+/* A change of one bitmap. */
+struct bitmap_change {
+	struct disk_bitmap_change user;
+	/* Not NULL, and then `user` says a name only: the bitmap has these bits from now on, and follows writes. It is
+	 * made when there is none. */
+	const struct dirty *restart;
+};
+
 struct format {
 	const char *name;
 	const char *alias; /* another name that people know it by; NULL: none */
@@ -101,6 +111,16 @@ struct format {
 	 * keeps on the list. They are the image's, until finish() or close(). NULL: it keeps none.
 	 */
 	int (*track)(struct image *img, struct list *trackers, struct err *err);
+
+	/*
+	 * Bitmaps by name; NULL: it has none. bitmap_list: free(). bitmap_change: of a tracked image that was touched; what
+	 * it did is on the medium, or nothing has changed. bitmap_bits: -ENOENT; -ESTALE (out of date); the image's own.
+	 */
+	int (*bitmap_list)(struct image *img, struct disk_bitmap **ret, size_t *ret_n,
+			   struct err *err);
+	int (*bitmap_change)(struct image *img, const struct bitmap_change *c, struct err *err);
+	int (*bitmap_bits)(struct image *img, const char *name, struct dirty **ret,
+			   struct err *err);
 
 	/* Called once before the first change of anything, data included. May be NULL. */
 	int (*first_write)(struct image *img);

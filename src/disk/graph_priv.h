@@ -80,6 +80,8 @@ void dirty_clear(struct dirty *d, uint64_t off, uint64_t len);
 /* The first run of marked grains at or behind @from, cut at @max bytes. False: there is none. */
 bool dirty_next(const struct dirty *d, uint64_t from, uint64_t max, uint64_t *ret_off,
 		uint64_t *ret_len);
+/* Whether a grain that the range touches is. */
+bool dirty_is_marked(const struct dirty *d, uint64_t off, uint64_t len);
 uint64_t dirty_bytes(const struct dirty *d);
 
 /* A range is about to change: tell who keeps track. The caller holds it. */
@@ -116,6 +118,11 @@ _nodiscard_ int graph_name_of(const char *img_path, struct image *to,
 
 /* Another size; what is new reads zero. The graph stands still. */
 _nodiscard_ int image_resize(struct image *img, uint64_t size, bool shrink, struct err *err);
+
+/* bitmap.c: disk_bitmap_change() while the graph stands still. The bits of a valid bitmap, valid while it is not changed. */
+_nodiscard_ int bitmap_change(struct disk *disk, const struct bitmap_change *c, struct err *err);
+_nodiscard_ int bitmap_bits(struct disk *disk, const char *name, struct dirty **ret,
+			    struct err *err);
 
 /* admin is locked, and no job runs: else -EBUSY, and it is not locked. Unlock with admin_end(). */
 _nodiscard_ int admin_begin(struct disk *disk, struct err *err);

@@ -5,7 +5,7 @@
  * The header is changed by writing the words that change, never as a whole: so extensions of others
  * stay as they are, and a change is one sector, which a disk writes or does not.
  *
- * Persistent bitmaps: qcow2_bitmap.c.
+ * Persistent bitmaps: qcow2_bitmap.c, qcow2_bitmap_ops.c.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -263,7 +263,7 @@ static int q2_finish(struct image *img)
 	int r = 0;
 
 	if (!q->is_corrupt)
-		r = q2_bitmaps_store(q);
+		r = q2_bitmaps_store(q, true);
 	q2_untrack(q);
 	if (r == 0 && !q->is_corrupt)
 		r = q2_flush(q, false);
@@ -365,20 +365,13 @@ static int q2_resize(struct image *img, uint64_t size, struct err *err)
 static void bitmap_details(struct qcow2 *q, struct disk_info *info)
 {
 	_cleanup_(strbuf_done) struct strbuf text = { 0 };
-	_cleanup_(mem_freep) uint8_t *dir = NULL;
-	size_t n = (size_t)q->h.bitmap_dir_bytes, at = 0, used;
 
-	if (!q->h.nr_bitmaps || mem_try(&dir, n, Q2_BITMAP_DIR_MAX) < 0 ||
-	    disk_file_read(q->file, q->h.bitmap_dir_off, dir, n) < 0)
+	/* What is damaged is nothing that information has to fail for. */
+	if (!q->h.nr_bitmaps || q2_bitmaps_load(q->img, NULL) < 0)
 		return;
-	for (uint32_t i = 0; i < q->h.nr_bitmaps && text.n < 100; i++, at += used) {
-		struct q2_bitmap b;
-
-		if (q2_bitmap_parse(dir, n, at, &b, &used, NULL) < 0)
-			break;
-		strbuf_addf(&text, "%s%.*s%s", i ? ", " : "", STR_ARG(b.name),
-			    b.flags & Q2_BITMAP_IN_USE ? " (out of date)" : "");
-	}
+	for (uint32_t i = 0; i < q->nr_kept && text.n < 100; i++)
+		strbuf_addf(&text, "%s%.*s%s", i ? ", " : "", STR_ARG(q->kept[i].b.name),
+			    q->kept[i].bits ? "" : " (out of date)");
 	detail_str(info, "bitmaps", "%s", strbuf_cstr(&text));
 }
 
@@ -426,6 +419,9 @@ const struct format format_qcow2 = {
 	.map = q2_map,
 	.unpack = q2_unpack,
 	.track = q2_track,
+	.bitmap_list = q2_bitmap_list,
+	.bitmap_change = q2_bitmap_change,
+	.bitmap_bits = q2_bitmap_bits,
 	.first_write = q2_first_write,
 	.alloc = q2_write_alloc,
 	.link = q2_write_link,

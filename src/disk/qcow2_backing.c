@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Another backing file for a qcow2 image, and an image without anything of its own.
+ * What a qcow2 image's header says about other things, changed: another backing file, another directory of bitmaps. And
+ * an image without anything of its own.
  *
  * The name of a backing file stands somewhere in the header's cluster, and the place is in the header. So a change is
  * the new name at a place that nobody uses, a barrier, and then one write of the first sector, which has place,
@@ -15,12 +16,14 @@
 #include "base/mem.h"
 #include "disk/qcow2_priv.h"
 
-enum { SECTOR = 512 };
+enum { SECTOR = 512, BITMAPS_BYTES = 24 };
 
 /* Where things are in the header's cluster. */
 struct places {
-	size_t format; /* of the extension's beginning; 0: there is none */
-	size_t end;    /* behind the mark of the last extension; 0: there is no mark */
+	size_t format;	/* of the extension's beginning; 0: there is none */
+	size_t bitmaps; /* the same */
+	bool are_bitmaps_last;
+	size_t end; /* behind the mark of the last extension; 0: there is no mark */
 };
 
 static struct places find_places(const struct qcow2 *q, const uint8_t *p)
@@ -39,6 +42,9 @@ static struct places find_places(const struct qcow2 *q, const uint8_t *p)
 		}
 		if (type == (uint32_t)Q2_E_BACKING_FORMAT)
 			ret.format = at;
+		ret.are_bitmaps_last = type == Q2_E_BITMAPS;
+		if (type == Q2_E_BITMAPS)
+			ret.bitmaps = len == BITMAPS_BYTES ? at : 0;
 		if (len > end - at - 8)
 			break;
 		at += 8 + align_up(len, 8);
@@ -151,6 +157,116 @@ int q2_set_backing(struct image *img, const char *name, const char *format, stru
 	img->backing = name ? mem_strdup(name) : NULL;
 	img->backing_format = name ? mem_strdup(format) : NULL;
 	return 0;
+}
+
+/* --- bitmaps ---------------------------------------------------------------------------------- */
+
+/* The name of the backing file to a place behind @end and behind where it is. */
+static int move_name(struct qcow2 *q, uint8_t *p, size_t end)
+{
+	size_t n = q->h.backing_len, to = align_up(MAX(q->h.backing_off + n, end), 8);
+	int r;
+
+	if (to + n > q->cluster_bytes)
+		return -EOPNOTSUPP;
+	r = disk_file_write(q->file, to, q->h.backing, n);
+	if (r == 0)
+		r = disk_file_sync(q->file);
+	put_be64(p + Q2_H_BACKING_OFF, to);
+	if (r == 0)
+		r = disk_file_write(q->file, Q2_H_BACKING_OFF, p + Q2_H_BACKING_OFF, 8);
+	if (r == 0)
+		r = disk_file_sync(q->file);
+	if (r == 0)
+		q->h.backing_off = to;
+	return r;
+}
+
+/*
+ * The mark of the last extension becomes one for bitmaps, with another mark behind it. What is behind the mark is read by
+ * nobody, so it comes first; the mark's 8 bytes are in one sector.
+ */
+static int add_extension(struct qcow2 *q, uint8_t *p, struct places *where)
+{
+	size_t at = where->end - 8, end = at + 8 + BITMAPS_BYTES + 8;
+	int r;
+
+	if (!where->end || at % 8 || end > q->cluster_bytes)
+		return -EOPNOTSUPP;
+	if (q->h.backing_off && q->h.backing_off < end) {
+		r = move_name(q, p, end);
+		if (r < 0)
+			return r;
+	}
+	memset(p + at, 0, end - at);
+	r = disk_file_write(q->file, at + 8, p + at + 8, end - at - 8);
+	if (r == 0)
+		r = disk_file_sync(q->file);
+	put_be32(p + at, (uint32_t)Q2_E_BITMAPS);
+	put_be32(p + at + 4, BITMAPS_BYTES);
+	if (r == 0)
+		r = disk_file_write(q->file, at, p + at, 8);
+	where->bitmaps = at;
+	return r < 0 ? r : disk_file_sync(q->file);
+}
+
+static int set_autoclear(struct qcow2 *q, bool on)
+{
+	int r;
+
+	q->h.autoclear = (q->h.autoclear & ~(uint64_t)Q2_A_BITMAPS) | (on ? Q2_A_BITMAPS : 0);
+	r = q2_header_write(q, Q2_H_AUTOCLEAR, Q2_H_REFCOUNT_ORDER);
+	return r < 0 ? r : disk_file_sync(q->file);
+}
+
+/* No bitmaps: the bit says so first, then the extension goes, when it can go without moving others. */
+static int forget_bitmaps(struct qcow2 *q, uint8_t *p, const struct places *where)
+{
+	int r = set_autoclear(q, false);
+
+	if (r < 0 || !where->bitmaps || !where->are_bitmaps_last)
+		return r;
+	put_be64(p + where->bitmaps, 0);
+	return disk_file_write(q->file, where->bitmaps, p + where->bitmaps, 8);
+}
+
+int q2_set_bitmaps(struct qcow2 *q, uint32_t nr, uint64_t dir_bytes, uint64_t dir_off)
+{
+	_cleanup_(mem_freep) uint8_t *p = mem_new(q->cluster_bytes);
+	struct places where;
+	size_t at;
+	int r = q->h.version < 3 ? -EOPNOTSUPP : 0;
+
+	if (r == 0)
+		r = disk_file_read(q->file, 0, p, q->cluster_bytes);
+	if (r < 0)
+		return r;
+	where = find_places(q, p);
+	if (!nr)
+		r = forget_bitmaps(q, p, &where);
+	else if (!where.bitmaps)
+		r = add_extension(q, p, &where);
+	if (r == 0 && nr) {
+		at = where.bitmaps + 8;
+		/* One write inside a sector, which is done or not. */
+		if (at / SECTOR != (at + BITMAPS_BYTES - 1) / SECTOR)
+			return -EOPNOTSUPP;
+		put_be32(p + at, nr);
+		put_be32(p + at + 4, 0);
+		put_be64(p + at + 8, dir_bytes);
+		put_be64(p + at + 16, dir_off);
+		r = disk_file_write(q->file, at, p + at, BITMAPS_BYTES);
+		if (r == 0)
+			r = disk_file_sync(q->file);
+		if (r == 0 && !(q->h.autoclear & Q2_A_BITMAPS))
+			r = set_autoclear(q, true);
+	}
+	if (r == 0) {
+		q->h.nr_bitmaps = nr;
+		q->h.bitmap_dir_bytes = nr ? dir_bytes : 0;
+		q->h.bitmap_dir_off = nr ? dir_off : 0;
+	}
+	return r;
 }
 
 /* --- empty ------------------------------------------------------------------------------------ */

@@ -117,7 +117,9 @@ struct q2_bitmap {
 	size_t entry_off;
 };
 
-enum { Q2_BITMAP_IN_USE = 1, Q2_BITMAP_AUTO = 2, Q2_BITMAP_EXTRA = 4 };
+enum { Q2_BITMAP_IN_USE = 1, Q2_BITMAP_AUTO = 2, Q2_BITMAP_EXTRA = 4 }; /* flags */
+enum { Q2_BITMAP_DIRTY = 1 };						/* type */
+enum { Q2_GRANULARITY_MIN = 9, Q2_GRANULARITY_MAX = 31, Q2_BITMAP_NAME_MAX = 1023 };
 
 /* The entry of a bitmap directory at @off of @n bytes. *ret_used: its length. Sans I/O. */
 _nodiscard_ int q2_bitmap_parse(const uint8_t *p, size_t n, size_t off, struct q2_bitmap *ret,
@@ -147,7 +149,17 @@ struct q2_freed {
 	uint64_t cluster, n;
 };
 
-struct q2_kept;
+/* A bitmap of the directory, in memory. */
+struct q2_kept {
+	uint8_t *entry; /* as it stands in the directory; place, size and flags are those of `b` */
+	size_t bytes;
+	struct q2_bitmap b; /* name points into entry */
+	struct dirty *bits; /* NULL: out of date, or not of a kind that we know */
+	bool is_changed;    /* the file has other bits, and no mark that says so */
+	bool is_gone;	    /* leaves the directory with the next store */
+	uint64_t new_table; /* what a store that is going on wrote; 0: nothing */
+	uint32_t new_size;
+};
 
 struct qcow2 {
 	struct image *img;
@@ -178,8 +190,10 @@ struct qcow2 {
 
 	struct q2_snapshot *snapshots;
 	uint64_t snapshots_bytes; /* of the table */
-	struct q2_kept *kept;	  /* bitmaps that are kept up to date */
+	struct q2_kept *kept;	  /* all bitmaps, once they were loaded */
 	uint32_t nr_kept;
+	bool are_bitmaps_loaded;
+	struct list *trackers; /* of the disk, where what follows writes is; NULL: not tracked */
 };
 
 /* --- qcow2_cache.c ---------------------------------------------------------------------------- */
@@ -258,18 +272,36 @@ void q2_l1_set(struct qcow2 *q, uint64_t i, uint64_t entry);
 
 /* --- qcow2_bitmap.c --------------------------------------------------------------------------- */
 
+/* All bitmaps of the directory, with bits where they are valid; once. */
+_nodiscard_ int q2_bitmaps_load(struct image *img, struct err *err);
 _nodiscard_ int q2_track(struct image *img, struct list *trackers, struct err *err);
-/* What is kept is forgotten. */
+/* What was loaded is forgotten. */
 void q2_untrack(struct qcow2 *q);
-/* Before the first write; after the last one. */
+/* One more, at the end, without bits; the entry is copied, `b` is the caller's to fill. */
+struct q2_kept *q2_kept_add(struct qcow2 *q, const uint8_t *entry, size_t bytes);
+/* Before the first write. */
 _nodiscard_ int q2_bitmaps_in_use(struct qcow2 *q);
-_nodiscard_ int q2_bitmaps_store(struct qcow2 *q);
+/*
+ * What changed to the medium. @final: also what follows writes, which is then not in use any more. -EOPNOTSUPP: the
+ * header has no room. After a failure the file is as it was, but for leaks.
+ */
+_nodiscard_ int q2_bitmaps_store(struct qcow2 *q, bool final);
+
+/* --- qcow2_bitmap_ops.c ------------------------------------------------------------------------ */
+
+_nodiscard_ int q2_bitmap_list(struct image *img, struct disk_bitmap **ret, size_t *ret_n,
+			       struct err *err);
+_nodiscard_ int q2_bitmap_change(struct image *img, const struct bitmap_change *c, struct err *err);
+_nodiscard_ int q2_bitmap_bits(struct image *img, const char *name, struct dirty **ret,
+			       struct err *err);
 
 /* --- qcow2_backing.c -------------------------------------------------------------------------- */
 
 _nodiscard_ int q2_set_backing(struct image *img, const char *name, const char *format,
 			       struct err *err);
 _nodiscard_ int q2_empty(struct image *img);
+/* The header names a directory of @nr bitmaps; 0: there are none. On the medium when it returns. -EOPNOTSUPP: no room. */
+_nodiscard_ int q2_set_bitmaps(struct qcow2 *q, uint32_t nr, uint64_t dir_bytes, uint64_t dir_off);
 
 /* --- qcow2_create.c --------------------------------------------------------------------------- */
 

@@ -130,6 +130,39 @@ def check_snapshots():
     assert "no snapshot 'one'" in complaint("snapshot", "delete", "s.qcow2", "one")
 
 
+def check_bitmaps():
+    atoll("create", "b.qcow2", "4M")
+    atoll("bitmap", "add", "b.qcow2", "all")
+    atoll("bitmap", "add", "--disabled", "-g", "4K", "b.qcow2", "still")
+    run("qemu-io", "-c", "write 1M 70K", "b.qcow2")
+    qemu("bitmap", "--add", "-g", "64K", "b.qcow2", "theirs")
+    assert json.loads(atoll("bitmap", "list", "--json", "b.qcow2")) == [
+        {"name": name, "granularity": grain, "enabled": on, "out_of_date": False, "dirty_bytes": n}
+        for name, grain, on, n in (("all", 65536, True, 131072), ("still", 4096, False, 0),
+                                   ("theirs", 65536, True, 0))]
+    atoll("bitmap", "merge", "b.qcow2", "still", "all")
+    atoll("bitmap", "clear", "b.qcow2", "all")
+    atoll("bitmap", "disable", "b.qcow2", "all")
+    atoll("bitmap", "enable", "b.qcow2", "still")
+    atoll("bitmap", "remove", "b.qcow2", "theirs")
+    qemu("check", "b.qcow2")
+    bitmaps = json.loads(qemu("info", "--output=json", "b.qcow2"))["format-specific"]["data"]["bitmaps"]
+    assert [(b["name"], b["granularity"], b["flags"]) for b in bitmaps] == [
+        ("all", 65536, []), ("still", 4096, ["auto"])], bitmaps
+    lines = atoll("bitmap", "list", "b.qcow2").splitlines()
+    assert lines[1].split() == ["all", "disabled", "65536", "0"]
+    assert lines[2].split() == ["still", "enabled", "4096", "131072"]
+    assert "already" in complaint("bitmap", "add", "b.qcow2", "all")
+    assert "has no bitmap 'none'" in complaint("bitmap", "merge", "b.qcow2", "all", "none")
+    assert "is missing" in complaint("bitmap", "merge", "b.qcow2", "all")
+    assert "none of list, add" in complaint("bitmap", "shrink", "b.qcow2", "all")
+    assert "power of two" in complaint("bitmap", "add", "-g", "3000", "b.qcow2", "x")
+    assert "unexpected" in complaint("bitmap", "clear", "b.qcow2", "all", "still")
+    make_raw("b.raw", MIB)
+    assert "has no bitmaps" in complaint("bitmap", "add", "-f", "raw", "b.raw", "x")
+    assert json.loads(atoll("bitmap", "list", "--json", "-f", "raw", "b.raw")) == []
+
+
 def check_resize():
     atoll("create", "-o", "cluster_size=4K", "r.qcow2", "1M")
     run("qemu-io", "-c", "write -P 5 0 1M", "r.qcow2")

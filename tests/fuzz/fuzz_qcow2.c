@@ -17,7 +17,7 @@
 
 #define IMAGE_MAX (1 << 20)
 
-enum { WRITE = 1, REPAIR = 2, SNAPSHOT = 4, RESIZE = 8, PACK = 16, BIG = 32 };
+enum { WRITE = 1, REPAIR = 2, SNAPSHOT = 4, RESIZE = 8, PACK = 16, BIG = 32, BITMAPS = 64 };
 
 static uint8_t buf[1 << 16], packed[2 << 20];
 
@@ -37,6 +37,29 @@ static void look(struct disk *d)
 	}
 	if (size > sizeof(buf))
 		ignore_result(disk_read(d, size - sizeof(buf), buf, sizeof(buf)));
+}
+
+static void change_bitmaps(struct disk *d)
+{
+	struct disk_bitmap_change c = { DISK_BITMAP_ADD, "fuzz" };
+	struct disk_bitmap *all = NULL;
+	uint64_t len;
+	bool marked;
+	size_t n;
+
+	if (disk_bitmaps(d, &all, &n, NULL) < 0)
+		return;
+	ignore_result(disk_bitmap_change(d, &c, NULL)); /* its room is the image's affair */
+	for (size_t i = 0; i < n; i++) {
+		c = (struct disk_bitmap_change){ DISK_BITMAP_MERGE, "fuzz", all[i].name };
+		ignore_result(disk_bitmap_change(d, &c, NULL));
+		ignore_result(disk_bitmap_look(d, all[i].name, 0, 512, &marked, &len, NULL));
+		c = (struct disk_bitmap_change){ i % 2 ? DISK_BITMAP_ENABLE : DISK_BITMAP_REMOVE,
+						 all[i].name };
+		ignore_result(disk_bitmap_change(d, &c, NULL));
+		ignore_result(disk_write(d, 0, buf, MIN(disk_size(d), UINT64_C(700))));
+	}
+	free(all);
 }
 
 static void change(struct disk *d, unsigned what)
@@ -61,6 +84,8 @@ static void change(struct disk *d, unsigned what)
 	ignore_result(disk_zero(d, at, MIN(size - at, cluster + 7), false));
 	ignore_result(disk_discard(d, 0, MIN(size, UINT64_C(1) << 20)));
 	ignore_result(disk_flush(d));
+	if (what & BITMAPS)
+		change_bitmaps(d);
 	if (what & SNAPSHOT) {
 		ignore_result(disk_snapshot_create(d, "fuzz", 1, NULL));
 		ignore_result(disk_write(d, 0, buf, MIN(size, UINT64_C(700))));
