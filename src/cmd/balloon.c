@@ -7,15 +7,11 @@
 
 #include <errno.h>
 #include <inttypes.h>
-#include <stdio.h>
-#include <string.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "base/clock.h"
 #include "cmd/commands.h"
 #include "cmd/control_client.h"
-#include "sys/fd.h"
 
 enum { LOOKS = 20, LOOK_MS = 50 };
 
@@ -57,29 +53,6 @@ static int ask(struct control_client *c, const uint64_t *keep, struct err *err)
 	return r;
 }
 
-static int show(struct control_client *c, bool json, struct err *err)
-{
-	_cleanup_(strbuf_done) struct strbuf out = { 0 };
-	_cleanup_(json_freep) struct json *answer = NULL;
-	const char *text;
-	int r;
-
-	if (json) {
-		r = control_ask_raw(c, "{\"do\":\"balloon\"}", &out, err);
-		strbuf_addc(&out, '\n');
-	} else {
-		r = control_ask(c, "{\"do\":\"balloon\",\"text\":true}", &answer, err);
-		text = r == 0 ? json_str(json_get(answer, "ok")) : NULL;
-		if (r == 0 && !text)
-			r = err_set(err, -EIO, "the machine's answer is no text");
-		if (r == 0)
-			strbuf_adds(&out, text);
-	}
-	if (r == 0)
-		r = fd_write_full(STDOUT_FILENO, out.p, out.n);
-	return r;
-}
-
 int cmd_balloon_exec(const struct cmd_call *call)
 {
 	const struct balloon_opts *o = call->opts;
@@ -96,8 +69,9 @@ int cmd_balloon_exec(const struct cmd_call *call)
 	if (r == 0)
 		r = ask(&c, call->nr_args == 2 ? &keep : NULL, &err);
 	if (r == 0)
-		r = show(&c, o->json, &err);
-	if (r < 0)
-		fprintf(stderr, "atoll %s: %s\n", call->cmd->name, err_text(&err));
-	return r < 0;
+		r = control_show(&c,
+				 o->json ? "{\"do\":\"balloon\"}"
+					 : "{\"do\":\"balloon\",\"text\":true}",
+				 o->json, "", &err);
+	return r < 0 ? control_complain(call, r, &err) : 0;
 }

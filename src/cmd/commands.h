@@ -87,6 +87,20 @@ struct doctor_opts {
 	bool json;
 };
 
+struct attach_opts {
+	const char *disk, *net; /* or NULL */
+	bool json;
+};
+
+struct detach_opts {
+	bool json;
+	uint64_t timeout_ns;
+};
+
+struct devices_opts {
+	bool json;
+};
+
 struct power_opts {
 	bool json;
 };
@@ -182,6 +196,7 @@ struct image_build_opts {
 };
 
 extern const struct cmd cmd_cpus, cmd_stop, cmd_reset, cmd_pause, cmd_resume;
+extern const struct cmd cmd_attach, cmd_detach, cmd_devices;
 extern const struct cmd cmd_image_build;
 extern const struct cmd cmd_doctor;
 extern const struct cmd cmd_live_disks, cmd_live_snapshot, cmd_live_commit, cmd_live_stream,

@@ -6,9 +6,11 @@
 #include "cmd/control_client.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include "base/mem.h"
 #include "sys/fd.h"
@@ -102,6 +104,16 @@ int control_open(const char *name, struct control_client *ret, struct err *err)
 	if (r < 0)
 		return r;
 	return name ? ipc_connect(dir_fd, name, &ret->fd, err) : open_only(dir_fd, &ret->fd, err);
+}
+
+const char *control_operand(const struct cmd_call *call, size_t i)
+{
+	return call->args[call->nr_args - call->cmd->args_min + i];
+}
+
+int control_dial(const struct cmd_call *call, struct control_client *ret, struct err *err)
+{
+	return control_open(call->nr_args > call->cmd->args_min ? call->args[0] : NULL, ret, err);
 }
 
 void control_close(struct control_client *c)
@@ -200,4 +212,62 @@ int control_ask_raw(struct control_client *c, const char *request, struct strbuf
 		return err_set(err, -EIO, "the machine's answer has another form");
 	strbuf_add(out, line.p + sizeof(head) - 1, line.n - sizeof(head));
 	return 0;
+}
+
+/* --- for people ---------------------------------------------------------------------------------- */
+
+int control_print(struct str text, struct err *err)
+{
+	int r = fd_write_full(STDOUT_FILENO, text.p, text.n);
+
+	return r < 0 ? err_set(err, r, "standard output: %s", strerror(-r)) : 0;
+}
+
+int control_show(struct control_client *c, const char *request, bool json, const char *before,
+		 struct err *err)
+{
+	_cleanup_(strbuf_done) struct strbuf out = { 0 };
+	_cleanup_(json_freep) struct json *answer = NULL;
+	const char *text;
+	int r;
+
+	if (json) {
+		r = control_ask_raw(c, request, &out, err);
+		strbuf_addc(&out, '\n');
+	} else {
+		r = control_ask(c, request, &answer, err);
+		text = r == 0 ? json_str(json_get(answer, "ok")) : NULL;
+		if (r == 0 && !text)
+			r = err_set(err, -EIO, "the machine's answer is no text");
+		if (r == 0)
+			strbuf_addf(&out, "%s%s", before, text);
+	}
+	return r < 0 ? r : control_print(strbuf_str(&out), err);
+}
+
+int control_complain(const struct cmd_call *call, int r, const struct err *err)
+{
+	fprintf(stderr, "atoll %s: %s\n", call->cmd->name,
+		err->code ? err_text(err) : strerror(-r));
+	return r > 0 ? r : 1;
+}
+
+uint64_t control_number(const struct json *j, const char *key)
+{
+	uint64_t n = 0;
+
+	return json_u64(json_get(j, key), &n) ? n : 0;
+}
+
+const char *control_word(const struct json *j, const char *key)
+{
+	const char *s = json_str(json_get(j, key));
+
+	return s ? s : "?";
+}
+
+void control_plain(struct strbuf *out, const char *s)
+{
+	for (; *s; s++)
+		strbuf_addc(out, (unsigned char)*s < 0x20 || *s == 0x7f ? '?' : *s);
 }

@@ -24,26 +24,9 @@
 
 enum { POLL_MS = 200 };
 
-static int complain(const struct cmd_call *call, const struct err *err)
-{
-	fprintf(stderr, "atoll %s: %s\n", call->cmd->name, err_text(err));
-	return 1;
-}
-
-/* Operand @i of those that every call has, whether or not the machine is named before them. */
-static const char *operand(const struct cmd_call *call, size_t i)
-{
-	return call->args[call->nr_args - call->cmd->args_min + i];
-}
-
-static int dial(const struct cmd_call *call, struct control_client *c, struct err *err)
-{
-	return control_open(call->nr_args > call->cmd->args_min ? call->args[0] : NULL, c, err);
-}
-
 static int disk_number(const struct cmd_call *call, uint64_t *ret, struct err *err)
 {
-	int r = str_parse_u64(str_of(operand(call, 0)), 0, 255, ret, err);
+	int r = str_parse_u64(str_of(control_operand(call, 0)), 0, 255, ret, err);
 
 	return r < 0 ? err_wrap(err, r, "number of the disk ('atoll live disks' shows them)") : 0;
 }
@@ -64,7 +47,7 @@ static int ask(const struct cmd_call *call, struct strbuf *request, const struct
 {
 	_cleanup_(control_close) struct control_client c = { .fd = -EBADF };
 	_cleanup_(json_freep) struct json *answer = NULL;
-	int r = dial(call, &c, err);
+	int r = control_dial(call, &c, err);
 
 	strbuf_addc(request, '}');
 	return r < 0 ? r
@@ -79,25 +62,10 @@ static int finish(const struct cmd_call *call, struct strbuf *request, int r, st
 
 	if (r == 0)
 		r = ask(call, request, &none, err);
-	return r < 0 ? complain(call, err) : 0;
+	return r < 0 ? control_complain(call, r, err) : 0;
 }
 
 /* --- what they are ---------------------------------------------------------------------------- */
-
-static const char *text_of(const struct json *j, const char *key)
-{
-	const char *s = json_str(json_get(j, key));
-
-	return s ? s : "?";
-}
-
-static uint64_t number_of(const struct json *j, const char *key)
-{
-	uint64_t n = 0;
-
-	ignore_result(json_u64(json_get(j, key), &n)); /* missing means 0 */
-	return n;
-}
 
 static void add_limits(struct strbuf *out, const struct json *l)
 {
@@ -107,14 +75,14 @@ static void add_limits(struct strbuf *out, const struct json *l)
 	bool first = true;
 
 	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
-		if (!number_of(l, names[i]))
+		if (!control_number(l, names[i]))
 			continue;
 		strbuf_addf(out, "%s%s=%" PRIu64, first ? "  limits: " : ",", names[i],
-			    number_of(l, names[i]));
+			    control_number(l, names[i]));
 		first = false;
 	}
 	if (!first)
-		strbuf_addf(out, ", %" PRIu64 " requests wait\n", number_of(l, "waiting"));
+		strbuf_addf(out, ", %" PRIu64 " requests wait\n", control_number(l, "waiting"));
 }
 
 static void disk_text(const struct json *d, struct strbuf *out)
@@ -123,21 +91,21 @@ static void disk_text(const struct json *d, struct strbuf *out)
 	bool readonly = false;
 
 	ignore_result(json_bool(json_get(d, "readonly"), &readonly)); /* missing means false */
-	strbuf_addf(out, "disk %" PRIu64 ": %" PRIu64 " bytes%s\n", number_of(d, "disk"),
-		    number_of(d, "size"), readonly ? ", read only" : "");
+	strbuf_addf(out, "disk %" PRIu64 ": %" PRIu64 " bytes%s\n", control_number(d, "disk"),
+		    control_number(d, "size"), readonly ? ", read only" : "");
 	for (size_t i = 0; (image = json_at(json_get(d, "chain"), i)); i++)
-		strbuf_addf(out, "  %s%s (%s)\n", i ? "on " : "", text_of(image, "file"),
-			    text_of(image, "format"));
+		strbuf_addf(out, "  %s%s (%s)\n", i ? "on " : "", control_word(image, "file"),
+			    control_word(image, "format"));
 	add_limits(out, json_get(d, "limits"));
-	if (number_of(d, "full"))
+	if (control_number(d, "full"))
 		strbuf_addf(out, "  no space on the host: %" PRIu64 " requests wait\n",
-			    number_of(d, "full"));
+			    control_number(d, "full"));
 	if (json_str(json_get(job, "kind"))) {
 		strbuf_addf(out, "  %s: %s, %" PRIu64 " of %" PRIu64 " bytes\n",
-			    text_of(job, "kind"), text_of(job, "state"), number_of(job, "done"),
-			    number_of(job, "total"));
+			    control_word(job, "kind"), control_word(job, "state"),
+			    control_number(job, "done"), control_number(job, "total"));
 		if (json_str(json_get(job, "error")))
-			strbuf_addf(out, "  %s\n", text_of(job, "error"));
+			strbuf_addf(out, "  %s\n", control_word(job, "error"));
 	}
 }
 
@@ -149,7 +117,7 @@ int cmd_live_disks_exec(const struct cmd_call *call)
 	_cleanup_(json_freep) struct json *answer = NULL;
 	const struct json *d;
 	struct err err = ERR_INIT;
-	int r = dial(call, &c, &err);
+	int r = control_dial(call, &c, &err);
 
 	if (r == 0 && o->json)
 		r = control_ask_raw(&c, "{\"do\":\"disks\"}", &out, &err);
@@ -160,10 +128,8 @@ int cmd_live_disks_exec(const struct cmd_call *call)
 	if (r == 0 && o->json)
 		strbuf_addc(&out, '\n');
 	if (r == 0)
-		r = fd_write_full(STDOUT_FILENO, strbuf_cstr(&out), out.n);
-	if (r < 0 && !err.code)
-		err_set(&err, r, "standard output: %s", strerror(-r));
-	return r < 0 ? complain(call, &err) : 0;
+		r = control_print(strbuf_str(&out), &err);
+	return r < 0 ? control_complain(call, r, &err) : 0;
 }
 
 /* --- changes ---------------------------------------------------------------------------------- */
@@ -177,7 +143,7 @@ static int look(const struct cmd_call *call, struct json **ret_disks, const stru
 	int r = disk_number(call, &nr, err);
 
 	if (r == 0)
-		r = dial(call, &c, err);
+		r = control_dial(call, &c, err);
 	if (r == 0)
 		r = control_ask(&c, "{\"do\":\"disks\"}", ret_disks, err);
 	if (r == 0)
@@ -191,7 +157,7 @@ int cmd_live_snapshot_exec(const struct cmd_call *call)
 	_cleanup_(json_freep) struct json *disks = NULL;
 	_cleanup_(live_files_close) struct live_files files = { .nr = 0 };
 	const struct json *disk = NULL;
-	const char *path = operand(call, 1);
+	const char *path = control_operand(call, 1);
 	struct err err = ERR_INIT;
 	int r = begin(call, "snapshot", &request, &err);
 
@@ -204,7 +170,7 @@ int cmd_live_snapshot_exec(const struct cmd_call *call)
 		if (r == -EREMOTEIO) /* it is not in use */
 			unlink(path);
 	}
-	return r < 0 ? complain(call, &err) : 0;
+	return r < 0 ? control_complain(call, r, &err) : 0;
 }
 
 /* Until the job of a disk has ended. Returns 0 when it is done. */
@@ -218,7 +184,7 @@ static int wait_for(const struct cmd_call *call, bool progress, struct err *err)
 	int r = disk_number(call, &disk, err);
 
 	if (r == 0)
-		r = dial(call, &c, err);
+		r = control_dial(call, &c, err);
 	progress_begin(&bar, progress);
 	while (r == 0) {
 		_cleanup_(json_freep) struct json *answer = NULL;
@@ -228,12 +194,13 @@ static int wait_for(const struct cmd_call *call, bool progress, struct err *err)
 		if (r < 0)
 			break;
 		job = json_get(json_at(json_get(answer, "ok"), (size_t)disk), "job");
-		state = text_of(job, "state");
-		progress_show(&bar, number_of(job, "done"), number_of(job, "total"), NULL);
+		state = control_word(job, "state");
+		progress_show(&bar, control_number(job, "done"), control_number(job, "total"),
+			      NULL);
 		if (!strcmp(state, "done"))
 			break;
 		if (!strcmp(state, "failed"))
-			r = err_set(err, -EIO, "%s", text_of(job, "error"));
+			r = err_set(err, -EIO, "%s", control_word(job, "error"));
 		else if (strcmp(state, "running") != 0)
 			r = err_set(err, -ECANCELED, "%s by somebody", state);
 		else
@@ -262,10 +229,11 @@ static int job(const struct cmd_call *call, const char *what, bool is_commit)
 	if (r == 0)
 		r = ask(call, &request, &files, &err);
 	if (r < 0)
-		return complain(call, &err);
+		return control_complain(call, r, &err);
 	if (o->background)
 		return 0;
-	return wait_for(call, o->progress, &err) < 0 ? complain(call, &err) : 0;
+	r = wait_for(call, o->progress, &err);
+	return r < 0 ? control_complain(call, r, &err) : 0;
 }
 
 int cmd_live_commit_exec(const struct cmd_call *call)
@@ -300,7 +268,8 @@ int cmd_live_speed_exec(const struct cmd_call *call)
 	int r = begin(call, "speed", &request, &err);
 
 	if (r == 0)
-		r = str_parse_size(str_of(operand(call, 1)), 0, UINT64_C(1) << 50, &bps, &err);
+		r = str_parse_size(str_of(control_operand(call, 1)), 0, UINT64_C(1) << 50, &bps,
+				   &err);
 	strbuf_addf(&request, ",\"bps\":%" PRIu64, bps);
 	return finish(call, &request, r, &err);
 }
@@ -312,7 +281,7 @@ int cmd_live_limit_exec(const struct cmd_call *call)
 	int r = begin(call, "limit", &request, &err);
 
 	strbuf_adds(&request, ",\"limits\":");
-	strbuf_add_json(&request, str_of(operand(call, 1)));
+	strbuf_add_json(&request, str_of(control_operand(call, 1)));
 	return finish(call, &request, r, &err);
 }
 
@@ -325,7 +294,8 @@ int cmd_live_resize_exec(const struct cmd_call *call)
 	int r = begin(call, "resize", &request, &err);
 
 	if (r == 0)
-		r = str_parse_size(str_of(operand(call, 1)), 512, UINT64_C(1) << 62, &size, &err);
+		r = str_parse_size(str_of(control_operand(call, 1)), 512, UINT64_C(1) << 62, &size,
+				   &err);
 	strbuf_addf(&request, ",\"size\":%" PRIu64 ",\"shrink\":%s", size,
 		    o->shrink ? "true" : "false");
 	return finish(call, &request, r, &err);

@@ -17,49 +17,12 @@
 #include "cmd/commands.h"
 #include "cmd/control_client.h"
 #include "cmd/run.h"
-#include "sys/fd.h"
-
-static int complain(const struct cmd_call *call, const struct err *err)
-{
-	fprintf(stderr, "atoll %s: %s\n", call->cmd->name, err_text(err));
-	return 1;
-}
 
 static void sleep_ns(uint64_t ns)
 {
 	const struct timespec t = { (time_t)(ns / NS_PER_S), (long)(ns % NS_PER_S) };
 
 	nanosleep(&t, NULL); /* a signal that does not end us ends the pause */
-}
-
-static int print(struct str s, struct err *err)
-{
-	int r = fd_write_full(STDOUT_FILENO, s.p, s.n);
-
-	return r < 0 ? err_set(err, r, "standard output: %s", strerror(-r)) : 0;
-}
-
-/* Ask for something that comes as text or as JSON, and print it. */
-static int ask_and_print(struct control_client *c, const char *request, bool json,
-			 const char *before, struct err *err)
-{
-	_cleanup_(strbuf_done) struct strbuf out = { 0 };
-	_cleanup_(json_freep) struct json *answer = NULL;
-	const char *text;
-	int r;
-
-	if (json) {
-		r = control_ask_raw(c, request, &out, err);
-		strbuf_addc(&out, '\n');
-	} else {
-		r = control_ask(c, request, &answer, err);
-		text = r == 0 ? json_str(json_get(answer, "ok")) : NULL;
-		if (r == 0 && !text)
-			r = err_set(err, -EIO, "the machine's answer is no text");
-		if (r == 0)
-			strbuf_addf(&out, "%s%s", before, text);
-	}
-	return r < 0 ? r : print(strbuf_str(&out), err);
 }
 
 /* Until the connection ends. */
@@ -82,13 +45,13 @@ int cmd_stats_exec(const struct cmd_call *call)
 	if (r == 0 && o->count)
 		r = count_on(&c, &err);
 	while (r == 0) {
-		r = ask_and_print(&c, request, o->json, clear, &err);
+		r = control_show(&c, request, o->json, clear, &err);
 		if (!o->watch)
 			break;
 		if (r == 0)
 			sleep_ns(o->interval_ns);
 	}
-	return r < 0 ? complain(call, &err) : 0;
+	return r < 0 ? control_complain(call, r, &err) : 0;
 }
 
 /* --- ps ------------------------------------------------------------------------------------------- */
@@ -98,42 +61,21 @@ struct listing {
 	bool json;
 };
 
-static uint64_t number(const struct json *j, const char *key)
-{
-	uint64_t v = 0;
-
-	return json_u64(json_get(j, key), &v) ? v : 0;
-}
-
-static const char *word(const struct json *j, const char *key)
-{
-	const char *s = json_str(json_get(j, key));
-
-	return s ? s : "?";
-}
-
-/* Nothing that the text of somebody else's file name does to a terminal. */
-static void add_plain(struct strbuf *out, const char *s)
-{
-	for (; *s; s++)
-		strbuf_addc(out, (unsigned char)*s < 0x20 || *s == 0x7f ? '?' : *s);
-}
-
 static void add_machine(struct strbuf *out, const struct json *j)
 {
-	uint64_t up_s = number(j, "up_ns") / NS_PER_S;
+	uint64_t up_s = control_number(j, "up_ns") / NS_PER_S;
 	size_t start = out->n;
 
-	add_plain(out, word(j, "name"));
+	control_plain(out, control_word(j, "name"));
 	strbuf_pad(out, start, 20);
-	strbuf_addf(out, " %8" PRIu64 " ", number(j, "pid"));
-	add_plain(out, word(j, "engine"));
+	strbuf_addf(out, " %8" PRIu64 " ", control_number(j, "pid"));
+	control_plain(out, control_word(j, "engine"));
 	strbuf_pad(out, start, 38);
 	strbuf_addf(out, "%4" PRIu64 " %7" PRIu64 "M %5" PRIu64 ":%02" PRIu64 ":%02" PRIu64 "  ",
-		    number(j, "vcpus"), number(j, "memory_bytes") >> 20, up_s / 3600,
-		    up_s / 60 % 60, up_s % 60);
-	strbuf_addf(out, "%-8.8s ", word(j, "state"));
-	add_plain(out, word(j, "kernel"));
+		    control_number(j, "vcpus"), control_number(j, "memory_bytes") >> 20,
+		    up_s / 3600, up_s / 60 % 60, up_s % 60);
+	strbuf_addf(out, "%-8.8s ", control_word(j, "state"));
+	control_plain(out, control_word(j, "kernel"));
 	strbuf_addc(out, '\n');
 }
 
@@ -168,9 +110,9 @@ int cmd_ps_exec(const struct cmd_call *call)
 			"NAME                      PID ENGINE   CPUS   MEMORY       TIME  STATE    KERNEL\n");
 	r = control_each(list_one, &l, &err);
 	if (r == 0)
-		r = print(strbuf_str(&l.out), &err);
+		r = control_print(strbuf_str(&l.out), &err);
 	strbuf_done(&l.out);
-	return r < 0 ? complain(call, &err) : 0;
+	return r < 0 ? control_complain(call, r, &err) : 0;
 }
 
 /* --- trace ---------------------------------------------------------------------------------------- */
@@ -194,7 +136,7 @@ static int trace_running(const struct cmd_call *call, struct err *err)
 		strbuf_add_json(&request, str_of(o->address));
 	}
 	strbuf_addc(&request, '}');
-	return ask_and_print(&c, strbuf_cstr(&request), o->json, "", err);
+	return control_show(&c, strbuf_cstr(&request), o->json, "", err);
 }
 
 int cmd_trace_exec(const struct cmd_call *call)
@@ -214,5 +156,5 @@ int cmd_trace_exec(const struct cmd_call *call)
 		r = trace_running(call, &err);
 	else
 		return cmd_run_exec(call);
-	return r < 0 ? complain(call, &err) : 0;
+	return r < 0 ? control_complain(call, r, &err) : 0;
 }

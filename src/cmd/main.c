@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The `atoll` program: its subcommands, and who carries each out. */
 #include "base/attr.h"
+#include "cmd/attach.h"
 #include "cmd/balloon.h"
 #include "cmd/commands.h"
 #include "cmd/console.h"
@@ -21,6 +22,9 @@ static const struct cmd_binding commands[] = {
 	{ &cmd_pause, cmd_pause_exec },
 	{ &cmd_resume, cmd_resume_exec },
 	{ &cmd_cpus, cmd_cpus_exec },
+	{ &cmd_devices, cmd_devices_exec },
+	{ &cmd_attach, cmd_attach_exec },
+	{ &cmd_detach, cmd_detach_exec },
 	{ &cmd_stats, cmd_stats_exec },
 	{ &cmd_trace, cmd_trace_exec },
 	{ &cmd_console, cmd_console_exec },

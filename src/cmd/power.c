@@ -12,9 +12,7 @@
 #include <limits.h>
 #include <poll.h>
 #include <stdio.h>
-#include <string.h>
 #include <sys/pidfd.h>
-#include <unistd.h>
 
 #include "base/clock.h"
 #include "cmd/commands.h"
@@ -24,27 +22,32 @@
 
 enum { STILL_RUNNING = 2 };
 
-static int print_state(const struct json *info, const char *state, const bool *forced)
+static int print_state(const struct json *info, const char *state, const bool *forced,
+		       struct err *err)
 {
 	_cleanup_(strbuf_done) struct strbuf out = { 0 };
-	const char *name = json_str(json_get(json_get(info, "ok"), "name"));
 
 	strbuf_adds(&out, "{\"name\":");
-	strbuf_add_json(&out, str_of(name ? name : ""));
+	strbuf_add_json(&out, str_of(control_word(json_get(info, "ok"), "name")));
 	strbuf_addf(&out, ",\"state\":\"%s\"", state);
 	if (forced)
 		strbuf_addf(&out, ",\"forced\":%s", *forced ? "true" : "false");
 	strbuf_adds(&out, "}\n");
-	return fd_write_full(STDOUT_FILENO, out.p, out.n);
+	return control_print(strbuf_str(&out), err);
 }
 
-static int press(struct control_client *c, const char *what, struct err *err)
+/* @ret: the answer, NULL: nobody wants it */
+static int press(struct control_client *c, const char *what, struct json **ret, struct err *err)
 {
 	_cleanup_(json_freep) struct json *answer = NULL;
 	char request[64];
+	int r;
 
 	snprintf(request, sizeof(request), "{\"do\":\"power\",\"what\":\"%s\"}", what);
-	return control_ask(c, request, &answer, err);
+	r = control_ask(c, request, &answer, err);
+	if (r == 0 && ret)
+		*ret = take_ptr(&answer);
+	return r;
 }
 
 /* Returns whether it has ended within the time. */
@@ -73,14 +76,14 @@ static int stop(const struct cmd_call *call, struct control_client *c, const str
 	int r = 0;
 
 	if (!forced) {
-		r = press(c, "button", err);
+		r = press(c, "button", NULL, err);
 		ended = r == 0 && wait_end(c, pid_fd, o->timeout_ns);
 		forced = !ended && o->force;
 	}
 	if (forced) {
 		if (err)
 			*err = ERR_INIT;
-		r = press(c, "off", err);
+		r = press(c, "off", NULL, err);
 		/* It may have ended by itself in this moment. */
 		ended = (r == 0 || r == -ECONNRESET) && wait_end(c, pid_fd, o->timeout_ns);
 		r = ended ? 0 : r;
@@ -93,81 +96,69 @@ static int stop(const struct cmd_call *call, struct control_client *c, const str
 			forced ? "" : "; --force switches it off");
 		return STILL_RUNNING;
 	}
-	return o->json ? print_state(info, "off", &forced) : 0;
+	return o->json ? print_state(info, "off", &forced, err) : 0;
 }
 
-static int complain(const struct cmd_call *call, int r, const struct err *err)
+/* Reach the machine that the command names, and ask what it is when that is to be told. */
+static int reach(const struct cmd_call *call, bool wants_info, struct control_client *c,
+		 struct json **ret_info, struct err *err)
 {
-	fprintf(stderr, "atoll %s: %s\n", call->cmd->name,
-		err->code ? err_text(err) : strerror(-r));
-	return r > 0 ? r : 1;
-}
+	int r = control_dial(call, c, err);
 
-/* Reach the machine that the command names, and ask what it is. */
-static int reach(const struct cmd_call *call, struct control_client *c, struct json **ret_info,
-		 struct err *err)
-{
-	int r = control_open(call->nr_args ? call->args[0] : NULL, c, err);
-
-	return r < 0 ? r : control_ask(c, "{\"do\":\"info\"}", ret_info, err);
+	return r < 0 || !wants_info ? r : control_ask(c, "{\"do\":\"info\"}", ret_info, err);
 }
 
 int cmd_stop_exec(const struct cmd_call *call)
 {
+	const struct stop_opts *o = call->opts;
 	_cleanup_(control_close) struct control_client c = { .fd = -EBADF };
 	_cleanup_(json_freep) struct json *info = NULL;
 	struct err err = ERR_INIT;
-	int r = reach(call, &c, &info, &err);
+	int r = reach(call, o->json, &c, &info, &err);
 
 	if (r == 0)
 		r = stop(call, &c, info, &err);
-	return r ? complain(call, r, &err) : 0;
+	return r ? control_complain(call, r, &err) : 0;
 }
 
-static int press_and_tell(const struct cmd_call *call, const char *what, const char *state)
+static int press_and_tell(const struct cmd_call *call, const char *what)
 {
 	const struct power_opts *o = call->opts;
 	_cleanup_(control_close) struct control_client c = { .fd = -EBADF };
-	_cleanup_(json_freep) struct json *info = NULL;
+	_cleanup_(json_freep) struct json *info = NULL, *answer = NULL;
 	struct err err = ERR_INIT;
-	int r = reach(call, &c, &info, &err);
+	int r = reach(call, o->json, &c, &info, &err);
 
 	if (r == 0)
-		r = press(&c, what, &err);
-	if (r == 0 && !state) {
-		state = json_str(json_get(json_get(info, "ok"), "state"));
-		state = state ? state : "?";
-	}
+		r = press(&c, what, &answer, &err);
 	if (r == 0 && o->json)
-		r = print_state(info, state, NULL);
-	return r < 0 ? complain(call, r, &err) : 0;
+		r = print_state(info, control_word(json_get(answer, "ok"), "state"), NULL, &err);
+	return r < 0 ? control_complain(call, r, &err) : 0;
 }
 
 int cmd_reset_exec(const struct cmd_call *call)
 {
-	return press_and_tell(call, "reset", NULL);
+	return press_and_tell(call, "reset");
 }
 
 int cmd_pause_exec(const struct cmd_call *call)
 {
-	return press_and_tell(call, "pause", "paused");
+	return press_and_tell(call, "pause");
 }
 
 int cmd_resume_exec(const struct cmd_call *call)
 {
-	return press_and_tell(call, "resume", "running");
+	return press_and_tell(call, "resume");
 }
 
-static int show_cpus(const struct json *ok, bool json)
+static int show_cpus(const struct json *ok, bool json, struct err *err)
 {
 	_cleanup_(strbuf_done) struct strbuf out = { 0 };
-	uint64_t now = 0, max = 0;
 
-	ignore_result(json_u64(json_get(ok, "vcpus"), &now)); /* 0: it does not say */
-	ignore_result(json_u64(json_get(ok, "vcpus_max"), &max));
 	strbuf_addf(&out, json ? "{\"vcpus\":%llu,\"vcpus_max\":%llu}\n" : "%llu of %llu\n",
-		    (unsigned long long)now, (unsigned long long)max);
-	return fd_write_full(STDOUT_FILENO, out.p, out.n);
+		    (unsigned long long)control_number(ok, "vcpus"),
+		    (unsigned long long)control_number(ok, "vcpus_max"));
+	return control_print(strbuf_str(&out), err);
 }
 
 int cmd_cpus_exec(const struct cmd_call *call)
@@ -190,6 +181,6 @@ int cmd_cpus_exec(const struct cmd_call *call)
 	if (r == 0)
 		r = control_ask(&c, request, &answer, &err);
 	if (r == 0)
-		r = show_cpus(json_get(answer, "ok"), o->json);
-	return r < 0 ? complain(call, r, &err) : 0;
+		r = show_cpus(json_get(answer, "ok"), o->json, &err);
+	return r < 0 ? control_complain(call, r, &err) : 0;
 }

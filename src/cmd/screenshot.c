@@ -4,7 +4,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -51,7 +50,5 @@ int cmd_screenshot_exec(const struct cmd_call *call)
 		r = err_set(&err, -EIO, "the machine's answer is no screen");
 	if (r == 0)
 		r = save(path, o->text ? str_of(text) : strbuf_str(&png), &err);
-	if (r < 0)
-		fprintf(stderr, "atoll %s: %s\n", call->cmd->name, err_text(&err));
-	return r < 0;
+	return r < 0 ? control_complain(call, r, &err) : 0;
 }

@@ -9,6 +9,7 @@
 #include "cmd/vm_disks.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,6 +20,7 @@
 #include "base/mem.h"
 #include "base/str.h"
 #include "disk/disk.h"
+#include "sys/fd.h"
 #include "vm/virtio/blk.h"
 
 enum { QUEUES_MAX = 16, WORKERS = 4 };
@@ -186,70 +188,151 @@ static void on_full(void *arg, bool is_full)
 		log_info("disk.space", kv_str("disk", arg), kv_str("what", "writes go on"));
 }
 
-static int open_one(struct vm_disks *v, const char *text, unsigned int nr_cpus, struct err *err)
+static void close_one(struct vm_disk *d)
+{
+	struct err err = ERR_INIT;
+	int r = 0;
+
+	if (d->disk.disk) {
+		disk_drain(d->disk.disk);
+		r = disk_close(take_ptr(&d->disk.disk), &err);
+	}
+	if (r < 0) {
+		fprintf(stderr, "atoll-vm: close a disk: %s\n", err_text(&err));
+		atomic_store(&d->all->worst, r);
+	}
+}
+
+static void disk_free(struct vm_disk *d)
+{
+	close_one(d);
+	free(d->serial);
+	free(d->path);
+	free(d);
+}
+
+static void released(void *owner)
+{
+	struct vm_disk *d = owner;
+
+	if (d->is_ours)
+		close_one(d);
+	else
+		disk_free(d);
+}
+
+static int start(struct vm_disk *d, const struct spec *s, struct err *err)
+{
+	int r = disk_async_start(d->disk.disk, WORKERS, err);
+
+	if (r < 0)
+		return r;
+	disk_on_full(d->disk.disk, on_full, d->path);
+	return disk_set_limits(d->disk.disk, &s->limits, err);
+}
+
+/* @fd: of the image, taken over; negative: opened by its name */
+static int open_one(struct vm_disks *v, const char *text, int *fd, struct vm_disk **ret,
+		    struct err *err)
 {
 	struct disk_open_opts opts = { 0 };
-	struct machine_disk *d;
+	struct vm_disk *d;
+	struct disk *disk;
 	struct spec s;
 	int r;
 
-	r = parse(&s, text, nr_cpus, err);
+	r = parse(&s, text, v->nr_cpus, err);
 	if (r < 0)
 		return r;
-	if (v->nr == VM_DISKS_MAX)
-		return err_set(err, -EINVAL, "more than %d disks", VM_DISKS_MAX);
-	d = &v->disk[v->nr];
 	opts.flags = s.flags;
 	opts.format = s.format;
 	opts.reconnect_ns = s.reconnect_ns;
-	r = disk_open(s.path, &opts, &d->disk, err);
+	r = *fd >= 0 ? disk_open_fd(fd_take(fd), s.path, &opts, &disk, err)
+		     : disk_open(s.path, &opts, &disk, err);
 	if (r < 0)
 		return r;
-	v->serial[v->nr] = mem_strdup(s.serial);
-	d->serial = v->serial[v->nr];
-	d->nr_queues = s.queues;
-	d->packed = s.packed;
-	v->bus[v->nr] = s.bus;
-	v->nr++;
-	if (s.bus == VM_DISK_SATA)
-		return 0;
-	r = disk_async_start(d->disk, WORKERS, err);
-	if (r < 0)
+	d = mem_new(sizeof(*d));
+	d->all = v;
+	d->bus = s.bus;
+	d->serial = mem_strdup(s.serial);
+	d->path = mem_strdup(s.path);
+	d->disk = (struct machine_disk){ .disk = disk,
+					 .serial = d->serial,
+					 .nr_queues = s.queues,
+					 .packed = s.packed,
+					 .release = { .fn = released, .owner = d } };
+	r = s.bus == VM_DISK_VIRTIO ? start(d, &s, err) : 0;
+	if (r < 0) {
+		disk_free(d);
 		return r;
-	v->path[v->nr - 1] = mem_strdup(s.path);
-	disk_on_full(d->disk, on_full, v->path[v->nr - 1]);
-	return disk_set_limits(d->disk, &s.limits, err);
+	}
+	*ret = d;
+	return 0;
 }
 
 int vm_disks_open(struct vm_disks *v, const struct opt_list *specs, unsigned int nr_cpus,
 		  struct err *err)
 {
+	v->nr_cpus = nr_cpus;
 	for (size_t i = 0; i < specs->n; i++) {
-		int r = open_one(v, specs->v[i], nr_cpus, err);
+		int none = -EBADF;
+		int r = v->nr < VM_DISKS_MAX
+				? open_one(v, specs->v[i], &none, &v->disk[v->nr], err)
+				: err_set(err, -EINVAL, "more than %d disks", VM_DISKS_MAX);
 
 		if (r < 0)
 			return err_wrap(err, r, "--disk %s", specs->v[i]);
+		v->disk[v->nr++]->is_ours = true;
 	}
+	return 0;
+}
+
+int vm_disks_attach(void *arg, const char *spec, int *fd, struct machine_disk *ret, struct err *err)
+{
+	struct vm_disk *d;
+	int r = open_one(arg, spec, fd, &d, err);
+
+	if (r < 0)
+		return err_wrap(err, r, "--disk %s", spec);
+	if (d->bus != VM_DISK_VIRTIO) {
+		disk_free(d);
+		return err_set(err, -EINVAL,
+			       "--disk %s: only virtio disks can be attached to a running machine",
+			       spec);
+	}
+	*ret = d->disk;
+	return 0;
+}
+
+int vm_disks_hand_over(const char *text, struct strbuf *out, int *ret_fd, struct err *err)
+{
+	_cleanup_(mem_freep) char *whole = NULL;
+	struct str rest = str_of(text), file;
+	struct spec s;
+	int r = parse(&s, text, 1, err);
+
+	*ret_fd = -EBADF;
+	if (r == 0 && !disk_is_served(s.path)) {
+		r = fd_open(s.path,
+			    (s.flags & DISK_RDWR ? O_RDWR : O_RDONLY) |
+				    (s.flags & DISK_DIRECT ? O_DIRECT : 0) | O_NONBLOCK | O_NOCTTY,
+			    ret_fd, err);
+		whole = r == 0 ? realpath(s.path, NULL) : NULL;
+		if (r == 0 && !whole)
+			r = err_set_errno(err, "'%s'", s.path);
+	}
+	if (r < 0)
+		return err_wrap(err, r, "--disk %s", text);
+	str_cut(&rest, ',', &file);
+	strbuf_addf(out, "%s,format=%s", whole ? whole : s.path, s.format);
+	if (rest.n)
+		strbuf_addf(out, ",%.*s", STR_ARG(rest));
 	return 0;
 }
 
 int vm_disks_close(struct vm_disks *v)
 {
-	int worst = 0;
-
-	while (v->nr) {
-		struct err err = ERR_INIT;
-		int r;
-
-		v->nr--;
-		disk_drain(v->disk[v->nr].disk);
-		r = disk_close(v->disk[v->nr].disk, &err);
-		if (r < 0) {
-			fprintf(stderr, "atoll-vm: close a disk: %s\n", err_text(&err));
-			worst = r;
-		}
-		free(v->serial[v->nr]);
-		free(v->path[v->nr]);
-	}
-	return worst;
+	while (v->nr)
+		disk_free(v->disk[--v->nr]);
+	return atomic_load(&v->worst);
 }

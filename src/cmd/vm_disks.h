@@ -13,13 +13,23 @@ enum { VM_DISKS_MAX = 16 };
 /* Where a machine has a disk. */
 enum vm_disk_bus { VM_DISK_VIRTIO, VM_DISK_SATA };
 
+struct vm_disks;
+
+struct vm_disk {
+	struct machine_disk disk; /* released to us, which closes it */
+	char *serial, *path;
+	enum vm_disk_bus bus;
+	bool is_ours; /* of struct vm_disks; else it frees itself when it is released */
+	struct vm_disks *all;
+};
+
 struct vm_disks {
-	struct machine_disk disk[VM_DISKS_MAX];
-	char *serial[VM_DISKS_MAX], *path[VM_DISKS_MAX];
-	enum vm_disk_bus bus[VM_DISKS_MAX];
+	struct vm_disk *disk[VM_DISKS_MAX];
+	unsigned int nr;
 	struct machine_disk virtio[VM_DISKS_MAX]; /* those at virtio: of vm_sata_open() */
 	unsigned int nr_virtio;
-	unsigned int nr;
+	unsigned int nr_cpus;
+	_Atomic int worst; /* of closing */
 };
 
 /*
@@ -32,6 +42,26 @@ struct vm_disks {
  */
 _nodiscard_ int vm_disks_open(struct vm_disks *v, const struct opt_list *specs,
 			      unsigned int nr_cpus, struct err *err);
+
+/*
+ * vm_disks_attach - open one more disk, as machine_config.open_disk() wants it.
+ *
+ * @fd: of the image, taken over; negative: opened by its name. @arg: struct vm_disks, of which vm_disks_open() was called. @ret: closed when the machine releases it
+ * Returns 0; -EINVAL (also: it is not for virtio). Thread: any.
+ */
+_nodiscard_ int vm_disks_attach(void *arg, const char *spec, int *fd, struct machine_disk *ret,
+				struct err *err);
+
+/*
+ * vm_disks_hand_over - open the file of a disk for a machine that is to attach it.
+ *
+ * @spec: as of --disk
+ * @out:  the same with a whole path and the format, for vm_disks_attach(), is appended
+ * @ret_fd: -EBADF when it is not a file
+ * Returns 0; -EINVAL; those of open(2). Thread: any.
+ */
+_nodiscard_ int vm_disks_hand_over(const char *spec, struct strbuf *out, int *ret_fd,
+				   struct err *err);
 
 /* vm_disks_close - write what is not written yet and close; a failure is told on standard error, and returned.
  * Harmless when nothing is open. Thread: owner, after the machine's end. */

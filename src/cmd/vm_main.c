@@ -321,6 +321,8 @@ static int vm_start(const struct run_opts *o, const struct cpu_hot_query *query)
 		    vm_vsock_open(&vsock, o->vsock, &cfg.vsock, &err) == 0) {
 			cfg.nets = nets.net;
 			cfg.nr_nets = nets.nr;
+			cfg.open_disk = vm_disks_attach;
+			cfg.open_arg = &disks;
 			if (machine_new(&cfg, &m, &err) == 0)
 				status = run_machine(m, host, o, &has_run, &err);
 		}

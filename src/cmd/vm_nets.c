@@ -39,30 +39,6 @@ static int copy(char *to, size_t size, struct str from, struct err *err)
 	return 0;
 }
 
-static int hex(char c)
-{
-	return c >= '0' && c <= '9'		    ? c - '0'
-	       : (c | 32) >= 'a' && (c | 32) <= 'f' ? (c | 32) - 'a' + 10
-						    : -1;
-}
-
-static int parse_mac(struct str v, uint8_t *mac, struct err *err)
-{
-	bool good = v.n == 17;
-
-	for (unsigned int k = 0; good && k < 6; k++) {
-		int high = hex(v.p[3 * k]), low = hex(v.p[3 * k + 1]);
-
-		good = high >= 0 && low >= 0 && (k == 5 || v.p[3 * k + 2] == ':');
-		mac[k] = (uint8_t)(high << 4 | low);
-	}
-	if (!good || (mac[0] & 1))
-		return err_set(err, -EINVAL,
-			       "mac=%.*s: six bytes like 52:54:00:12:34:56, the first one even",
-			       (int)MIN(v.n, (size_t)40), v.p);
-	return 0;
-}
-
 static int parse_word(struct spec *s, struct str part, struct err *err)
 {
 	struct str key, value = part;
@@ -71,7 +47,7 @@ static int parse_word(struct spec *s, struct str part, struct err *err)
 
 	str_cut(&value, '=', &key);
 	if (str_eq(key, STR("mac")))
-		return parse_mac(value, s->mac, err);
+		return net_parse_mac(value, s->mac, err);
 	if (str_eq(key, STR("pcap")) && value.n)
 		return copy(s->pcap, sizeof(s->pcap), value, err);
 	if (str_eq(part, STR("packed"))) {
@@ -128,7 +104,7 @@ static int wait_ready(int fd, struct err *err)
 	return text[0] ? err_set(err, -EINVAL, "%s", text) : 0;
 }
 
-static int open_user(struct vm_nets *v, const struct spec *s, struct net_end *end, struct err *err)
+static int open_user(struct vm_net *n, const struct spec *s, bool outlives_us, struct err *err)
 {
 	struct net_end theirs = NET_END_INIT;
 	const char *argv[ARGS_MAX + 2] = { NULL };
@@ -136,55 +112,64 @@ static int open_user(struct vm_nets *v, const struct spec *s, struct net_end *en
 	struct child_opts opts = { .argv = argv,
 				   .in = -1,
 				   .out = -1,
-				   .err = STDERR_FILENO,
+				   .err = outlives_us ? -1 : STDERR_FILENO,
 				   .keep = &theirs.fd,
 				   .nr_keep = 1,
-				   .flags = CHILD_DIES_WITH_US | CHILD_OWN_GROUP };
+				   .flags = CHILD_OWN_GROUP |
+					    (outlives_us ? 0 : CHILD_DIES_WITH_US) };
 	int r = child_beside_us("atoll-usernet", path, sizeof(path), err);
 
 	if (r == 0)
-		r = net_pair(end, &theirs, err);
+		r = net_pair(&n->end, &theirs, err);
 	if (r < 0)
 		return r;
 	argv[0] = path;
 	for (unsigned int k = 0; k < s->nr_args; k++)
 		argv[1 + k] = s->arg[k];
-	r = child_start(&opts, &v->helper[v->nr], err);
+	r = child_start(&opts, &n->helper, err);
 	net_end_close(&theirs);
-	return r < 0 ? r : wait_ready(end->fd, err);
+	return r < 0 ? r : wait_ready(n->end.fd, err);
 }
 
-static int open_end(struct vm_nets *v, const struct spec *s, struct err *err)
+static int open_end(struct vm_net *n, const struct spec *s, bool outlives_us, struct err *err)
 {
-	struct net_end *end = &v->end[v->nr];
-
 	if (!strcmp(s->kind, "user") && !s->target[0])
-		return open_user(v, s, end, err);
+		return open_user(n, s, outlives_us, err);
 	if (!strcmp(s->kind, "tap"))
-		return net_open_tap(s->target, end, err);
+		return net_open_tap(s->target, &n->end, err);
 	if (!strcmp(s->kind, "listen") || !strcmp(s->kind, "connect"))
-		return net_open_socket(s->target, s->kind[0] == 'l', end, err);
+		return net_open_socket(s->target, s->kind[0] == 'l', &n->end, err);
 	return err_set(err, -EINVAL, "user, tap=NAME, listen=PATH and connect=PATH are possible");
+}
+
+static void close_one(void *owner)
+{
+	struct vm_net *n = owner;
+
+	net_end_close(&n->end);
+	child_done(&n->helper);
 }
 
 static int open_one(struct vm_nets *v, const char *text, struct err *err)
 {
 	_cleanup_(mem_freep) struct spec *s = mem_new(sizeof(*s));
-	struct net_end *end = &v->end[v->nr];
+	struct vm_net *n = &v->one[v->nr];
 	int r;
 
 	r = parse(s, text, err);
 	if (r < 0)
 		return r;
-	*end = NET_END_INIT;
-	v->helper[v->nr] = CHILD_INIT;
-	v->net[v->nr] =
-		(struct machine_net){ .end = end, .nr_pairs = s->pairs, .packed = s->packed };
-	memcpy(v->net[v->nr].mac, s->mac, 6);
-	r = open_end(v, s, err);
-	v->nr++;
+	*n = (struct vm_net){ .end = NET_END_INIT,
+			      .helper = CHILD_INIT,
+			      .net = { .end = &n->end,
+				       .release = { .fn = close_one, .owner = n },
+				       .nr_pairs = s->pairs,
+				       .packed = s->packed } };
+	memcpy(n->net.mac, s->mac, 6);
+	r = open_end(n, s, v->outlive_us, err);
+	v->net[v->nr++] = n->net;
 	if (r == 0 && s->pcap[0])
-		r = net_capture(end, s->pcap, err);
+		r = net_capture(&n->end, s->pcap, err);
 	return r;
 }
 
@@ -201,11 +186,17 @@ int vm_nets_open(struct vm_nets *v, const struct opt_list *specs, struct err *er
 	return 0;
 }
 
-void vm_nets_close(struct vm_nets *v)
+void vm_nets_hand_over(struct vm_nets *v)
 {
 	while (v->nr) {
 		v->nr--;
-		net_end_close(&v->end[v->nr]);
-		child_done(&v->helper[v->nr]);
+		net_end_close(&v->one[v->nr].end);
+		fd_closep(&v->one[v->nr].helper.fd);
 	}
+}
+
+void vm_nets_close(struct vm_nets *v)
+{
+	while (v->nr)
+		close_one(&v->one[--v->nr]);
 }

@@ -12,11 +12,17 @@
 /* The network devices of a machine, from its options; user-mode networks are programs of their own. */
 enum { VM_NETS_MAX = 8 };
 
+struct vm_net {
+	struct machine_net net; /* released to us, which closes it */
+	struct net_end end;
+	struct child helper;
+};
+
 struct vm_nets {
-	struct machine_net net[VM_NETS_MAX];
-	struct net_end end[VM_NETS_MAX];
-	struct child helper[VM_NETS_MAX];
+	struct vm_net one[VM_NETS_MAX];
+	struct machine_net net[VM_NETS_MAX]; /* of @one */
 	unsigned int nr;
+	bool outlive_us; /* helpers do; they end when the last end of their socket is closed */
 };
 
 /*
@@ -26,6 +32,9 @@ struct vm_nets {
  * long as the machine: helpers end with it.
  */
 _nodiscard_ int vm_nets_open(struct vm_nets *v, const struct opt_list *specs, struct err *err);
+
+/* vm_nets_hand_over - close the ends here, which somebody else has by now; helpers that outlive us go on. Thread: owner. */
+void vm_nets_hand_over(struct vm_nets *v);
 
 /* vm_nets_close - close the ends, end the helpers. Thread: owner, after the machine's end. */
 void vm_nets_close(struct vm_nets *v);

@@ -26,16 +26,18 @@ int vm_sata_open(struct machine_config *cfg, struct vm_disks *disks, const struc
 
 	disks->nr_virtio = 0;
 	for (unsigned int k = 0; k < disks->nr; k++) {
-		if (disks->bus[k] == VM_DISK_VIRTIO) {
-			disks->virtio[disks->nr_virtio++] = disks->disk[k];
+		const struct vm_disk *d = disks->disk[k];
+
+		if (d->bus == VM_DISK_VIRTIO) {
+			disks->virtio[disks->nr_virtio++] = d->disk;
 			continue;
 		}
 		if (port == MACHINE_SATA)
 			return too_many(err);
 		cfg->sata[port] = (struct machine_sata){
-			.disk = disks->disk[k].disk,
-			.serial = *disks->serial[k] ? disks->serial[k] : serial[port],
-			.is_readonly = !(disk_flags(disks->disk[k].disk) & DISK_RDWR),
+			.disk = d->disk.disk,
+			.serial = *d->serial ? d->serial : serial[port],
+			.is_readonly = !(disk_flags(d->disk.disk) & DISK_RDWR),
 		};
 		port++;
 	}

@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -19,7 +20,9 @@
 #include "sys/ipc.h"
 #include "vm/chardev_host.h"
 #include "vm/control_priv.h"
+#include "vm/machine_plug.h"
 #include "vm/machine_priv.h"
+#include "vm/net/net.h"
 
 enum { MAX_CLIENTS = 8 };
 
@@ -164,6 +167,48 @@ static int cpus(void *arg, const uint64_t *n, struct strbuf *out, struct err *er
 	return r;
 }
 
+static void devices(void *arg, struct strbuf *out)
+{
+	const struct control *c = arg;
+
+	machine_devices(c->m, out);
+}
+
+static int attach_net(struct machine *m, const struct attach_request_spec *request,
+		      struct ipc_fds *fds, struct strbuf *out, struct err *err)
+{
+	struct net_end end = NET_END_INIT;
+	struct machine_net net = { .end = &end,
+				   .nr_pairs = request->nr_pairs,
+				   .packed = request->packed };
+	int r;
+
+	memcpy(net.mac, request->mac, sizeof(net.mac));
+	r = net_open_fd(&fds->fd[0], request->is_tap, &end, err);
+	if (r < 0)
+		return r;
+	if (request->has_pcap)
+		end.pcap_fd = fd_take(&fds->fd[1]);
+	return machine_attach_net(m, &net, out, err);
+}
+
+static int attach(void *arg, const struct attach_request_spec *request, struct ipc_fds *fds,
+		  struct strbuf *out, struct err *err)
+{
+	const struct control *c = arg;
+
+	if (!request->disk)
+		return attach_net(c->m, request, fds, out, err);
+	return machine_attach_disk(c->m, request->disk, ipc_fds_take(fds, 0), out, err);
+}
+
+static int detach(void *arg, const char *name, struct err *err)
+{
+	const struct control *c = arg;
+
+	return machine_detach(c->m, name, err);
+}
+
 static int console(void *arg, unsigned int port, struct err *err)
 {
 	const struct control *c = arg;
@@ -184,6 +229,9 @@ static const struct control_ops ops = {
 	.disks = disks,
 	.disk = disk,
 	.cpus = cpus,
+	.devices = devices,
+	.attach = attach,
+	.detach = detach,
 	.console = console,
 };
 

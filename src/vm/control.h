@@ -31,6 +31,12 @@
  *		"resize", "size": number, "shrink": bool
  *		"retry"}	what waits for space
  *	{"do": "cpus", "n": 1 to vcpus_max}	plug in, or ask to be given back; without "n" only look
+ *	{"do": "devices"}	name, kind, slot, state ("attached", "leaving") and what is behind it
+ *	{"do": "attach", "disk": string}	as of --disk, with a path that starts with / and its format; descriptors: the
+ *		image, when it is a file
+ *	{"do": "attach", "net": {"mac": string, "queues": number, "packed": bool, "tap": bool, "pcap": bool}}	descriptors:
+ *		the network's end and, when "pcap", the capture's. The answers of both have name and slot
+ *	{"do": "detach", "name": string}	it is "leaving" until the guest lets it go
  *	{"do": "console", "port": 0 to 3}	after its answer, the connection is that serial port's: what the port
  *						has said lately and says from now on, and what is typed
  *

@@ -20,6 +20,23 @@ enum control_power {
 	CONTROL_NR_POWER,
 };
 
+/* A device to be attached: a disk, whose image came as a descriptor when it is a file, or a network device whose end, and
+ * perhaps capture, did. */
+struct attach_request_spec {
+	const char *disk; /* as of --disk, or NULL: a network device */
+	uint8_t mac[6];
+	unsigned int nr_pairs;
+	bool packed, is_tap, has_pcap;
+};
+
+/*
+ * attach_request_parse - "attach" of vm/control.h. Sans I/O.
+ *
+ * @nr_fds: descriptors that came with it. Texts belong to @j. Returns 0; -EINVAL. Thread: any.
+ */
+_nodiscard_ int attach_request_parse(const struct json *j, unsigned int nr_fds,
+				     struct attach_request_spec *ret, struct err *err);
+
 /* What requests are answered by. Called on the control thread. All append one JSON value to @out. */
 struct control_ops {
 	void (*info)(void *arg, struct strbuf *out);
@@ -39,6 +56,11 @@ struct control_ops {
 	int (*disk)(void *arg, const struct disk_request_spec *request, struct err *err);
 	/* @n: NULL: only look */
 	int (*cpus)(void *arg, const uint64_t *n, struct strbuf *out, struct err *err);
+	/* What can be detached; a new device, which takes the descriptors that it wants. */
+	void (*devices)(void *arg, struct strbuf *out);
+	int (*attach)(void *arg, const struct attach_request_spec *request, struct ipc_fds *fds,
+		      struct strbuf *out, struct err *err);
+	int (*detach)(void *arg, const char *name, struct err *err);
 	/* Whether a serial port can be watched. */
 	int (*console)(void *arg, unsigned int port, struct err *err);
 };

@@ -31,11 +31,27 @@ static void add_ok(struct control_session *s, struct str value, bool is_text)
 	strbuf_adds(&s->out, "}\n");
 }
 
-static int do_count(struct control_session *s, const struct json *j, struct err *err)
+static int do_info(struct control_session *s, const struct json *j, bool is_text,
+		   struct strbuf *value, struct err *err)
+{
+	s->ops->info(s->arg, value);
+	return 0;
+}
+
+static int do_stats(struct control_session *s, const struct json *j, bool is_text,
+		    struct strbuf *value, struct err *err)
+{
+	s->ops->stats(s->arg, &s->before, !is_text, value);
+	return 0;
+}
+
+static int do_count(struct control_session *s, const struct json *j, bool is_text,
+		    struct strbuf *value, struct err *err)
 {
 	bool on;
 	int r;
 
+	strbuf_adds(value, "true");
 	if (!json_bool(json_get(j, "on"), &on))
 		return err_set(err, -EINVAL, "'count' needs \"on\": true or false");
 	if (on == s->is_counting)
@@ -79,8 +95,25 @@ static int do_balloon(struct control_session *s, const struct json *j, bool is_t
 	return s->ops->balloon(s->arg, bytes ? &n : NULL, is_text, value, err);
 }
 
-static int do_power(struct control_session *s, const struct json *j, struct strbuf *value,
-		    struct err *err)
+static int do_screen(struct control_session *s, const struct json *j, bool is_text,
+		     struct strbuf *value, struct err *err)
+{
+	return s->ops->screen(s->arg, is_text, value, err);
+}
+
+static int do_cpus(struct control_session *s, const struct json *j, bool is_text,
+		   struct strbuf *value, struct err *err)
+{
+	const struct json *n = json_get(j, "n");
+	uint64_t v;
+
+	if (n && !json_u64(n, &v))
+		return err_set(err, -EINVAL, "\"n\" is a number of vCPUs");
+	return s->ops->cpus(s->arg, n ? &v : NULL, value, err);
+}
+
+static int do_power(struct control_session *s, const struct json *j, bool is_text,
+		    struct strbuf *value, struct err *err)
 {
 	static const char *const words[CONTROL_NR_POWER] = { "button", "off", "reset", "pause",
 							     "resume" };
@@ -93,20 +126,58 @@ static int do_power(struct control_session *s, const struct json *j, struct strb
 		       "'power' needs \"what\": one of button, off, reset, pause, resume");
 }
 
-static int do_disk(struct control_session *s, const struct json *j, struct err *err)
+static int do_disks(struct control_session *s, const struct json *j, bool is_text,
+		    struct strbuf *value, struct err *err)
+{
+	s->ops->disks(s->arg, value);
+	return 0;
+}
+
+static int do_disk(struct control_session *s, const struct json *j, bool is_text,
+		   struct strbuf *value, struct err *err)
 {
 	struct disk_request_spec request;
 	int r = disk_request_parse(j, &s->fds, &request, err);
 
+	strbuf_adds(value, "true");
 	return r < 0 ? r : s->ops->disk(s->arg, &request, err);
 }
 
-static int do_console(struct control_session *s, const struct json *j, struct err *err)
+static int do_devices(struct control_session *s, const struct json *j, bool is_text,
+		      struct strbuf *value, struct err *err)
+{
+	s->ops->devices(s->arg, value);
+	return 0;
+}
+
+static int do_attach(struct control_session *s, const struct json *j, bool is_text,
+		     struct strbuf *value, struct err *err)
+{
+	struct attach_request_spec request;
+	int r = attach_request_parse(j, s->fds.nr, &request, err);
+
+	return r < 0 ? r : s->ops->attach(s->arg, &request, &s->fds, value, err);
+}
+
+static int do_detach(struct control_session *s, const struct json *j, bool is_text,
+		     struct strbuf *value, struct err *err)
+{
+	const char *name = json_str(json_get(j, "name"));
+
+	if (!name)
+		return err_set(err, -EINVAL, "'detach' needs \"name\", as 'devices' tells it");
+	strbuf_adds(value, "true");
+	return s->ops->detach(s->arg, name, err);
+}
+
+static int do_console(struct control_session *s, const struct json *j, bool is_text,
+		      struct strbuf *value, struct err *err)
 {
 	const struct json *port = json_get(j, "port");
 	uint64_t n = 0;
 	int r;
 
+	strbuf_adds(value, "true");
 	if (port && (!json_u64(port, &n) || n > 3))
 		return err_set(err, -EINVAL, "\"port\" is a serial port's number from 0 to 3");
 	r = s->ops->console(s->arg, (unsigned int)n, err);
@@ -115,67 +186,48 @@ static int do_console(struct control_session *s, const struct json *j, struct er
 	return r;
 }
 
+/* What can be asked. A handler appends the answer's value, and returns 0 or negative. */
+static const struct request {
+	const char *word;
+	int (*fn)(struct control_session *s, const struct json *j, bool is_text,
+		  struct strbuf *value, struct err *err);
+	enum { JSON, JSON_OR_TEXT, TEXT } value;
+} requests[] = {
+	{ "info", do_info, JSON },	 { "stats", do_stats, JSON_OR_TEXT },
+	{ "count", do_count, JSON },	 { "trace", do_trace, JSON_OR_TEXT },
+	{ "screen", do_screen, TEXT },	 { "balloon", do_balloon, JSON_OR_TEXT },
+	{ "power", do_power, JSON },	 { "cpus", do_cpus, JSON },
+	{ "disks", do_disks, JSON },	 { "disk", do_disk, JSON },
+	{ "devices", do_devices, JSON }, { "attach", do_attach, JSON },
+	{ "detach", do_detach, JSON },	 { "console", do_console, JSON },
+};
+
+static int refuse(const char *what, struct err *err)
+{
+	_cleanup_(strbuf_done) struct strbuf words = { 0 };
+
+	for (size_t k = 0; k < ARRAY_SIZE(requests); k++)
+		strbuf_addf(&words, "%s%s", k ? ", " : "", requests[k].word);
+	return err_set(err, -EOPNOTSUPP, "'%.40s' is none of %s", what, strbuf_cstr(&words));
+}
+
 /* Returns 0 with the value in @value, or negative. */
 static int answer(struct control_session *s, const struct json *j, struct strbuf *value,
 		  bool *ret_is_text, struct err *err)
 {
 	const char *what = json_str(json_get(j, "do"));
+	const struct request *q = requests;
 	bool is_text = false;
 
 	if (!what)
 		return err_set(err, -EINVAL, "a request is an object with \"do\": a string");
+	while (q < requests + ARRAY_SIZE(requests) && strcmp(what, q->word) != 0)
+		q++;
+	if (q == requests + ARRAY_SIZE(requests))
+		return refuse(what, err);
 	ignore_result(json_bool(json_get(j, "text"), &is_text)); /* missing means false */
-	if (!strcmp(what, "stats")) {
-		s->ops->stats(s->arg, &s->before, !is_text, value);
-		*ret_is_text = is_text;
-		return 0;
-	}
-	if (!strcmp(what, "trace")) {
-		*ret_is_text = is_text;
-		return do_trace(s, j, is_text, value, err);
-	}
-	if (!strcmp(what, "info")) {
-		s->ops->info(s->arg, value);
-		return 0;
-	}
-	if (!strcmp(what, "count")) {
-		strbuf_adds(value, "true");
-		return do_count(s, j, err);
-	}
-	if (!strcmp(what, "screen")) {
-		*ret_is_text = true;
-		return s->ops->screen(s->arg, is_text, value, err);
-	}
-	if (!strcmp(what, "balloon")) {
-		*ret_is_text = is_text;
-		return do_balloon(s, j, is_text, value, err);
-	}
-	if (!strcmp(what, "cpus")) {
-		const struct json *n = json_get(j, "n");
-		uint64_t v;
-
-		if (n && !json_u64(n, &v))
-			return err_set(err, -EINVAL, "\"n\" is a number of vCPUs");
-		return s->ops->cpus(s->arg, n ? &v : NULL, value, err);
-	}
-	if (!strcmp(what, "power"))
-		return do_power(s, j, value, err);
-	if (!strcmp(what, "disks")) {
-		s->ops->disks(s->arg, value);
-		return 0;
-	}
-	if (!strcmp(what, "disk")) {
-		strbuf_adds(value, "true");
-		return do_disk(s, j, err);
-	}
-	if (!strcmp(what, "console")) {
-		strbuf_adds(value, "true");
-		return do_console(s, j, err);
-	}
-	return err_set(err, -EOPNOTSUPP,
-		       "'%.40s' is none of info, stats, count, trace, screen, balloon, power, cpus, disks, disk, "
-		       "console",
-		       what);
+	*ret_is_text = q->value == TEXT || (q->value == JSON_OR_TEXT && is_text);
+	return q->fn(s, j, is_text, value, err);
 }
 
 static void serve_line(struct control_session *s, struct str line)

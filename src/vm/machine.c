@@ -214,8 +214,7 @@ static int make_part(struct machine *m, const struct machine_config *cfg, enum m
 	case PART_PM:
 		return acpi_pm_init(&m->pm, b, err);
 	case PART_HOT_CPUS:
-		return acpi_cpus_init(&m->hot_cpus, b, UINT64_MAX >> (64 - m->first_cpus),
-				      machine_cpu_ejected, m, err);
+		return machine_cpus_init(m, err);
 	case PART_I8042:
 		return i8042_init(&m->kbd, b, err);
 	case PART_PCI:
@@ -239,6 +238,8 @@ static int make_part(struct machine *m, const struct machine_config *cfg, enum m
 		return cfg->debug_exit ? make_test_devices(m, err) : 0;
 	case PART_VIRTIO:
 		return machine_virtio_init(&m->virtio, b, &m->pci, cfg, err);
+	case PART_HOT_SLOTS:
+		return machine_plug_init(m, err);
 	case PART_NONE:
 	case PART_ALL:
 		break;
@@ -271,7 +272,7 @@ static void end_part(struct machine *m, enum machine_part part)
 		acpi_pm_done(&m->pm);
 		break;
 	case PART_HOT_CPUS:
-		acpi_cpus_done(&m->hot_cpus);
+		acpi_plug_done(&m->hot_cpus);
 		break;
 	case PART_I8042:
 		i8042_done(&m->kbd);
@@ -310,6 +311,9 @@ static void end_part(struct machine *m, enum machine_part part)
 		break;
 	case PART_VIRTIO:
 		machine_virtio_done(&m->virtio);
+		break;
+	case PART_HOT_SLOTS:
+		acpi_plug_done(&m->hot_slots);
 		break;
 	case PART_NONE:
 	case PART_ALL:
@@ -462,6 +466,8 @@ int machine_new(const struct machine_config *cfg, struct machine **ret, struct e
 	m->memory_bytes = cfg->memory_bytes;
 	m->count_blocks = cfg->count_blocks;
 	m->engine_switch_ns = cfg->engine_switch_ns;
+	m->open_disk = cfg->open_disk;
+	m->open_arg = cfg->open_arg;
 	m->cmdline = mem_strdup(cfg->cmdline ? cfg->cmdline : "");
 	m->folder = getcwd(NULL, 0);
 	m->kernel = (struct machine_image){ .fd = -EBADF };

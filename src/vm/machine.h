@@ -36,10 +36,21 @@ enum machine_action {
 	MACHINE_ACTION_PAUSE,
 };
 
+/*
+ * How the owner of what is behind a device learns that the machine has no more use for it: after a detach, or at the
+ * machine's end. @fn may be NULL; it asks the machine for nothing. Thread: that of machine_run() and machine_free(), or the
+ * control socket's.
+ */
+struct machine_release {
+	void (*fn)(void *owner);
+	void *owner;
+};
+
 /* One disk, as a virtio block device; the guest names them in this order. */
 struct disk;
 struct machine_disk {
-	struct disk *disk;	/* the caller's; disk_async_start() was called */
+	struct disk *disk; /* the caller's until its release; disk_async_start() was called */
+	struct machine_release release;
 	const char *serial;	/* up to 20 bytes, or NULL */
 	unsigned int nr_queues; /* 1 to 16 */
 	bool packed;		/* offer packed rings */
@@ -81,7 +92,8 @@ enum machine_balloon_kind { MACHINE_NO_BALLOON, MACHINE_BALLOON, MACHINE_STRICT_
 /* One network device. */
 struct net_end; /* vm/net/net.h */
 struct machine_net {
-	struct net_end *end; /* the caller's */
+	const struct net_end *end; /* copied; its descriptors are the caller's until its release */
+	struct machine_release release;
 	uint8_t mac[6];
 	unsigned int nr_pairs; /* 1 to 8 */
 	bool packed;
@@ -111,6 +123,10 @@ struct machine_config {
 	struct machine_sata sata[MACHINE_SATA];
 	const struct machine_net *nets;
 	unsigned int nr_nets;
+	/* Open a disk that is attached while the machine runs; NULL: none is. @fd: its file, taken over, or negative. Thread: the control socket's. */
+	int (*open_disk)(void *arg, const char *spec, int *fd, struct machine_disk *ret,
+			 struct err *err);
+	void *open_arg;
 	struct machine_console consoles[MACHINE_CONSOLES];
 	unsigned int nr_consoles;
 	struct machine_vsock vsock;

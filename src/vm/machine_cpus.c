@@ -13,7 +13,7 @@
 unsigned int machine_nr_cpus(struct machine *m, unsigned int *ret_max)
 {
 	*ret_max = m->nr_cpus;
-	return (unsigned int)__builtin_popcountll(acpi_cpus_present(&m->hot_cpus));
+	return (unsigned int)__builtin_popcountll(acpi_plug_present(&m->hot_cpus));
 }
 
 /* Every vCPU is parked, so this one is. */
@@ -23,7 +23,7 @@ static void plug(struct machine *m, unsigned int cpu)
 	mutex_lock(&m->lock);
 	m->vcpu[cpu].is_absent = false;
 	mutex_unlock(&m->lock);
-	acpi_cpus_plug(&m->hot_cpus, cpu);
+	acpi_plug_in(&m->hot_cpus, cpu);
 }
 
 int machine_set_cpus(struct machine *m, unsigned int n, struct err *err)
@@ -36,22 +36,22 @@ int machine_set_cpus(struct machine *m, unsigned int n, struct err *err)
 			       n, m->nr_cpus);
 	machine_pause(m);
 	mutex_lock(&m->control);
-	present = acpi_cpus_present(&m->hot_cpus);
+	present = acpi_plug_present(&m->hot_cpus);
 	for (unsigned int i = 0; i < m->nr_cpus; i++) {
 		bool is_there = present >> i & 1;
 
 		if (i < n && !is_there)
 			plug(m, i);
 		else if (i >= n && is_there)
-			acpi_cpus_ask(&m->hot_cpus, i);
+			acpi_plug_ask(&m->hot_cpus, i);
 	}
-	acpi_pm_gpe(&m->pm, ACPI_CPUS_GPE);
+	acpi_pm_gpe(&m->pm, ACPI_PLUG_CPUS_GPE);
 	mutex_unlock(&m->control);
 	machine_resume(m);
 	return 0;
 }
 
-void machine_cpu_ejected(void *arg, unsigned int cpu)
+static void ejected(void *arg, unsigned int cpu)
 {
 	struct machine *m = arg;
 
@@ -62,6 +62,20 @@ void machine_cpu_ejected(void *arg, unsigned int cpu)
 	m->vcpu[cpu].is_absent = true;
 	mutex_unlock(&m->lock);
 	cpu_kick(m->vcpu[cpu].cpu);
+}
+
+int machine_cpus_init(struct machine *m, struct err *err)
+{
+	const struct acpi_plug_config cfg = {
+		.name = "acpi-cpus",
+		.base = ACPI_PLUG_CPUS_BASE,
+		.present = UINT64_MAX >> (64 - m->first_cpus),
+		.fixed = 1,
+		.ejected = ejected,
+		.arg = m,
+	};
+
+	return acpi_plug_init(&m->hot_cpus, &m->board, &cfg, err);
 }
 
 void machine_cpus_at_power_on(struct machine *m)

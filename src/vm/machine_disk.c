@@ -46,9 +46,10 @@ int machine_disk_ask(struct machine *m, const struct disk_request_spec *s, struc
 	struct disk *d;
 	int r;
 
-	if (s->disk >= v->nr_disks)
-		return err_set(err, -ENODEV, "the machine has %u disks, and none with number %u",
-			       v->nr_disks, s->disk);
+	/* It is not taken out meanwhile. */
+	mutex_guard(&m->control);
+	if (s->disk >= MACHINE_VIRTIO_MAX || !v->disk[s->disk])
+		return err_set(err, -ENODEV, "the machine has no disk with number %u", s->disk);
 	d = v->disk[s->disk]->disk;
 	switch (s->ask) {
 	case DISK_ASK_SNAPSHOT:
@@ -127,12 +128,18 @@ static void add_job(struct disk *d, struct strbuf *out)
 
 void machine_disks(struct machine *m, struct strbuf *out)
 {
-	strbuf_addc(out, '[');
-	for (unsigned int i = 0; i < m->virtio.nr_disks; i++) {
-		struct disk *d = m->virtio.disk[i]->disk;
+	bool first = true;
 
+	mutex_guard(&m->control);
+	strbuf_addc(out, '[');
+	for (unsigned int i = 0; i < MACHINE_VIRTIO_MAX; i++) {
+		struct disk *d;
+
+		if (!m->virtio.disk[i])
+			continue;
+		d = m->virtio.disk[i]->disk;
 		strbuf_addf(out, "%s{\"disk\":%u,\"size\":%" PRIu64 ",\"readonly\":%s,\"full\":%u",
-			    i ? "," : "", i, disk_size(d),
+			    first ? "" : ",", i, disk_size(d),
 			    disk_flags(d) & DISK_RDWR ? "false" : "true", disk_nr_stalled(d));
 		strbuf_adds(out, ",\"folder\":"); /* that paths in the chain begin in */
 		strbuf_add_json(out, str_of(m->folder));
@@ -140,6 +147,7 @@ void machine_disks(struct machine *m, struct strbuf *out)
 		add_limits(d, out);
 		add_job(d, out);
 		strbuf_addc(out, '}');
+		first = false;
 	}
 	strbuf_addc(out, ']');
 }

@@ -124,6 +124,7 @@ void machine_acpi_config(const struct machine *m, struct acpi_config *ret)
 		.mmio64_base = align_up(m->memory.high_end, PCI_MMIO64_ALIGN),
 		.mmio64_last = PCI_MMIO64_LAST,
 		.has_vga = m->has_vga,
+		.hot_slots = MACHINE_VIRTIO_SLOTS & ~(uint32_t)m->hot_slots.cfg.fixed,
 	};
 	for (unsigned int i = 0; i < MACHINE_SERIALS; i++)
 		if (m->has_serial[i])
@@ -215,7 +216,8 @@ static void reset_devices(struct machine *m)
 	fw_cfg_reset(&m->fw_cfg);
 	pci_reset(&m->pci);
 	i8042_reset(&m->kbd);
-	acpi_cpus_reset(&m->hot_cpus);
+	acpi_plug_reset(&m->hot_cpus, m->hot_cpus.cfg.present);
+	acpi_plug_reset(&m->hot_slots, machine_virtio_slots(&m->virtio));
 	acpi_pm_reset(&m->pm);
 	hpet_reset(&m->hpet);
 	rtc_reset(&m->rtc);

@@ -12,7 +12,7 @@
 #include "vm/board.h"
 #include "vm/boot/boot.h"
 #include "vm/control.h"
-#include "vm/dev/acpi_cpus.h"
+#include "vm/dev/acpi_plug.h"
 #include "vm/dev/acpi_pm.h"
 #include "vm/dev/ahci.h"
 #include "vm/dev/debug_exit.h"
@@ -83,6 +83,7 @@ enum machine_part {
 	PART_DEBUG_EXIT,
 	PART_TESTDEV,
 	PART_VIRTIO,
+	PART_HOT_SLOTS,
 	PART_ALL,
 };
 
@@ -127,7 +128,7 @@ struct machine {
 	struct rtc rtc;
 	struct hpet hpet;
 	struct acpi_pm pm;
-	struct acpi_cpus hot_cpus;
+	struct acpi_plug hot_cpus, hot_slots;
 	struct i8042 kbd;
 	struct pci_bus pci;
 	struct machine_virtio virtio;
@@ -173,6 +174,8 @@ struct machine {
 	_Atomic bool want_pause; /* as machine_set_paused() by the guest's doing */
 	_Atomic uint64_t nr_guest_events[GUEST_NR_EVENTS];
 	_Atomic bool move_windows; /* vCPUs park until it is done */
+	_Atomic uint64_t
+		ejected; /* PCI slots whose devices the guest let go; vCPUs park until they are gone */
 	int wake_fd;
 	_Atomic uint64_t started_ns, ended_ns; /* host time of machine_run(); 0: not yet */
 	_Atomic uint64_t cpu_ns_before;	       /* processor time of the process before it */
@@ -183,6 +186,10 @@ struct machine {
 	struct timerq_timer sampler;
 	_Atomic bool is_sampled;
 	_Atomic uint64_t samples[CPU_NR_PLACES];
+
+	int (*open_disk)(void *arg, const char *spec, int *fd, struct machine_disk *ret,
+			 struct err *err);
+	void *open_arg;
 
 	struct gdb *gdb;
 	struct control *control_socket;
@@ -228,11 +235,22 @@ void machine_ask_windows(struct machine *m);
 /* machine_told - what the guest has told is counted, and acted on as configured. Thread: any. */
 void machine_told(struct machine *m, enum guest_event what);
 
-/* machine_cpu_ejected - the guest has given a vCPU back. Thread: a vCPU's. */
-void machine_cpu_ejected(void *arg, unsigned int cpu);
+/* machine_cpus_init - the registers by which vCPUs come and go. Returns 0, or what acpi_plug_init() says. */
+_nodiscard_ int machine_cpus_init(struct machine *m, struct err *err);
 
 /* machine_cpus_at_power_on - those that are there then, and no others. Every vCPU is parked, under m->lock. */
 void machine_cpus_at_power_on(struct machine *m);
+
+/* machine_plug_init - the registers by which devices in slots come and go; the devices of the start are there. Returns 0, or
+ * what acpi_plug_init() says. */
+_nodiscard_ int machine_plug_init(struct machine *m, struct err *err);
+
+/* machine_plug_take_out - take out what the guest let go of. At a reset also what it was asked for: nobody in it uses that
+ * any more. Parks the vCPUs. Thread: the main loop's. */
+void machine_plug_take_out(struct machine *m, bool is_reset);
+
+/* machine_kick - let all vCPUs look whether they are to park, and the main loop what there is to do. Thread: any. */
+void machine_kick(struct machine *m);
 
 /* machine_vnc_start - serve viewers of the display, if the configuration asks for it. Returns 0 or negative. */
 _nodiscard_ int machine_vnc_start(struct machine *m, const struct machine_config *cfg,

@@ -29,24 +29,26 @@ static void wake_main(struct machine *m)
 	ignore_result(write(m->wake_fd, &one, sizeof(one))); /* a full counter wakes as well */
 }
 
-void machine_ask(struct machine *m, enum machine_end what, uint32_t value)
+void machine_kick(struct machine *m)
 {
-	uint64_t none = 0;
-
-	if (!atomic_compare_exchange_strong(&m->request, &none, ((uint64_t)what + 1) << 32 | value))
-		return;
-	/* A guest that asked to end does not execute another instruction if we can help it. */
 	for (unsigned int i = 0; m->vcpu && i < m->nr_cpus; i++)
 		cpu_kick(m->vcpu[i].cpu);
 	wake_main(m);
 }
 
+void machine_ask(struct machine *m, enum machine_end what, uint32_t value)
+{
+	uint64_t none = 0;
+
+	/* A guest that asked to end does not execute another instruction if we can help it. */
+	if (atomic_compare_exchange_strong(&m->request, &none, ((uint64_t)what + 1) << 32 | value))
+		machine_kick(m);
+}
+
 void machine_ask_windows(struct machine *m)
 {
 	atomic_store(&m->move_windows, true);
-	for (unsigned int i = 0; m->vcpu && i < m->nr_cpus; i++)
-		cpu_kick(m->vcpu[i].cpu);
-	wake_main(m);
+	machine_kick(m);
 }
 
 void machine_told(struct machine *m, enum guest_event what)
@@ -85,7 +87,8 @@ void machine_stop(struct machine *m)
 static bool must_park(const struct vcpu *v)
 {
 	return v->m->pauses || v->is_held || v->is_absent || v->is_dead ||
-	       atomic_load(&v->m->request) || atomic_load(&v->m->move_windows);
+	       atomic_load(&v->m->request) || atomic_load(&v->m->move_windows) ||
+	       atomic_load(&v->m->ejected);
 }
 
 /* The guest ran into a wall; under machine.lock. */
@@ -244,6 +247,7 @@ static int reboot(struct machine *m, struct err *err)
 	machine_pause(m);
 	/* Wishes from before the reset are void. */
 	atomic_store(&m->request, 0);
+	machine_plug_take_out(m, true);
 	mutex_lock(&m->control);
 	r = machine_reset(m, err);
 	mutex_unlock(&m->control);
@@ -311,6 +315,10 @@ static uint64_t next_request(struct machine *m)
 			ignore_result(machine_set_paused(m, true, NULL)); /* as it may be already */
 		if (atomic_load(&m->move_windows)) {
 			move_windows(m);
+			continue;
+		}
+		if (atomic_load(&m->ejected)) {
+			machine_plug_take_out(m, false);
 			continue;
 		}
 		/* EINTR: a signal handler may have called machine_stop(); look again. */

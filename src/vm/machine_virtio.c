@@ -31,29 +31,55 @@ enum {
 	CLASS_VSOCK = 0x028000,
 };
 
-/* Where a new device goes. Its caller has made @device, which is the unit's from now on. */
-static int plug(struct machine_virtio *v, const struct board *board, struct pci_bus *bus,
-		struct virtio_dev *d, void *device, void (*done)(void *device), unsigned int index,
-		uint32_t class_code, struct err *err)
+static struct machine_unit *unit_new(void *device, void (*done)(void *device))
 {
-	struct machine_unit *u;
-	int r;
+	struct machine_unit *u = mem_new(sizeof(*u));
 
-	if (v->nr == MACHINE_VIRTIO_MAX) {
-		done(device);
-		free(device);
-		return err_set(err, -ENOSPC, "more than %d virtio devices", MACHINE_VIRTIO_MAX);
-	}
-	u = mem_new(sizeof(*u));
-	v->unit[v->nr] = u;
 	u->device = device;
 	u->done = done;
-	snprintf(u->name, sizeof(u->name), "%s %u", d->ops->name, index);
+	return u;
+}
+
+static void unit_free(struct machine_unit *u)
+{
+	u->done(u->device);
+	free(u->device);
+	free(u);
+}
+
+/* Where a new device goes: @u is the board's from now on, or freed. */
+static int plug(struct machine_virtio *v, struct machine_unit *u, struct virtio_dev *d,
+		uint32_t class_code, struct err *err)
+{
+	unsigned int n = 0;
+	int r = 0;
+
+	while (n < MACHINE_VIRTIO_MAX && v->unit[n])
+		n++;
+	if (n == MACHINE_VIRTIO_MAX)
+		r = err_set(err, -ENOSPC, "more than %d virtio devices", MACHINE_VIRTIO_MAX);
+	u->slot = MACHINE_VIRTIO_SLOT + n;
+	snprintf(u->name, sizeof(u->name), "%s %u", d->ops->name, u->number);
 	d->name = u->name;
-	r = virtio_pci_init(&u->pci, d, board, bus, (uint8_t)((MACHINE_VIRTIO_SLOT + v->nr) << 3),
-			    class_code, err);
-	v->nr++;
-	return r;
+	if (r == 0)
+		r = virtio_pci_init(&u->pci, d, v->board, v->bus, (uint8_t)(u->slot << 3),
+				    class_code, err);
+	if (r < 0) {
+		unit_free(u);
+		return r;
+	}
+	v->unit[n] = u;
+	return 0;
+}
+
+static unsigned int free_number(const struct machine_virtio *v, enum machine_unit_kind kind)
+{
+	uint64_t taken = 0;
+
+	for (unsigned int n = 0; n < MACHINE_VIRTIO_MAX; n++)
+		if (v->unit[n] && v->unit[n]->kind == kind)
+			taken |= UINT64_C(1) << v->unit[n]->number;
+	return (unsigned int)__builtin_ctzll(~taken);
 }
 
 static void done_rng(void *device)
@@ -61,13 +87,12 @@ static void done_rng(void *device)
 	virtio_rng_done(device);
 }
 
-static int make_rng(struct machine_virtio *v, const struct board *board, struct pci_bus *bus,
-		    struct err *err)
+static int make_rng(struct machine_virtio *v, struct err *err)
 {
 	struct virtio_rng *r = mem_new(sizeof(*r));
 
-	virtio_rng_init(r, board->mem, &v->io);
-	return plug(v, board, bus, &r->dev, r, done_rng, 0, CLASS_RNG, err);
+	virtio_rng_init(r, v->board->mem, &v->io);
+	return plug(v, unit_new(r, done_rng), &r->dev, CLASS_RNG, err);
 }
 
 static void done_balloon(void *device)
@@ -75,14 +100,13 @@ static void done_balloon(void *device)
 	virtio_balloon_done(device);
 }
 
-static int make_balloon(struct machine_virtio *v, const struct board *board, struct pci_bus *bus,
-			bool strict, struct err *err)
+static int make_balloon(struct machine_virtio *v, bool strict, struct err *err)
 {
 	struct virtio_balloon *b = mem_new(sizeof(*b));
 	int r;
 
-	virtio_balloon_init(b, strict, board->mem, &v->io);
-	r = plug(v, board, bus, &b->dev, b, done_balloon, 0, CLASS_BALLOON, err);
+	virtio_balloon_init(b, strict, v->board->mem, &v->io);
+	r = plug(v, unit_new(b, done_balloon), &b->dev, CLASS_BALLOON, err);
 	if (r == 0)
 		v->balloon = b;
 	return r;
@@ -93,21 +117,28 @@ static void done_disk(void *device)
 	virtio_blk_done(device);
 }
 
-static int make_disk(struct machine_virtio *v, const struct board *board, struct pci_bus *bus,
-		     const struct machine_disk *disk, unsigned int index, struct err *err)
+int machine_virtio_add_disk(struct machine_virtio *v, const struct machine_disk *disk,
+			    struct machine_unit **ret, struct err *err)
 {
 	const struct virtio_blk_config cfg = { .disk = disk->disk,
 					       .serial = disk->serial,
 					       .nr_queues = disk->nr_queues,
 					       .packed = disk->packed };
 	struct virtio_blk *b = mem_new(sizeof(*b));
+	struct machine_unit *u = unit_new(b, done_disk);
 	int r;
 
-	virtio_blk_init(b, &cfg, board->mem, &v->io);
-	r = plug(v, board, bus, &b->dev, b, done_disk, index, CLASS_DISK, err);
-	if (r == 0)
-		v->disk[v->nr_disks++] = b;
-	return r;
+	u->kind = UNIT_DISK;
+	u->number = free_number(v, UNIT_DISK);
+	u->release = disk->release;
+	virtio_blk_init(b, &cfg, v->board->mem, &v->io);
+	r = plug(v, u, &b->dev, CLASS_DISK, err);
+	if (r < 0)
+		return r;
+	v->disk[u->number] = b;
+	if (ret)
+		*ret = u;
+	return 0;
 }
 
 static void done_net(void *device)
@@ -115,22 +146,30 @@ static void done_net(void *device)
 	virtio_net_done(device);
 }
 
-static int make_net(struct machine_virtio *v, const struct board *board, struct pci_bus *bus,
-		    const struct machine_net *net, unsigned int index, struct err *err)
+int machine_virtio_add_net(struct machine_virtio *v, const struct machine_net *net,
+			   struct machine_unit **ret, struct err *err)
 {
 	struct virtio_net_config cfg = { .end = *net->end,
 					 .nr_pairs = net->nr_pairs,
 					 .packed = net->packed };
 	struct virtio_net *n = mem_new(sizeof(*n));
+	struct machine_unit *u;
 	int r;
 
 	memcpy(cfg.mac, net->mac, 6);
-	r = virtio_net_init(n, &cfg, board->mem, &v->io, err);
+	r = virtio_net_init(n, &cfg, v->board->mem, &v->io, err);
 	if (r < 0) {
 		free(n);
 		return r;
 	}
-	return plug(v, board, bus, &n->dev, n, done_net, index, CLASS_NET, err);
+	u = unit_new(n, done_net);
+	u->kind = UNIT_NET;
+	u->number = free_number(v, UNIT_NET);
+	u->release = net->release;
+	r = plug(v, u, &n->dev, CLASS_NET, err);
+	if (r == 0 && ret)
+		*ret = u;
+	return r;
 }
 
 static void done_fs(void *device)
@@ -138,18 +177,21 @@ static void done_fs(void *device)
 	virtio_fs_done(device);
 }
 
-static int make_fs(struct machine_virtio *v, const struct board *board, struct pci_bus *bus,
-		   const struct machine_share *share, unsigned int index, struct err *err)
+static int make_fs(struct machine_virtio *v, const struct machine_share *share, unsigned int index,
+		   struct err *err)
 {
 	const struct virtio_fs_config cfg = { .fd = share->fd, .tag = share->tag };
 	struct virtio_fs *f = mem_new(sizeof(*f));
-	int r = virtio_fs_init(f, &cfg, board->mem, &v->io, err);
+	struct machine_unit *u;
+	int r = virtio_fs_init(f, &cfg, v->board->mem, &v->io, err);
 
 	if (r < 0) {
 		free(f);
 		return r;
 	}
-	return plug(v, board, bus, &f->dev, f, done_fs, index, CLASS_FS, err);
+	u = unit_new(f, done_fs);
+	u->number = index;
+	return plug(v, u, &f->dev, CLASS_FS, err);
 }
 
 static void done_vsock(void *device)
@@ -157,20 +199,19 @@ static void done_vsock(void *device)
 	virtio_vsock_done(device);
 }
 
-static int make_vsock(struct machine_virtio *v, const struct board *board, struct pci_bus *bus,
-		      const struct machine_vsock *vsock, struct err *err)
+static int make_vsock(struct machine_virtio *v, const struct machine_vsock *vsock, struct err *err)
 {
 	const struct virtio_vsock_config cfg = { .cid = vsock->cid,
 						 .path = vsock->path,
 						 .listen_fd = vsock->listen_fd };
 	struct virtio_vsock *s = mem_new(sizeof(*s));
-	int r = virtio_vsock_init(s, &cfg, board->mem, &v->io, err);
+	int r = virtio_vsock_init(s, &cfg, v->board->mem, &v->io, err);
 
 	if (r < 0) {
 		free(s);
 		return r;
 	}
-	return plug(v, board, bus, &s->dev, s, done_vsock, 0, CLASS_VSOCK, err);
+	return plug(v, unit_new(s, done_vsock), &s->dev, CLASS_VSOCK, err);
 }
 
 static void done_console(void *device)
@@ -178,8 +219,7 @@ static void done_console(void *device)
 	virtio_console_done(device);
 }
 
-static int make_console(struct machine_virtio *v, const struct board *board, struct pci_bus *bus,
-			const struct machine_config *cfg, struct err *err)
+static int make_console(struct machine_virtio *v, const struct machine_config *cfg, struct err *err)
 {
 	struct virtio_console_config ports = { .nr_ports = cfg->nr_consoles };
 	struct virtio_console *con = mem_new(sizeof(*con));
@@ -188,8 +228,8 @@ static int make_console(struct machine_virtio *v, const struct board *board, str
 		ports.port[n].cd = cfg->consoles[n].cd;
 		ports.port[n].name = cfg->consoles[n].name;
 	}
-	virtio_console_init(con, &ports, board->mem, &v->io);
-	return plug(v, board, bus, &con->dev, con, done_console, 0, CLASS_CONSOLE, err);
+	virtio_console_init(con, &ports, v->board->mem, &v->io);
+	return plug(v, unit_new(con, done_console), &con->dev, CLASS_CONSOLE, err);
 }
 
 int machine_virtio_init(struct machine_virtio *v, const struct board *board, struct pci_bus *bus,
@@ -199,21 +239,23 @@ int machine_virtio_init(struct machine_virtio *v, const struct board *board, str
 
 	if (r < 0)
 		return r;
+	v->board = board;
+	v->bus = bus;
 	v->is_made = true;
 	for (unsigned int n = 0; r == 0 && n < cfg->nr_disks; n++)
-		r = make_disk(v, board, bus, &cfg->disks[n], n, err);
+		r = machine_virtio_add_disk(v, &cfg->disks[n], NULL, err);
 	for (unsigned int n = 0; r == 0 && n < cfg->nr_nets; n++)
-		r = make_net(v, board, bus, &cfg->nets[n], n, err);
+		r = machine_virtio_add_net(v, &cfg->nets[n], NULL, err);
 	if (r == 0 && cfg->nr_consoles)
-		r = make_console(v, board, bus, cfg, err);
+		r = make_console(v, cfg, err);
 	for (unsigned int n = 0; r == 0 && n < cfg->nr_shares; n++)
-		r = make_fs(v, board, bus, &cfg->shares[n], n, err);
+		r = make_fs(v, &cfg->shares[n], n, err);
 	if (r == 0 && cfg->vsock.cid)
-		r = make_vsock(v, board, bus, &cfg->vsock, err);
+		r = make_vsock(v, &cfg->vsock, err);
 	if (r == 0 && cfg->rng)
-		r = make_rng(v, board, bus, err);
+		r = make_rng(v, err);
 	if (r == 0 && cfg->balloon)
-		r = make_balloon(v, board, bus, cfg->balloon == MACHINE_STRICT_BALLOON, err);
+		r = make_balloon(v, cfg->balloon == MACHINE_STRICT_BALLOON, err);
 	if (r < 0)
 		machine_virtio_done(v);
 	return r;
@@ -225,16 +267,55 @@ void machine_virtio_done(struct machine_virtio *v)
 		return;
 	machine_virtio_stop(v);
 	v->balloon = NULL;
-	while (v->nr) {
-		struct machine_unit *u = v->unit[--v->nr];
+	for (unsigned int n = MACHINE_VIRTIO_MAX; n-- > 0;) {
+		struct machine_unit *u = take_ptr(&v->unit[n]);
+		struct machine_release r;
 
+		if (!u)
+			continue;
+		r = u->release;
 		virtio_pci_done(&u->pci);
-		u->done(u->device);
-		free(u->device);
-		free(u);
+		unit_free(u);
+		machine_release(&r);
 	}
 	iothread_done(&v->io);
 	v->is_made = false;
+}
+
+struct machine_release machine_virtio_remove(struct machine_virtio *v, struct machine_unit *u)
+{
+	struct machine_release r = u->release;
+
+	virtio_pci_reset(&u->pci);
+	/* The device's work may want to interrupt somebody. */
+	iothread_pause(&v->io);
+	virtio_pci_done(&u->pci);
+	iothread_resume(&v->io);
+	if (u->kind == UNIT_DISK)
+		v->disk[u->number] = NULL;
+	v->unit[u->slot - MACHINE_VIRTIO_SLOT] = NULL;
+	unit_free(u);
+	return r;
+}
+
+uint32_t machine_virtio_slots(const struct machine_virtio *v)
+{
+	uint32_t mask = 0;
+
+	for (unsigned int n = 0; n < MACHINE_VIRTIO_MAX; n++)
+		if (v->unit[n])
+			mask |= UINT32_C(1) << v->unit[n]->slot;
+	return mask;
+}
+
+uint32_t machine_virtio_fixed(const struct machine_virtio *v)
+{
+	uint32_t mask = machine_virtio_slots(v);
+
+	for (unsigned int n = 0; n < MACHINE_VIRTIO_MAX; n++)
+		if (v->unit[n] && v->unit[n]->kind != UNIT_FIXED)
+			mask &= ~(UINT32_C(1) << v->unit[n]->slot);
+	return mask;
 }
 
 int machine_virtio_start(struct machine_virtio *v, struct err *err)
@@ -252,18 +333,25 @@ void machine_virtio_stop(struct machine_virtio *v)
 
 void machine_virtio_reset(struct machine_virtio *v)
 {
-	for (unsigned int n = 0; n < v->nr; n++)
-		virtio_pci_reset(&v->unit[n]->pci);
+	for (unsigned int n = 0; n < MACHINE_VIRTIO_MAX; n++)
+		if (v->unit[n])
+			virtio_pci_reset(&v->unit[n]->pci);
 }
 
 void machine_virtio_stats(struct machine_virtio *v, bool json, struct strbuf *out)
 {
-	if (!json && v->nr)
-		strbuf_addf(out, "\n%-18s %14s %14s %14s %14s %14s %14s\n", "virtio", "kicks",
-			    "requests", "bytes out", "bytes in", "interrupts", "bad rings");
-	for (unsigned int n = 0; n < v->nr; n++) {
-		if (json && n)
+	bool first = true;
+
+	for (unsigned int n = 0; n < MACHINE_VIRTIO_MAX; n++) {
+		if (!v->unit[n])
+			continue;
+		if (!json && first)
+			strbuf_addf(out, "\n%-18s %14s %14s %14s %14s %14s %14s\n", "virtio",
+				    "kicks", "requests", "bytes out", "bytes in", "interrupts",
+				    "bad rings");
+		if (json && !first)
 			strbuf_addc(out, ',');
+		first = false;
 		virtio_print_stats(v->unit[n]->pci.dev, json, out);
 	}
 }

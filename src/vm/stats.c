@@ -253,7 +253,9 @@ static void add_text(struct machine *m, const struct looks *l)
 	bus_each(m->pio, add_range_text, b);
 	strbuf_adds(b, "\nmemory-mapped I/O by device             reads          writes\n");
 	bus_each(m->mmio, add_range_text, b);
+	mutex_lock(&m->control);
 	machine_virtio_stats(&m->virtio, false, b);
+	mutex_unlock(&m->control);
 }
 
 /* --- JSON ---------------------------------------------------------------------------------------- */
@@ -314,7 +316,9 @@ static void add_json(struct machine *m, const struct stats_totals *t, struct str
 	strbuf_adds(b, "],\"mmio\":[");
 	bus_each(m->mmio, add_range_json, b);
 	strbuf_adds(b, "],\"virtio\":[");
+	mutex_lock(&m->control);
 	machine_virtio_stats(&m->virtio, true, b);
+	mutex_unlock(&m->control);
 	strbuf_adds(b, "]}\n");
 }
 

@@ -70,6 +70,41 @@ def same(name):
     run("qemu-img", "compare", name, "want.raw")
 
 
+def devices():
+    return {d["name"]: d["state"] for d in json.loads(run(ATOLL, "devices", "--json"))}
+
+
+def check_devices():
+    """A guest that knows nothing of slots keeps its device, until it is reset."""
+    make()
+    for name in ("a.img", "b.img"):
+        run("qemu-img", "create", "-q", "-f", "raw", name, "8M")
+    with Machine("a.qcow2"):
+        assert run(ATOLL, "attach", "m", "--disk", "a.img,iops=5") == "disk1\n"
+        assert json.loads(run(ATOLL, "attach", "-j", "--disk", os.path.abspath("b.img"))) == {
+            "name": "disk2", "slot": "00:0c.0"}
+        assert files(1) == ["a.img"] and disk(1)["limits"]["iops"] == 5
+        assert "in use" in checks.complaint("attach", "--disk", "a.img", limit=LIMIT)
+        assert "disk1    00:0b.0  attached  " + os.path.abspath("a.img") in run(ATOLL, "devices")
+        # Not without being let go of.
+        p = subprocess.run([ATOLL, "detach", "--timeout", "100ms", "m", "disk1"], capture_output=True, text=True, check=False)
+        assert p.returncode == 2 and "has not let 'disk1' go" in p.stderr, p
+        assert devices() == {"disk0": "attached", "disk1": "leaving", "disk2": "attached"}
+        run(ATOLL, "reset", "m")
+        end = time.monotonic() + LIMIT
+        while "disk1" in devices():
+            assert time.monotonic() < end, "a reset does not take it"
+            time.sleep(0.05)
+        # Its number and slot are free; the others keep theirs.
+        assert json.loads(run(ATOLL, "attach", "-j", "-d", "a.img")) == {"name": "disk1", "slot": "00:0b.0"}
+        live("snapshot", "m", "2", "c.qcow2")
+        assert "no disk with number 3" in complaint("resize", "3", "16M")
+        for word in ("disk3", "net0", "virtio-rng 0", ""):
+            assert "no device" in checks.complaint("detach", word, limit=LIMIT)
+        assert "does not tell the format" in checks.complaint("attach", "--disk", "a.unknown", limit=LIMIT)
+    run("qemu-img", "check", "-q", "c.qcow2")
+
+
 def check_graph():
     make()
     with Machine("a.qcow2"):
@@ -178,7 +213,7 @@ def check_limits_and_size():
         live("resize", "--shrink", "0", "8M")
         assert "1Q" in complaint("resize", "0", "1Q")
         live("retry", "0")
-        assert "none with number 1" in complaint("retry", "1")
+        assert "no disk with number 1" in complaint("retry", "1")
         assert "number of the disk" in complaint("retry", "first")
     run("qemu-img", "check", "a.qcow2")
     same("a.qcow2")

@@ -5,6 +5,7 @@
  */
 #include <assert.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 
 #include "../unit/control_fake.h"
@@ -72,6 +73,9 @@ static const struct control_ops ops = { .info = info,
 					.disks = disks,
 					.disk = disk,
 					.cpus = cpus,
+					.devices = devices,
+					.attach = attach,
+					.detach = detach,
 					.console = console };
 
 static void check_answer(struct strbuf *out)
@@ -98,6 +102,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 		len = MIN(len, sizeof(s.in) - s.in_n);
 		memcpy(s.in + s.in_n, data + 1, len);
 		s.in_n += len;
+		/* Now and then, descriptors come with them. */
+		for (unsigned int k = len & 3; k > 1 && s.fds.nr < IPC_FDS_MAX; k--)
+			s.fds.fd[s.fds.nr++] = open("/dev/null", O_RDONLY | O_CLOEXEC);
 		data += len + 1;
 		n -= len + 1;
 		while ((r = control_session_serve(&s)) > 0)

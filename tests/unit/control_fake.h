@@ -3,6 +3,8 @@
 #define ATOLL_TESTS_CONTROL_FAKE_H
 
 #include <errno.h>
+#include <string.h>
+#include <unistd.h>
 
 #include "vm/control_priv.h"
 
@@ -38,6 +40,36 @@ static inline int cpus(void *arg, const uint64_t *n, struct strbuf *out, struct 
 		return err_set(err, -ERANGE, "too many");
 	strbuf_addf(out, "{\"vcpus\":%d}", n ? (int)*n : 1);
 	return 0;
+}
+
+static inline void devices(void *arg, struct strbuf *out)
+{
+	strbuf_adds(out, "[{\"name\":\"disk0\"}]");
+}
+
+/* Takes what came, and tells what it was; -EEXIST for a file "there". */
+static inline int attach(void *arg, const struct attach_request_spec *request, struct ipc_fds *fds,
+			 struct strbuf *out, struct err *err)
+{
+	if (request->disk) {
+		if (!strcmp(request->disk, "there"))
+			return err_set(err, -EEXIST, "there already");
+		strbuf_adds(out, "{\"disk\":");
+		strbuf_add_json(out, str_of(request->disk));
+		strbuf_addc(out, '}');
+		return 0;
+	}
+	for (unsigned int k = 0; k < 1u + request->has_pcap; k++)
+		close(ipc_fds_take(fds, k));
+	strbuf_addf(out, "{\"mac\":%d,\"queues\":%u,\"words\":\"%s%s\"}", request->mac[5],
+		    request->nr_pairs, request->packed ? "packed " : "",
+		    request->is_tap ? "tap" : "");
+	return 0;
+}
+
+static inline int detach(void *arg, const char *name, struct err *err)
+{
+	return strcmp(name, "disk0") ? err_set(err, -ENODEV, "no '%s'", name) : 0;
 }
 
 #endif

@@ -31,6 +31,8 @@ static uint8_t sum(const void *p, size_t n)
 	return s;
 }
 
+#define HOT_SLOTS UINT32_C(0x3fffff00)
+
 static const struct acpi_config config = { .nr_cpus = 4, .serial_mask = 3, .base = 0xe0000 };
 
 static void test_chain(void **state)
@@ -139,7 +141,8 @@ static void shell(const char *dir, const char *name, const char *cmd)
 	}
 }
 
-/* Possible CPUs: in the MADT, those of the start enabled, the others not yet; an event and methods in the DSDT. */
+/* Possible CPUs: in the MADT, those of the start enabled, the others not yet; an event and methods in the DSDT. Slots whose devices come and
+ * go have theirs. */
 static void test_hot_plug(void **state)
 {
 	struct acpi_config cfg = config;
@@ -149,6 +152,7 @@ static void test_hot_plug(void **state)
 	cfg.nr_cpus = 2;
 	acpi_build(&cfg, &without);
 	cfg.max_cpus = 64;
+	cfg.hot_slots = HOT_SLOTS;
 	acpi_build(&cfg, &t);
 	assert_true(t.blob.n < 0x10000);
 	madt = (const uint8_t *)t.blob.p + t.off[ACPI_MADT] + 44;
@@ -158,7 +162,11 @@ static void test_hot_plug(void **state)
 	}
 	assert_non_null(memmem(t.blob.p, t.blob.n, "_E02", 4));
 	assert_non_null(memmem(t.blob.p, t.blob.n, "E03F", 4));
+	assert_non_null(memmem(t.blob.p, t.blob.n, "_E01", 4));
+	assert_non_null(memmem(t.blob.p, t.blob.n, "S01D", 4));
+	assert_null(memmem(t.blob.p, t.blob.n, "S01E", 4));
 	assert_null(memmem(without.blob.p, without.blob.n, "_E02", 4));
+	assert_null(memmem(without.blob.p, without.blob.n, "_E01", 4));
 	acpi_tables_done(&t);
 	acpi_tables_done(&without);
 }
@@ -215,6 +223,7 @@ static void test_reference_compiler_hot_plug(void **state)
 	struct acpi_config cfg = config;
 
 	cfg.max_cpus = 64;
+	cfg.hot_slots = HOT_SLOTS;
 	compile_again(&cfg);
 }
 

@@ -69,6 +69,9 @@ static const struct control_ops ops = { .info = info,
 					.disks = disks,
 					.disk = disk,
 					.cpus = cpus,
+					.devices = devices,
+					.attach = attach,
+					.detach = detach,
 					.console = console };
 
 static void put(struct control_session *s, const char *text)
@@ -117,6 +120,53 @@ static void test_answers(void **state)
 	control_session_done(&s);
 }
 
+/* Descriptors come before the line that wants them, and are closed when it does not. */
+static void test_attach(void **state)
+{
+	static const char net[] = "{\"do\":\"attach\",\"net\":{\"mac\":\"52:54:00:00:00:09\","
+				  "\"queues\":2,\"tap\":true,\"pcap\":true}}\n";
+	static struct control_session s;
+	int fd[2];
+
+	control_session_init(&s, &ops, NULL);
+	expect(&s, "{\"do\":\"devices\"}\n", "{\"ok\":[{\"name\":\"disk0\"}]}\n");
+	expect(&s, "{\"do\":\"attach\",\"disk\":\"/a.img\"}\n", "{\"ok\":{\"disk\":\"/a.img\"}}\n");
+	expect(&s, "{\"do\":\"attach\",\"disk\":\"there\"}\n",
+	       "{\"error\":\"there already\",\"code\":\"EEXIST\"}\n");
+	assert_int_equal(pipe2(fd, O_CLOEXEC), 0);
+	s.fds.fd[s.fds.nr++] = fd[0];
+	s.fds.fd[s.fds.nr++] = fd[1];
+	expect(&s, net, "{\"ok\":{\"mac\":9,\"queues\":2,\"words\":\"tap\"}}\n");
+	assert_int_equal(s.fds.nr, 0);
+	assert_int_equal(fcntl(fd[0], F_GETFD), -1);
+	expect(&s, net,
+	       "{\"error\":\"0 descriptors came with the request: the network's end and, with \\\"pcap\\\", "
+	       "the capture's file are wanted\",\"code\":\"EINVAL\"}\n");
+	assert_int_equal(pipe2(fd, O_CLOEXEC), 0);
+	s.fds.fd[s.fds.nr++] = fd[0];
+	s.fds.fd[s.fds.nr++] = fd[1];
+	expect(&s, "{\"do\":\"detach\",\"name\":\"disk0\"}\n", "{\"ok\":true}\n");
+	assert_int_equal(fcntl(fd[0], F_GETFD), -1);
+	assert_int_equal(fcntl(fd[1], F_GETFD), -1);
+	expect(&s, "{\"do\":\"detach\",\"name\":\"x\"}\n",
+	       "{\"error\":\"no 'x'\",\"code\":\"ENODEV\"}\n");
+	for (size_t k = 0; k < 5; k++) {
+		static const char *const bad[] = {
+			"{\"do\":\"attach\"}\n",
+			"{\"do\":\"attach\",\"disk\":\"a\",\"net\":{}}\n",
+			"{\"do\":\"attach\",\"net\":{\"mac\":\"53:54:00:00:00:09\"}}\n",
+			"{\"do\":\"attach\",\"net\":{\"mac\":\"52:54:00:00:00:09\",\"queues\":9}}\n",
+			"{\"do\":\"detach\"}\n",
+		};
+
+		put(&s, bad[k]);
+		assert_int_equal(control_session_serve(&s), 1);
+		assert_non_null(strstr(strbuf_cstr(&s.out), "\"code\":\"EINVAL\""));
+		strbuf_reset(&s.out);
+	}
+	control_session_done(&s);
+}
+
 static void test_refusals(void **state)
 {
 	static struct control_session s;
@@ -125,7 +175,7 @@ static void test_refusals(void **state)
 	expect(&s, "[]\n",
 	       "{\"error\":\"a request is an object with \\\"do\\\": a string\",\"code\":\"EINVAL\"}\n");
 	expect(&s, "{\"do\":\"x\"}\n",
-	       "{\"error\":\"'x' is none of info, stats, count, trace, screen, balloon, power, cpus, disks, disk, console\",\"code\":\"EOPNOTSUPP\"}\n");
+	       "{\"error\":\"'x' is none of info, stats, count, trace, screen, balloon, power, cpus, disks, disk, devices, attach, detach, console\",\"code\":\"EOPNOTSUPP\"}\n");
 	expect(&s, "{\"do\":\"trace\",\"top\":1001}\n",
 	       "{\"error\":\"\\\"top\\\" is a number from 1 to 1000\",\"code\":\"EINVAL\"}\n");
 	expect(&s, "{\"do\":\"trace\",\"address\":16}\n",
@@ -277,7 +327,7 @@ int main(void)
 		cmocka_unit_test(test_answers),	 cmocka_unit_test(test_refusals),
 		cmocka_unit_test(test_console),	 cmocka_unit_test(test_one_at_a_time),
 		cmocka_unit_test(test_counting), cmocka_unit_test(test_disks),
-		cmocka_unit_test(test_files),
+		cmocka_unit_test(test_files),	 cmocka_unit_test(test_attach),
 	};
 
 	return cmocka_run_group_tests_name("control", tests, NULL, NULL);

@@ -17,6 +17,7 @@ struct acpi_config {
 	unsigned int nr_cpus;  /* 1 to 64; APIC ids count from 0 */
 	unsigned int max_cpus; /* so many can there be, 64 at most; not above nr_cpus: no hot plug */
 	unsigned int serial_mask; /* bit n: COMn+1 exists */
+	uint32_t hot_slots;	  /* bit n: the device of PCI slot n may come and go */
 	uint32_t base; /* guest-physical address of the first byte of the tables; 64-byte aligned */
 	uint64_t mmio64_base, mmio64_last; /* window for 64-bit BARs above all RAM; both 0: none */
 	bool has_vga;

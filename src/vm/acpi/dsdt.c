@@ -10,7 +10,7 @@
 #include "base/attr.h"
 #include "vm/acpi/acpi.h"
 #include "vm/acpi/aml.h"
-#include "vm/dev/acpi_cpus.h"
+#include "vm/dev/acpi_plug.h"
 #include "vm/dev/acpi_pm.h"
 #include "vm/dev/hpet.h"
 #include "vm/dev/pci.h"
@@ -56,11 +56,11 @@ static void add_processors(struct aml *a, const struct acpi_config *cfg)
 	unsigned int max = MAX(cfg->nr_cpus, cfg->max_cpus);
 
 	if (max > cfg->nr_cpus) {
-		aml_io_region(a, "CPUR", ACPI_CPUS_BASE, ACPI_CPUS_LEN);
-		aml_bits(a, "CPUR", ACPI_CPUS_PRESENT, 'P', max);
-		aml_bits(a, "CPUR", ACPI_CPUS_INSERTED, 'I', max);
-		aml_bits(a, "CPUR", ACPI_CPUS_REMOVE, 'R', max);
-		aml_bits(a, "CPUR", ACPI_CPUS_EJECT, 'E', max);
+		aml_io_region(a, "CPUR", ACPI_PLUG_CPUS_BASE, ACPI_PLUG_LEN);
+		aml_bits(a, "CPUR", ACPI_PLUG_PRESENT, 'P', max);
+		aml_bits(a, "CPUR", ACPI_PLUG_INSERTED, 'I', max);
+		aml_bits(a, "CPUR", ACPI_PLUG_REMOVE, 'R', max);
+		aml_bits(a, "CPUR", ACPI_PLUG_EJECT, 'E', max);
 	}
 	for (unsigned int i = 0; i < max; i++) {
 		char name[5];
@@ -76,30 +76,68 @@ static void add_processors(struct aml *a, const struct acpi_config *cfg)
 	}
 }
 
-/* What is new is told to the OS, and what it is asked to give back, each once. */
-static void add_cpu_event(struct aml *a, unsigned int max)
+/*
+ * What is new is told to the OS, and what it is asked to give back, each once: of @mask, the bits of sets @inserted and
+ * @remove, whose devices are called @device and three digits.
+ */
+static void add_plug_event(struct aml *a, unsigned int gpe, uint64_t mask, char inserted,
+			   char remove, const char *device)
 {
-	static const struct {
+	const struct {
 		char letter;
 		uint8_t notice;
-	} sets[] = { { 'I', 1 }, { 'R', 3 } };
-	char name[5], bit[16], cpu[16];
+	} sets[] = { { inserted, 1 }, { remove, 3 } };
+	char name[5], bit[16], path[24];
 
 	aml_scope(a, "_GPE");
-	snprintf(name, sizeof(name), "_E%02X", ACPI_CPUS_GPE);
+	snprintf(name, sizeof(name), "_E%02X", gpe);
 	aml_method(a, name, 0);
-	for (unsigned int i = 1; i < max; i++) {
+	for (; mask; mask &= mask - 1) {
+		unsigned int i = (unsigned int)__builtin_ctzll(mask);
+
+		snprintf(path, sizeof(path), "%s%03X", device, i);
 		for (unsigned int k = 0; k < ARRAY_SIZE(sets); k++) {
-			snprintf(bit, sizeof(bit), "\\_SB.%c%03X", sets[k].letter, i & 0xfff);
-			snprintf(cpu, sizeof(cpu), "\\_SB.C%03X", i & 0xfff);
+			snprintf(bit, sizeof(bit), "\\_SB.%c%03X", sets[k].letter, i);
 			aml_if(a, bit);
 			aml_store_int(a, 1, bit);
-			aml_notify(a, cpu, sets[k].notice);
+			aml_notify(a, path, sets[k].notice);
 			aml_close(a);
 		}
 	}
 	aml_close(a);
 	aml_close(a);
+}
+
+/* Sets of bits by which slots are told of, before the slots that use them. */
+static void add_slot_sets(struct aml *a, uint32_t slots)
+{
+	unsigned int nr = slots ? 32 - (unsigned int)__builtin_clz(slots) : 0;
+
+	if (!nr)
+		return;
+	aml_io_region(a, "SLTR", ACPI_PLUG_SLOTS_BASE, ACPI_PLUG_LEN);
+	aml_bits(a, "SLTR", ACPI_PLUG_INSERTED, 'U', nr);
+	aml_bits(a, "SLTR", ACPI_PLUG_REMOVE, 'V', nr);
+	aml_bits(a, "SLTR", ACPI_PLUG_EJECT, 'W', nr);
+}
+
+/* A slot whose device may come and go. No _STA: whether something is there, configuration space tells. */
+static void add_slots(struct aml *a, uint32_t slots)
+{
+	for (; slots; slots &= slots - 1) {
+		unsigned int slot = (unsigned int)__builtin_ctz(slots);
+		char name[5];
+
+		snprintf(name, sizeof(name), "S%03X", slot);
+		aml_device(a, name);
+		aml_name_int(a, "_ADR", (uint64_t)slot << 16);
+		aml_name_int(a, "_SUN", slot);
+		snprintf(name, sizeof(name), "W%03X", slot);
+		aml_method(a, "_EJ0", 1);
+		aml_store_int(a, 1, name);
+		aml_close(a);
+		aml_close(a);
+	}
 }
 
 /* The wiring of pci_pirq(); the package's source 0 means "a global number". */
@@ -188,6 +226,7 @@ static void add_pci_host(struct aml *a, const struct acpi_config *cfg, struct st
 	aml_name_int(a, "_ADR", PCI_LPC_ADR);
 	add_isa_devices(a, cfg->serial_mask, crs);
 	aml_close(a);
+	add_slots(a, cfg->hot_slots);
 
 	aml_close(a);
 }
@@ -220,11 +259,16 @@ void acpi_build_dsdt(const struct acpi_config *cfg, struct strbuf *out)
 	add_sleep_states(&a);
 	aml_scope(&a, "_SB");
 	add_motherboard(&a, &crs);
+	add_slot_sets(&a, cfg->hot_slots);
 	add_pci_host(&a, cfg, &crs);
 	add_processors(&a, cfg);
 	aml_close(&a);
 	if (cfg->max_cpus > cfg->nr_cpus)
-		add_cpu_event(&a, cfg->max_cpus);
+		add_plug_event(&a, ACPI_PLUG_CPUS_GPE,
+			       UINT64_MAX >> (64 - cfg->max_cpus) & ~UINT64_C(1), 'I', 'R',
+			       "\\_SB.C");
+	if (cfg->hot_slots)
+		add_plug_event(&a, ACPI_PLUG_SLOTS_GPE, cfg->hot_slots, 'U', 'V', "\\_SB.PCI0.S");
 
 	strbuf_add(out, a.out.p, a.out.n);
 	strbuf_done(&crs);

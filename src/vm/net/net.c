@@ -36,6 +36,26 @@ void net_end_close(struct net_end *end)
 	fd_closep(&end->pcap_fd);
 }
 
+/* The other side of a socket is one of us, or a helper, that can do what a tap can. */
+static void end_of(int fd, bool is_tap, struct net_end *ret)
+{
+	*ret = NET_END_INIT;
+	ret->fd = fd;
+	ret->is_tap = is_tap;
+	ret->takes = NET_CSUM | NET_TSO4 | NET_TSO6 | NET_ECN;
+	net_set_offloads(ret, 0);
+}
+
+int net_open_fd(int *fd, bool is_tap, struct net_end *ret, struct err *err)
+{
+	int r = fd_nonblock(*fd, 1);
+
+	if (r < 0)
+		return err_set(err, r, "the network's descriptor");
+	end_of(fd_take(fd), is_tap, ret);
+	return 0;
+}
+
 /* --- taps ---------------------------------------------------------------------------------------------------- */
 
 int net_open_tap(const char *name, struct net_end *ret, struct err *err)
@@ -56,11 +76,7 @@ int net_open_tap(const char *name, struct net_end *ret, struct err *err)
 		return err_set_errno(err, "tap device '%s' (is it there, and yours?)", name);
 	if (ioctl(fd, TUNSETVNETHDRSZ, &size) < 0 || ioctl(fd, TUNSETVNETLE, &little) < 0)
 		return err_set_errno(err, "tap device '%s' cannot have packet headers", name);
-	*ret = NET_END_INIT;
-	ret->fd = fd_take(&fd);
-	ret->is_tap = true;
-	ret->takes = NET_CSUM | NET_TSO4 | NET_TSO6 | NET_ECN;
-	net_set_offloads(ret, 0);
+	end_of(fd_take(&fd), true, ret);
 	return 0;
 }
 
@@ -89,9 +105,7 @@ static void socket_end(int fd, struct net_end *ret)
 
 	/* As much as the host allows. */
 	ignore_result(setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size)));
-	*ret = NET_END_INIT;
-	ret->fd = fd;
-	ret->takes = NET_CSUM | NET_TSO4 | NET_TSO6 | NET_ECN;
+	end_of(fd, false, ret);
 }
 
 int net_pair(struct net_end *a, struct net_end *b, struct err *err)
@@ -179,6 +193,32 @@ void net_captured(struct net_end *end, const struct iovec *iov, unsigned int nr)
 	if (fd_write_full(end->pcap_fd, h, sizeof(h)) < 0 ||
 	    writev(end->pcap_fd, iov, (int)nr) != (ssize_t)len)
 		fd_closep(&end->pcap_fd);
+}
+
+/* --- addresses ------------------------------------------------------------------------------------------------ */
+
+static int hex(char c)
+{
+	return c >= '0' && c <= '9'		    ? c - '0'
+	       : (c | 32) >= 'a' && (c | 32) <= 'f' ? (c | 32) - 'a' + 10
+						    : -1;
+}
+
+int net_parse_mac(struct str v, uint8_t *mac, struct err *err)
+{
+	bool good = v.n == 17;
+
+	for (unsigned int k = 0; good && k < 6; k++) {
+		int high = hex(v.p[3 * k]), low = hex(v.p[3 * k + 1]);
+
+		good = high >= 0 && low >= 0 && (k == 5 || v.p[3 * k + 2] == ':');
+		mac[k] = (uint8_t)(high << 4 | low);
+	}
+	if (!good || (mac[0] & 1))
+		return err_set(err, -EINVAL,
+			       "address '%.*s': six bytes like 52:54:00:12:34:56, the first one even",
+			       (int)MIN(v.n, (size_t)40), v.p);
+	return 0;
 }
 
 /* --- checksums ------------------------------------------------------------------------------------------------ */

@@ -9,6 +9,7 @@
 
 #include "base/attr.h"
 #include "base/err.h"
+#include "base/str.h"
 
 /*
  * The other end of a network device: a descriptor on which each read and write is one packet, made of a header as in
@@ -69,6 +70,16 @@ _nodiscard_ int net_open_socket(const char *path, bool listen, struct net_end *r
 
 /* net_pair - two ends that lead to each other. Returns 0, or what socketpair() says. */
 _nodiscard_ int net_pair(struct net_end *a, struct net_end *b, struct err *err);
+
+/*
+ * net_open_fd - an end that somebody else has opened: a tap, or a socket as of net_open_socket().
+ *
+ * @fd: taken over on success. Returns 0; those of fcntl(2).
+ */
+_nodiscard_ int net_open_fd(int *fd, bool is_tap, struct net_end *ret, struct err *err);
+
+/* net_parse_mac - "52:54:00:12:34:56" as six bytes. Returns 0; -EINVAL (not an address, or one of a group). Thread: any. */
+_nodiscard_ int net_parse_mac(struct str v, uint8_t *mac, struct err *err);
 
 /* net_set_offloads - what our side's guest finishes itself; a tap does the rest. */
 void net_set_offloads(struct net_end *end, unsigned int offloads);

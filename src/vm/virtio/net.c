@@ -564,7 +564,10 @@ void virtio_net_done(struct virtio_net *n)
 {
 	if (!n->packet)
 		return;
+	/* The machine may go on without the device. */
+	iothread_pause(n->dev.io);
 	io_watch_del(n->dev.io, &n->watch);
+	iothread_resume(n->dev.io);
 	virtio_done(&n->dev);
 	free(take_ptr(&n->packet));
 	free(take_ptr(&n->in));

@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The sets of CPUs behind hot plug, while CPUs come and are asked for. */
+/* The sets behind hot plug, while CPUs come and are asked for. */
 #include "fuzz_dev.h"
-#include "vm/dev/acpi_cpus.h"
+#include "vm/dev/acpi_plug.h"
 
 static const struct fuzz_window windows[] = {
-	{ ACPI_CPUS_BASE, ACPI_CPUS_LEN + 4, false },
-	{ ACPI_CPUS_BASE + ACPI_CPUS_EJECT, 8, false },
+	{ ACPI_PLUG_CPUS_BASE, ACPI_PLUG_LEN + 4, false },
+	{ ACPI_PLUG_CPUS_BASE + ACPI_PLUG_EJECT, 8, false },
 };
 
 struct world {
 	struct bench b;
-	struct acpi_cpus c;
+	struct acpi_plug c;
 	uint64_t there;
 };
 
@@ -29,12 +29,12 @@ static void event(void *arg, unsigned int what)
 	unsigned int cpu = what & 63;
 
 	if (what & 0x8000) {
-		acpi_cpus_ask(&w->c, cpu);
+		acpi_plug_ask(&w->c, cpu);
 	} else if (what & 0x4000) {
-		acpi_cpus_reset(&w->c);
+		acpi_plug_reset(&w->c, 5);
 		w->there = 5;
 	} else {
-		acpi_cpus_plug(&w->c, cpu);
+		acpi_plug_in(&w->c, cpu);
 		w->there |= UINT64_C(1) << cpu;
 	}
 }
@@ -43,13 +43,19 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 {
 	static struct world w;
 	struct fuzz_input in = { data, n };
+	const struct acpi_plug_config cfg = { .name = "plug",
+					      .base = ACPI_PLUG_CPUS_BASE,
+					      .present = 5,
+					      .fixed = 1,
+					      .ejected = ejected,
+					      .arg = &w };
 
 	w.there = 5;
 	fuzz_must(bench_init(&w.b, 0) == 0);
-	fuzz_must(acpi_cpus_init(&w.c, &w.b.board, 5, ejected, &w, NULL) == 0);
+	fuzz_must(acpi_plug_init(&w.c, &w.b.board, &cfg, NULL) == 0);
 	fuzz_steps(&in, &w.b, windows, ARRAY_SIZE(windows), event, &w);
-	fuzz_must(acpi_cpus_present(&w.c) == w.there && (w.c.remove & ~w.there) == 0);
-	acpi_cpus_done(&w.c);
+	fuzz_must(acpi_plug_present(&w.c) == w.there && (w.c.remove & ~w.there) == 0);
+	acpi_plug_done(&w.c);
 	bench_done(&w.b);
 	return 0;
 }
