@@ -90,13 +90,13 @@ struct cpu *cpu_group_cpu(struct cpu_group *grp, unsigned int index);
  * cpu_group_set_engine - let another engine go on with the group's vCPUs, from the state they are in.
  *
  * No vCPU may be running. Nothing that the guest can see changes. Returns 0, also when it is that engine
- * already; -EOPNOTSUPP (engine not available; nothing has changed); -ENOMEM and others when the new engine
+ * already; -EOPNOTSUPP (engine not available, or it cannot have this guest's CPU features; nothing has changed); -ENOMEM and others when the new engine
  * cannot be set up: then no vCPU may run any more, only cpu_group_free() is allowed.
  */
 _nodiscard_ int cpu_group_set_engine(struct cpu_group *grp, enum cpu_engine_kind kind,
 				     struct err *err);
 
-/* cpu_group_engine - name of the engine that runs the vCPUs: "interp", "dbt". Thread: any. */
+/* cpu_group_engine - name of the engine that runs the vCPUs: "interp", "dbt", "kvm". Thread: any. */
 const char *cpu_group_engine(const struct cpu_group *grp);
 
 /* cpu_group_reset - put every vCPU into its power-on state. No vCPU may be running. */

@@ -4,6 +4,7 @@
 
 #include <pthread.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stddef.h>
 
@@ -28,8 +29,14 @@ enum cpu_pending {
 		1 << 6, /* take write tags out of the TLB (code_sync() of interp/block.h) */
 };
 
+struct cpuid_limit;
+
 struct cpu_engine {
 	const char *name;
+	/* Make what belongs to the group, and say which CPU features its guest may have; NULL: there is nothing to
+	 * make, and every feature may be. @grp is as it was when it fails. */
+	int (*admit)(struct cpu_group *grp, struct cpuid_limit *ret, struct err *err);
+	void (*release)(struct cpu_group *grp); /* after done() of every vCPU; what admit() made */
 	int (*init)(struct cpu *c,
 		    struct err *err); /* what it leaves behind when it fails is done()'s */
 	void (*done)(struct cpu *c);
@@ -37,7 +44,7 @@ struct cpu_engine {
 	void (*flush)(struct cpu *c);	     /* on the vCPU's thread */
 	void (*state_loaded)(struct cpu *c); /* c->st was replaced: derive everything again */
 };
-extern const struct cpu_engine interp_engine, dbt_engine;
+extern const struct cpu_engine interp_engine, dbt_engine, kvm_engine;
 
 /* Where code runs decides how bytes decode. */
 enum cpu_mode {
@@ -51,6 +58,7 @@ struct insn;
 struct interp_sys;
 struct code_map;
 struct dbt;
+struct kvm_vm;
 struct block_cache;
 
 /*
@@ -105,7 +113,7 @@ struct cpu {
 	struct cpu_group *grp;
 	unsigned int index;
 	const struct cpu_engine *engine;
-	void *engine_data;	    /* the translation engine's */
+	void *engine_data;	    /* dbt's or kvm's */
 	struct block_cache *blocks; /* the interpreter's */
 	struct interp_sys *sys;	    /* interpreter: TLB, event delivery (interp/vcpu_sys.h) */
 	struct cpu_stats stats;
@@ -118,6 +126,7 @@ struct cpu {
 
 	pthread_mutex_t apic_lock; /* guards st.apic and the flags of st.ev that others set */
 	_Atomic uint32_t sleeping; /* any: 1 while the vCPU's thread waits in cpu_sleep() */
+	_Atomic int32_t kvm_tid;   /* any: the vCPU's thread while it may be in KVM_RUN; else 0 */
 	struct timerq_timer apic_timer;
 };
 
@@ -143,6 +152,7 @@ struct cpu_group {
 	struct exclusive *exclusive; /* stop-the-world for page-crossing locked accesses */
 	struct code_map *code;	     /* which guest pages have been decoded (interp/block.h) */
 	struct dbt *dbt;	     /* translation engine: its code cache (dbt/run.h) */
+	struct kvm_vm *kvm;	     /* the host's virtual machine (kvm/kvm_priv.h) */
 	/* pieces of a page of which something was decoded were written (interp/code.c); NULL: nobody asks */
 	void (*code_gone)(struct cpu_group *grp, const uint8_t *page, uint64_t pieces);
 };
@@ -153,8 +163,11 @@ static inline void cpu_at(struct cpu *c, enum cpu_place place)
 	atomic_store_explicit(&c->place, (uint8_t)place, memory_order_relaxed);
 }
 
+/* Fetches a vCPU's thread out of KVM_RUN. Ignored by default, so that a late one harms nobody. */
+enum { CPU_KICK_SIGNAL = SIGURG };
+
 /*
- * cpu_wake - set pending bits (enum cpu_pending), and wake the vCPU when it sleeps.
+ * cpu_wake - set pending bits (enum cpu_pending), and wake the vCPU when it sleeps or is in the kernel.
  *
  * Takes no lock. Thread: any; async-signal-safe.
  */

@@ -11,6 +11,7 @@
 
 #include <cpuid.h>
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/str.h"
@@ -80,7 +81,42 @@ static bool host_has(const struct feature *f)
 	       (r[f->reg] >> f->bit & 1);
 }
 
-static int features_by_model(struct cpu_cpuid *id, const char *model, struct err *err)
+static bool is_allowed(const struct cpuid_limit *limit, unsigned int f)
+{
+	return !limit || (limit->features[f / 64] >> (f % 64) & 1);
+}
+
+struct cpuid_place cpuid_place(enum cpu_feature f)
+{
+	const struct feature *d = &features[f];
+
+	return (struct cpuid_place){ d->leaf, d->subleaf, d->reg, d->bit };
+}
+
+int cpuid_fits(const struct cpu_cpuid *id, const struct cpuid_limit *limit, struct err *err)
+{
+	char names[160] = "";
+	size_t n = 0;
+
+	for (unsigned int f = 0; f < CPUID_NR_FEATURES; f++)
+		if (cpuid_has(id, f) && !is_allowed(limit, f) && n < sizeof(names))
+			n += (size_t)snprintf(names + n, sizeof(names) - n, ",-%s",
+					      features[f].name);
+	if (n)
+		return err_set(err, -EOPNOTSUPP,
+			       "%s does not have all CPU features of this guest; start it with --cpu "
+			       "MODEL%s%s",
+			       limit->who, names, n < sizeof(names) ? "" : "...");
+	if (id->phys_bits > limit->phys_bits)
+		return err_set(err, -EOPNOTSUPP,
+			       "%s has %u bits of a physical address, this guest's CPU %u; start it with "
+			       "--cpu MODEL,phys-bits=%u",
+			       limit->who, limit->phys_bits, id->phys_bits, limit->phys_bits);
+	return 0;
+}
+
+static int features_by_model(struct cpu_cpuid *id, const char *model,
+			     const struct cpuid_limit *limit, struct err *err)
 {
 	static const char *const names[] = { "", "baseline", "v2", "v3", "host" };
 	unsigned int level = 0;
@@ -103,12 +139,13 @@ static int features_by_model(struct cpu_cpuid *id, const char *model, struct err
 					       model, features[f].name);
 			wanted = false;
 		}
-		feature_put(id, f, wanted);
+		feature_put(id, f, wanted && is_allowed(limit, f));
 	}
 	return 0;
 }
 
-static int feature_change(struct cpu_cpuid *id, struct str word, struct err *err)
+static int feature_change(struct cpu_cpuid *id, struct str word, const struct cpuid_limit *limit,
+			  struct err *err)
 {
 	struct str name = { word.p + 1, word.n - 1 };
 	bool on = word.p[0] == '+';
@@ -124,6 +161,9 @@ static int feature_change(struct cpu_cpuid *id, struct str word, struct err *err
 			return err_set(err, -EOPNOTSUPP,
 				       "CPU feature '%s' is not in this host's CPU",
 				       features[f].name);
+		if (on && !is_allowed(limit, f))
+			return err_set(err, -EOPNOTSUPP, "CPU feature '%s': %s does not have it",
+				       features[f].name, limit->who);
 		feature_put(id, f, on);
 		return 0;
 	}
@@ -133,7 +173,8 @@ static int feature_change(struct cpu_cpuid *id, struct str word, struct err *err
 		       (int)name.n, name.p);
 }
 
-static int features_by_words(struct cpu_cpuid *id, const char *text, struct err *err)
+static int features_by_words(struct cpu_cpuid *id, const char *text,
+			     const struct cpuid_limit *limit, struct err *err)
 {
 	static const char phys_bits[] = "phys-bits=";
 	struct str rest = { text, strlen(text) }, word;
@@ -155,7 +196,7 @@ static int features_by_words(struct cpu_cpuid *id, const char *text, struct err 
 			return err_set(err, -EINVAL,
 				       "CPU feature '%.*s': write +name or -name, separated by commas",
 				       (int)word.n, word.p);
-		int r = feature_change(id, word, err);
+		int r = feature_change(id, word, limit, err);
 
 		if (r < 0)
 			return r;
@@ -363,15 +404,21 @@ static void allowed_bits(struct cpu_cpuid *id)
 }
 
 int cpuid_build(struct cpu_cpuid *ret, const char *model, const char *text, unsigned int nr_cpus,
-		uint64_t tsc_khz, struct err *err)
+		uint64_t tsc_khz, const struct cpuid_limit *limit, struct err *err)
 {
 	struct cpu_cpuid id = { .phys_bits = PHYS_BITS_DEFAULT };
-	int r = features_by_model(&id, model, err);
+	int r;
 
+	if (limit)
+		id.phys_bits = MIN(id.phys_bits, limit->phys_bits);
+	r = features_by_model(&id, model, limit, err);
 	if (r == 0 && text)
-		r = features_by_words(&id, text, err);
+		r = features_by_words(&id, text, limit, err);
 	if (r < 0)
 		return r;
+	if (limit && id.phys_bits > limit->phys_bits)
+		return err_set(err, -EOPNOTSUPP, "phys-bits=%u: %s has %u", id.phys_bits,
+			       limit->who, limit->phys_bits);
 	for (unsigned int k = 0; k < ARRAY_SIZE(dependencies); k++)
 		if (!cpuid_has(&id, dependencies[k].needs))
 			feature_put(&id, dependencies[k].feature, false);

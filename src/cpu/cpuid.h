@@ -44,17 +44,39 @@ static inline bool cpuid_has(const struct cpu_cpuid *id, enum cpu_feature f)
 	return id->features[f / 64] >> (f % 64) & 1;
 }
 
+/* Where a feature stands in CPUID; reg: 0 to 3 for EAX to EDX. */
+struct cpuid_place {
+	uint32_t leaf, subleaf;
+	uint8_t reg, bit;
+};
+
+/* cpuid_place - where it is. Thread: any. */
+struct cpuid_place cpuid_place(enum cpu_feature f);
+
+/* What a guest's CPU may have at most. */
+struct cpuid_limit {
+	const char *who; /* sets it, for messages */
+	uint64_t features[(CPUID_NR_FEATURES + 63) / 64];
+	uint8_t phys_bits;
+};
+
+/* cpuid_fits - is the table within a limit? Returns 0; -EOPNOTSUPP: the story names what is too much. Thread: any. */
+_nodiscard_ int cpuid_fits(const struct cpu_cpuid *id, const struct cpuid_limit *limit,
+			   struct err *err);
+
 /*
  * cpuid_build - make the table.
  *
  * @model:     "baseline", "v2", "v3" or "host" (v3 and what else this host can run)
  * @features:  "+name,-name,phys-bits=N" with names of cpuid_features.def, or NULL
  * @tsc_khz:   told in the timing leaves
+ * @limit:     what goes beyond it is left out, or refused when it was asked for by name; NULL: none
  * Returns 0, or -EINVAL with what is unknown and what would be right; -EOPNOTSUPP when the host lacks
  * what the model needs. Thread: any.
  */
 _nodiscard_ int cpuid_build(struct cpu_cpuid *ret, const char *model, const char *features,
-			    unsigned int nr_cpus, uint64_t tsc_khz, struct err *err);
+			    unsigned int nr_cpus, uint64_t tsc_khz, const struct cpuid_limit *limit,
+			    struct err *err);
 
 /*
  * cpuid_get - answer CPUID from the table, without what depends on a vCPU's present state.

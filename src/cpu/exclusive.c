@@ -100,7 +100,7 @@ void exclusive_begin(struct cpu *c)
 	x->owner = c;
 	for (unsigned int k = 0; k < x->grp->nr; k++)
 		if (x->grp->cpu[k] && x->grp->cpu[k] != c)
-			atomic_fetch_or(&x->grp->cpu[k]->hot.pending, CPU_PEND_STOP);
+			cpu_wake(x->grp->cpu[k], CPU_PEND_STOP);
 	while (x->in > 1)
 		pthread_cond_wait(&x->changed, &x->lock);
 	pthread_mutex_unlock(&x->lock);

@@ -18,6 +18,7 @@
 #include "cpu/apic.h"
 #include "cpu/cpu_priv.h"
 #include "cpu/exclusive.h"
+#include "cpu/kvm/kvm.h"
 
 enum { MAX_CPUS = 64 };
 #define CODE_CACHE_DEFAULT (UINT64_C(64) << 20)
@@ -31,12 +32,14 @@ static int engine_pick(enum cpu_engine_kind kind, const struct cpu_engine **ret,
 		*ret = &interp_engine;
 		return 0;
 	case CPU_ENGINE_AUTO:
+		*ret = kvm_is_whole() ? &kvm_engine : &dbt_engine;
+		return 0;
 	case CPU_ENGINE_DBT:
 		*ret = &dbt_engine;
 		return 0;
 	case CPU_ENGINE_KVM:
-		return err_set(err, -EOPNOTSUPP,
-			       "engine 'kvm' is not built into this version; use 'dbt'");
+		*ret = &kvm_engine;
+		return 0;
 	}
 	return err_set(err, -EINVAL, "unknown engine number %d", (int)kind);
 }
@@ -77,6 +80,7 @@ static int cpu_new(struct cpu_group *grp, unsigned int index, const struct cpu_e
 int cpu_group_new(const struct cpu_group_config *cfg, struct cpu_group **ret, struct err *err)
 {
 	const struct cpu_engine *engine = NULL;
+	struct cpuid_limit limit = { 0 };
 	struct cpu_group *grp;
 	int r;
 
@@ -107,8 +111,10 @@ int cpu_group_new(const struct cpu_group_config *cfg, struct cpu_group **ret, st
 	grp->start_ns = clock_now(cfg->clock);
 	grp->start_tsc = clock_tsc();
 	grp->exclusive = exclusive_new(grp);
-	r = cpuid_build(&grp->cpuid, cfg->model ? cfg->model : "host", cfg->features, cfg->nr_cpus,
-			grp->tsc_khz, err);
+	r = engine->admit ? engine->admit(grp, &limit, err) : 0;
+	if (r == 0)
+		r = cpuid_build(&grp->cpuid, cfg->model ? cfg->model : "host", cfg->features,
+				cfg->nr_cpus, grp->tsc_khz, engine->admit ? &limit : NULL, err);
 	for (unsigned int k = 0; r == 0 && k < grp->nr; k++)
 		r = cpu_new(grp, k, engine, err);
 	if (r < 0) {
@@ -119,15 +125,37 @@ int cpu_group_new(const struct cpu_group_config *cfg, struct cpu_group **ret, st
 	return 0;
 }
 
+/* May the engine take a group whose guest has seen its CPU's features? */
+static int admit_running(struct cpu_group *grp, const struct cpu_engine *engine, struct err *err)
+{
+	struct cpuid_limit limit = { 0 };
+	int r;
+
+	if (!engine->admit)
+		return 0;
+	r = engine->admit(grp, &limit, err);
+	if (r < 0)
+		return r;
+	r = cpuid_fits(&grp->cpuid, &limit, err);
+	if (r < 0 && engine->release)
+		engine->release(grp);
+	return r;
+}
+
 int cpu_group_set_engine(struct cpu_group *grp, enum cpu_engine_kind kind, struct err *err)
 {
-	const struct cpu_engine *engine = NULL;
+	const struct cpu_engine *engine = NULL, *old = atomic_load(&grp->engine);
 	int r = engine_pick(kind, &engine, err);
 
-	if (r < 0 || engine == atomic_load(&grp->engine))
+	if (r < 0 || engine == old)
+		return r;
+	r = admit_running(grp, engine, err);
+	if (r < 0)
 		return r;
 	for (unsigned int k = 0; k < grp->nr; k++)
-		grp->cpu[k]->engine->done(grp->cpu[k]);
+		old->done(grp->cpu[k]);
+	if (old->release)
+		old->release(grp);
 	atomic_store(&grp->engine, engine);
 	for (unsigned int k = 0; k < grp->nr; k++) {
 		struct cpu *c = grp->cpu[k];
@@ -152,6 +180,8 @@ void cpu_group_free(struct cpu_group *grp)
 		return;
 	for (unsigned int k = 0; k < grp->nr; k++)
 		cpu_free(grp->cpu[k]);
+	if (atomic_load(&grp->engine)->release)
+		atomic_load(&grp->engine)->release(grp);
 	exclusive_free(grp->exclusive);
 	free(grp->cpu);
 	free(grp);
@@ -211,9 +241,15 @@ static long futex(_Atomic uint32_t *word, int op, uint32_t value)
 
 void cpu_wake(struct cpu *c, uint32_t pending_bits)
 {
-	atomic_fetch_or(&c->hot.pending, pending_bits);
+	uint32_t old = atomic_fetch_or(&c->hot.pending, pending_bits);
+	int32_t tid;
+
 	if (atomic_load(&c->sleeping))
 		futex(&c->hot.pending, FUTEX_WAKE, 1);
+	tid = atomic_load(&c->kvm_tid);
+	/* Who set the bits before has sent it, or is about to. */
+	if (tid && (pending_bits & ~old))
+		syscall(SYS_tgkill, getpid(), tid, CPU_KICK_SIGNAL);
 }
 
 void cpu_sleep(struct cpu *c)

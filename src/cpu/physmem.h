@@ -56,6 +56,17 @@ struct physmem {
 	 * looking at them. Set by cpu_group_new(); NULL: no engine does that. Not from a vCPU's thread. */
 	void (*flagged)(void *arg);
 	void *flagged_arg;
+
+	/*
+	 * For an engine whose guests write without a look at the flags; NULL: there is none. Set by cpu_group_new() and
+	 * cpu_group_set_engine(). log_changed: is_logged changed; negative errno: the engine cannot follow.
+	 * log_collect: calls physmem_wrote() for all that was written since the last call. Both for the one who reads the
+	 * log; vCPUs may run.
+	 */
+	bool is_logged; /* the dirty log wants to know of writes */
+	int (*log_changed)(void *arg);
+	void (*log_collect)(void *arg);
+	void *log_arg;
 };
 
 /*

@@ -392,6 +392,7 @@ static int make_cpus(struct machine *m, const struct machine_config *cfg, struct
 
 	if (r < 0)
 		return r;
+	m->began_on_kvm = !strcmp(cpu_group_engine(m->cpus), "kvm");
 	memory_attach_engine(&m->memory);
 	m->vcpu = mem_new_n(m->nr_cpus, sizeof(*m->vcpu));
 	for (unsigned int i = 0; i < m->nr_cpus; i++)

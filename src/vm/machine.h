@@ -144,7 +144,7 @@ struct machine_config {
 	uint64_t code_cache_bytes; /* dbt; 0 = the default */
 	bool count_blocks, perf_map; /* dbt: see cpu_group_config */
 	bool sample;		     /* look where time goes from the start on */
-	uint64_t engine_switch_ns;   /* test: change between interp and dbt so often; 0: never */
+	uint64_t engine_switch_ns;   /* test: change the engine so often; 0: never */
 };
 
 /*

@@ -135,6 +135,7 @@ struct machine {
 	struct vga vga;
 	bool has_vga;
 	struct ahci ahci;
+	bool began_on_kvm; /* for engine_switch_ns: kvm has its turns, too */
 	bool has_ahci;
 	struct i6300esb watchdog;
 	bool has_watchdog;

@@ -364,9 +364,14 @@ int machine_trace(struct machine *m, const struct cpu_hot_query *query, struct s
 
 static int change_engine(struct machine *m, struct err *err)
 {
-	bool is_dbt = !strcmp(cpu_group_engine(m->cpus), "dbt");
+	const char *now = cpu_group_engine(m->cpus);
+	enum cpu_engine_kind next = CPU_ENGINE_DBT;
 
-	return machine_set_engine(m, is_dbt ? CPU_ENGINE_INTERP : CPU_ENGINE_DBT, err);
+	if (!strcmp(now, "dbt"))
+		next = m->began_on_kvm ? CPU_ENGINE_KVM : CPU_ENGINE_INTERP;
+	else if (!strcmp(now, "kvm"))
+		next = CPU_ENGINE_INTERP;
+	return machine_set_engine(m, next, err);
 }
 
 static enum machine_end main_loop(struct machine *m, int *ret_status, struct err *err)

@@ -269,6 +269,7 @@ static void flag_page(struct memory *m, uint64_t page)
 int memory_log_start(struct memory *m)
 {
 	_Atomic uint64_t *dirty;
+	int r;
 
 	if (m->dirty)
 		return -EBUSY;
@@ -280,7 +281,11 @@ int memory_log_start(struct memory *m)
 	for (uint64_t p = 0; p < m->ram_bytes >> GUEST_PAGE_SHIFT; p++)
 		flag_page(m, p);
 	flags_visible(m);
-	return 0;
+	m->phys.is_logged = true;
+	r = m->phys.log_changed ? m->phys.log_changed(m->phys.log_arg) : 0;
+	if (r < 0)
+		memory_log_stop(m);
+	return r;
 }
 
 void memory_log_stop(struct memory *m)
@@ -289,6 +294,9 @@ void memory_log_stop(struct memory *m)
 
 	if (!m->dirty)
 		return;
+	m->phys.is_logged = false;
+	if (m->phys.log_changed)
+		(void)m->phys.log_changed(m->phys.log_arg); /* logging for nobody harms nobody */
 	for (unsigned int k = 0; k < p->nr; k++)
 		for (uint64_t n = 0; n < p->region[k].size >> GUEST_PAGE_SHIFT; n++)
 			atomic_fetch_and(&p->region[k].page_flags[n], (uint8_t)~PAGE_F_LOG);
@@ -301,6 +309,8 @@ uint64_t memory_log_fetch(struct memory *m, uint64_t *ret)
 {
 	uint64_t n = 0;
 
+	if (m->phys.log_collect)
+		m->phys.log_collect(m->phys.log_arg);
 	for (uint64_t w = 0; w < m->dirty_words; w++) {
 		uint64_t bits = atomic_exchange(&m->dirty[w], 0);
 

@@ -23,7 +23,7 @@
  *
  * Dirty logging: the bitmap has one bit a page of the memfd. A page whose PAGE_F_LOG is set is recorded
  * on its next write, and the flag is taken off so that later writes cost nothing; memory_log_fetch()
- * puts it back. A writer stores before it looks at the flag, and flags are made visible by membarrier.
+ * puts it back, and asks an engine that keeps a log of its own (physmem.log_collect). A writer stores before it looks at the flag, and flags are made visible by membarrier.
  */
 #define MEMORY_LOW_LIMIT                                                                           \
 	UINT64_C(0xb0000000) /* RAM below 4 GiB ends here at most: MMCONFIG follows */
@@ -111,7 +111,8 @@ uint64_t memory_release(const struct physmem *p, uint64_t gpa, uint64_t len);
 /* memory_release_host - the same for [hva, hva + len) of one region's host memory. */
 uint64_t memory_release_host(const struct physmem *p, const uint8_t *hva, uint64_t len);
 
-/* memory_log_start - begin to record which RAM pages are written. Returns 0, -EBUSY, -ENOMEM. */
+/* memory_log_start - begin to record which RAM pages are written. Returns 0, -EBUSY, -ENOMEM, or
+ * what the engine says. */
 _nodiscard_ int memory_log_start(struct memory *m);
 /* memory_log_stop - stop recording; harmless when not started. No vCPU or device may be writing. */
 void memory_log_stop(struct memory *m);

@@ -19,8 +19,8 @@ static void setup(void)
 {
 	struct err err;
 
-	if (cpuid_build(&host_id, "host", NULL, 1, 2000000, &err) < 0 ||
-	    cpuid_build(&baseline_id, "baseline", NULL, 1, 2000000, &err) < 0)
+	if (cpuid_build(&host_id, "host", NULL, 1, 2000000, NULL, &err) < 0 ||
+	    cpuid_build(&baseline_id, "baseline", NULL, 1, 2000000, NULL, &err) < 0)
 		abort();
 	decode_check_init(&host, &host_id);
 	decode_check_init(&baseline, &baseline_id);

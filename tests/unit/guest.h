@@ -158,11 +158,13 @@ static inline void guest_paging_long(struct guest *g)
 		put_le64(pt + 0x3000 + k * 8, k << 12 | 7);
 }
 
-static inline struct guest *guest_new(unsigned int nr_cpus, const char *features)
+/* Returns NULL when there is no such engine here: @err says why. */
+static inline struct guest *guest_new_on(enum cpu_engine_kind engine, unsigned int nr_cpus,
+					 const char *features, struct err *err)
 {
 	struct guest *g = calloc(1, sizeof(*g));
 	struct cpu_group_config cfg = { .nr_cpus = nr_cpus,
-					.engine = test_engine(),
+					.engine = engine,
 					.features = features,
 					.mem = &g->mem,
 					.timers = &g->timers,
@@ -177,14 +179,29 @@ static inline struct guest *guest_new(unsigned int nr_cpus, const char *features
 						    .hva = g->ram,
 						    .page_flags = calloc(G_RAM / 4096, 1) };
 	timerq_init(&g->timers, clock_real());
-	if (cpu_group_new(&cfg, &g->grp, &g->err) < 0) {
-		fprintf(stderr, "%s\n", err_text(&g->err));
-		abort();
+	if (cpu_group_new(&cfg, &g->grp, err) < 0) {
+		timerq_done(&g->timers);
+		free((void *)g->mem.region[0].page_flags);
+		free(g->ram);
+		free(g);
+		return NULL;
 	}
 	g->cpu = cpu_group_cpu(g->grp, 0);
 	cpu_get_state(g->cpu, &g->st);
 	g->st.ev.mp_state = CPU_MP_RUNNING;
 	guest_tables(g);
+	return g;
+}
+
+static inline struct guest *guest_new(unsigned int nr_cpus, const char *features)
+{
+	struct err err = ERR_INIT;
+	struct guest *g = guest_new_on(test_engine(), nr_cpus, features, &err);
+
+	if (!g) {
+		fprintf(stderr, "%s\n", err_text(&err));
+		abort();
+	}
 	return g;
 }
 
@@ -321,6 +338,19 @@ static inline enum cpu_exit guest_run(struct guest *g, uint64_t stop)
 	debug.breaks[0] = (struct cpu_debug_break){ .addr = stop, .len = 1, .exec = true };
 	cpu_set_state(g->cpu, &g->st);
 	cpu_set_debug(g->cpu, &debug);
+	e = cpu_run(g->cpu, &g->err);
+	cpu_get_state(g->cpu, &g->st);
+	return e;
+}
+
+/* Run from g->st until the guest writes to G_PORT_END (or another exit); the state is in g->st again. */
+static inline enum cpu_exit guest_go(struct guest *g)
+{
+	const struct cpu_debug none = { 0 };
+	enum cpu_exit e;
+
+	cpu_set_state(g->cpu, &g->st);
+	cpu_set_debug(g->cpu, &none);
 	e = cpu_run(g->cpu, &g->err);
 	cpu_get_state(g->cpu, &g->st);
 	return e;

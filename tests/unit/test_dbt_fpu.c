@@ -374,7 +374,7 @@ static int setup(void **state)
 	t.dc.c = t.c;
 	t.dc.dbt = &t.dbt;
 	t.dbt.grp = &t.grp;
-	if (cpuid_build(&t.grp.cpuid, "host", NULL, 1, 1000000, &err) < 0)
+	if (cpuid_build(&t.grp.cpuid, "host", NULL, 1, 1000000, NULL, &err) < 0)
 		return -1;
 	t.dbt.table = dtable_new(&t.grp.cpuid);
 	if (blocks_new(&t.dbt, 4 << 20, &err) < 0 || ret_stack_init(&t.dc, &err) < 0)

@@ -44,7 +44,7 @@ static void start(struct decode_check *k, struct cpu_cpuid *id, const char *mode
 {
 	struct err err;
 
-	if (cpuid_build(id, model, NULL, 1, 2000000, &err) < 0)
+	if (cpuid_build(id, model, NULL, 1, 2000000, NULL, &err) < 0)
 		fail_msg("%s: %s", model, err.text);
 	decode_check_init(k, id);
 	reports = known = asked = 0;

@@ -140,8 +140,6 @@ static void test_engines(void **state)
 		assert_int_equal(cpu_group_set_engine(g->grp, kinds[k & 1], &g->err), 0);
 		assert_string_equal(cpu_group_engine(g->grp), k & 1 ? "dbt" : "interp");
 	}
-	assert_int_equal(cpu_group_set_engine(g->grp, CPU_ENGINE_KVM, &g->err), -EOPNOTSUPP);
-	assert_string_equal(cpu_group_engine(g->grp), "dbt");
 	assert_int_equal(cpu_group_set_engine(g->grp, CPU_ENGINE_INTERP, &g->err), 0);
 	run(g);
 	cpu_group_code_stats(g->grp, &st);

@@ -302,6 +302,11 @@ static void deliver_interrupt(struct cpu *c, unsigned int vector)
 	delivered(c);
 }
 
+void event_inject(struct cpu *c, unsigned int vector)
+{
+	deliver_interrupt(c, vector);
+}
+
 /* May INT n in V86 mode go to the program's own handler? Raises #GP. SDM volume 3, 20.3. */
 static bool v86_redirects(struct cpu *c, unsigned int vector)
 {

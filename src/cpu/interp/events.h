@@ -52,6 +52,10 @@ void interp_sys_loaded(struct cpu *c);
  */
 _nodiscard_ bool event_deliver_pending(struct cpu *c, enum cpu_exit *ret_exit, struct err *err);
 
+/* event_inject - enter the handler of an external interrupt that the APIC or the 8259s have given already. Faults jump to
+ * c->fault_jmp. Thread: the vCPU's own. */
+void event_inject(struct cpu *c, unsigned int vector);
+
 /* event_step_begin, event_step_end - around the one instruction executed while DUE_STEP is set. */
 void event_step_begin(struct cpu *c);
 void event_step_end(struct cpu *c);

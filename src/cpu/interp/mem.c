@@ -172,7 +172,7 @@ static unsigned int mmio_piece(uint64_t gpa, unsigned int left)
 	return n;
 }
 
-static uint64_t mmio_ld(struct cpu *c, uint64_t gpa, unsigned int size)
+uint64_t mem_io_ld(struct cpu *c, uint64_t gpa, unsigned int size)
 {
 	uint64_t v = 0;
 
@@ -191,7 +191,7 @@ static uint64_t mmio_ld(struct cpu *c, uint64_t gpa, unsigned int size)
 	return v;
 }
 
-static void mmio_st(struct cpu *c, uint64_t gpa, unsigned int size, uint64_t v)
+void mem_io_st(struct cpu *c, uint64_t gpa, unsigned int size, uint64_t v)
 {
 	for (unsigned int done = 0, n; done < size; done += n) {
 		uint64_t a = gpa + done, part = v >> (done * 8);
@@ -210,13 +210,13 @@ static void mmio_st(struct cpu *c, uint64_t gpa, unsigned int size, uint64_t v)
 
 static uint64_t ref_ld(struct cpu *c, const struct mem_ref *ref, unsigned int size)
 {
-	return ref->host ? host_ld(ref->host, size) : mmio_ld(c, ref->gpa, size);
+	return ref->host ? host_ld(ref->host, size) : mem_io_ld(c, ref->gpa, size);
 }
 
 static void ref_st(struct cpu *c, const struct mem_ref *ref, unsigned int size, uint64_t v)
 {
 	if (!ref->host) {
-		mmio_st(c, ref->gpa, size, v);
+		mem_io_st(c, ref->gpa, size, v);
 		return;
 	}
 	host_st(ref->host, size, v);
@@ -344,7 +344,7 @@ static void bytes_ld(struct cpu *c, struct mem_ref ref, uint8_t *to, unsigned in
 		if (ref.host)
 			__builtin_memcpy(to, ref.host, n);
 		else
-			put_le(to, mmio_ld(c, ref.gpa, n), n);
+			put_le(to, mem_io_ld(c, ref.gpa, n), n);
 		to += n;
 		ref.gpa += n;
 	}
@@ -355,7 +355,7 @@ static void bytes_st(struct cpu *c, struct mem_ref ref, const uint8_t *from, uns
 	for (unsigned int n; len; len -= n) {
 		n = ref.host ? len : mmio_piece(ref.gpa, len);
 		if (!ref.host) {
-			mmio_st(c, ref.gpa, n, get_le(from, n));
+			mem_io_st(c, ref.gpa, n, get_le(from, n));
 		} else {
 			__builtin_memcpy(ref.host, from, n);
 			atomic_signal_fence(memory_order_seq_cst);
@@ -443,7 +443,7 @@ void mem_or8_sys(struct cpu *c, uint64_t lin, uint8_t set)
 	struct mem_ref ref = find(c, lin_wrap(c, lin), MMU_WRITE, c->sys->priv_sys);
 
 	if (!ref.host) {
-		mmio_st(c, ref.gpa, 1, mmio_ld(c, ref.gpa, 1) | set);
+		mem_io_st(c, ref.gpa, 1, mem_io_ld(c, ref.gpa, 1) | set);
 		return;
 	}
 	__atomic_fetch_or(ref.host, set, __ATOMIC_SEQ_CST);
@@ -509,5 +509,5 @@ uint8_t mem_fetch_byte(struct cpu *c, uint64_t lin)
 	uint64_t gpa;
 	const uint8_t *host = mem_fetch(c, lin, &gpa, &flags);
 
-	return host ? *host : (uint8_t)mmio_ld(c, gpa, 1);
+	return host ? *host : (uint8_t)mem_io_ld(c, gpa, 1);
 }

@@ -116,6 +116,10 @@ uint64_t mem_ld(struct cpu *c, uint64_t lin, unsigned int size, unsigned int how
 		enum mmu_priv priv);
 void mem_st(struct cpu *c, uint64_t lin, unsigned int size, uint64_t value, unsigned int how,
 	    enum mmu_priv priv);
+/* mem_io_ld, mem_io_st - by guest-physical address, of what is not RAM: the local APIC and devices, in pieces that stay in
+ * aligned 8-byte words. @size: 1 to 8. */
+uint64_t mem_io_ld(struct cpu *c, uint64_t gpa, unsigned int size);
+void mem_io_st(struct cpu *c, uint64_t gpa, unsigned int size, uint64_t value);
 /* mem_check - raise what accessing the range with a privilege would raise. @how: MEM_RMW = write. */
 void mem_check(struct cpu *c, uint64_t lin, unsigned int len, unsigned int how, enum mmu_priv priv);
 /* mem_or8_sys - atomically set bits of a byte of a descriptor table. */

@@ -11,7 +11,7 @@ bool guest_offers(unsigned int isa)
 	static bool have;
 	struct err err = ERR_INIT;
 
-	if (!have && cpuid_build(&id, "host", NULL, 1, 1000000, &err) < 0)
+	if (!have && cpuid_build(&id, "host", NULL, 1, 1000000, NULL, &err) < 0)
 		return false;
 	have = true;
 	return cpuid_has_isa(&id, isa);
