@@ -63,6 +63,24 @@ void clock_fake_advance(struct clock_fake *c, uint64_t ns)
 	atomic_fetch_add(&c->mono_ns, ns);
 }
 
+static uint64_t shifted_now(struct clock *c)
+{
+	return read_clock(CLOCK_MONOTONIC) +
+	       atomic_load_explicit(&container_of(c, struct clock_shifted, clock)->shift_ns,
+				    memory_order_relaxed);
+}
+
+void clock_shifted_init(struct clock_shifted *c)
+{
+	c->clock = (struct clock){ .now_ns = shifted_now, .wall_ns = real_wall };
+	atomic_init(&c->shift_ns, 0);
+}
+
+void clock_shifted_set(struct clock_shifted *c, uint64_t now_ns)
+{
+	atomic_store(&c->shift_ns, now_ns - read_clock(CLOCK_MONOTONIC));
+}
+
 struct tsc_pair {
 	uint64_t tsc, ns;
 	uint64_t width; /* TSC ticks around the reading of ns */
@@ -96,10 +114,18 @@ static uint64_t measure_window(uint64_t *ret_width)
 	return (uint64_t)((unsigned __int128)(b.tsc - a.tsc) * NS_PER_MS / (b.ns - a.ns));
 }
 
+static _Atomic uint64_t known_khz;
+
+void clock_tsc_khz_known(uint64_t khz)
+{
+	uint64_t none = 0;
+
+	atomic_compare_exchange_strong(&known_khz, &none, khz);
+}
+
 uint64_t clock_tsc_khz(void)
 {
-	static _Atomic uint64_t cached;
-	uint64_t khz = atomic_load(&cached), best_width = UINT64_MAX, none = 0;
+	uint64_t khz = atomic_load(&known_khz), best_width = UINT64_MAX, none = 0;
 
 	if (khz)
 		return khz;
@@ -114,7 +140,7 @@ uint64_t clock_tsc_khz(void)
 	if (!khz)
 		khz = 1;
 	/* Whoever stores first decides: everybody must work with the same number. */
-	if (!atomic_compare_exchange_strong(&cached, &none, khz))
+	if (!atomic_compare_exchange_strong(&known_khz, &none, khz))
 		khz = none;
 	return khz;
 }

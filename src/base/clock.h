@@ -57,6 +57,21 @@ void clock_fake_init(struct clock_fake *c, uint64_t mono_ns, uint64_t wall_ns);
 /* clock_fake_advance - let ns nanoseconds pass. Thread: any. */
 void clock_fake_advance(struct clock_fake *c, uint64_t ns);
 
+/* The host's clock, set to another time: a machine that goes on after a pause in a file has it. */
+struct clock_shifted {
+	struct clock clock;	   /* first: this is what is handed out */
+	_Atomic uint64_t shift_ns; /* what is added to CLOCK_MONOTONIC, modulo 2^64 */
+};
+
+/*
+ * clock_shifted_init - the host's clock. clock_shifted_set: from now on it says @now_ns, and goes on from there.
+ *
+ * @c:  caller's memory, needs no end; use &c->clock
+ * Thread: owner; setting: any, but who waits for a time of it must be told.
+ */
+void clock_shifted_init(struct clock_shifted *c);
+void clock_shifted_set(struct clock_shifted *c, uint64_t now_ns);
+
 /*
  * clock_tsc_khz - frequency of the host's time-stamp counter.
  *
@@ -67,6 +82,13 @@ void clock_fake_advance(struct clock_fake *c, uint64_t ns);
  * Returns kHz, > 0. Thread: any.
  */
 uint64_t clock_tsc_khz(void);
+
+/*
+ * clock_tsc_khz_known - take a frequency that was measured on this host since it was started, instead of measuring.
+ *
+ * Without effect after clock_tsc_khz() was called. Thread: any.
+ */
+void clock_tsc_khz_known(uint64_t khz);
 
 /* clock_tsc - the host's time-stamp counter now, not ordered against other instructions. Thread:
  * any. */

@@ -48,12 +48,13 @@ struct run_opts {
 	uint64_t code_cache_bytes;
 	bool perf_map;
 	uint64_t engine_switch_ns; /* 0: never */
+	const char *restore;	   /* path or NULL */
 };
 
 /* run_can_boot - whether there is something to start a machine with. Disks alone are started by SeaBIOS. Thread: any. */
 static inline bool run_can_boot(const struct run_opts *o)
 {
-	return o->kernel || o->firmware || o->disk.n;
+	return o->kernel || o->firmware || o->disk.n || o->restore;
 }
 
 /* Options of `atoll trace`: those of a run, and what is shown. */
@@ -188,6 +189,10 @@ struct live_opts {
 	uint64_t speed;		/* bytes a second; 0: no limit */
 };
 
+struct snapshot_opts {
+	bool json;
+};
+
 struct image_build_opts {
 	uint64_t size_bytes;
 	const char *format, *release, *mirror, *date; /* or NULL */
@@ -197,7 +202,7 @@ struct image_build_opts {
 
 extern const struct cmd cmd_cpus, cmd_stop, cmd_reset, cmd_pause, cmd_resume;
 extern const struct cmd cmd_attach, cmd_detach, cmd_devices;
-extern const struct cmd cmd_image_build;
+extern const struct cmd cmd_image_build, cmd_vm_snapshot;
 extern const struct cmd cmd_doctor;
 extern const struct cmd cmd_live_disks, cmd_live_snapshot, cmd_live_commit, cmd_live_stream,
 	cmd_live_cancel, cmd_live_speed, cmd_live_limit, cmd_live_resize, cmd_live_retry;

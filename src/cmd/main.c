@@ -13,6 +13,7 @@
 #include "cmd/power.h"
 #include "cmd/run.h"
 #include "cmd/screenshot.h"
+#include "cmd/snapshot.h"
 
 static const struct cmd_binding commands[] = {
 	{ &cmd_run, cmd_run_exec },
@@ -53,6 +54,7 @@ static const struct cmd_binding commands[] = {
 	{ &cmd_disk_serve, cmd_disk_serve_exec },
 	{ &cmd_image_build, cmd_image_build_exec },
 	{ &cmd_doctor, cmd_doctor_exec },
+	{ &cmd_vm_snapshot, cmd_vm_snapshot_exec },
 };
 
 int main(int argc, char **argv)

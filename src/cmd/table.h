@@ -123,6 +123,13 @@ void cmd_call_done(struct cmd_call *call);
 /* cmd_given - whether an option stood on the command line (and is not its default). Thread: any. */
 bool cmd_given(const struct cmd_call *call, const char *opt_name);
 
+/*
+ * cmd_each_given - call fn(arg, option, text) for what stood on the command line, in the order of the table; an option that was
+ * given several times, several times. @text: what the parser would take for the same value; NULL for a flag. Thread: any.
+ */
+void cmd_each_given(const struct cmd_call *call,
+		    void (*fn)(void *arg, const struct opt *opt, const char *text), void *arg);
+
 /* cmd_find - the binding of a subcommand by name, NULL with the nearest name in @err. Thread: any. */
 const struct cmd_binding *cmd_find(const struct cmd_program *prog, const char *name,
 				   struct err *err);

@@ -19,6 +19,7 @@
 #include "cmd/commands.h"
 #include "cmd/vm_disks.h"
 #include "cmd/vm_nets.h"
+#include "cmd/vm_restore.h"
 #include "cmd/vm_sata.h"
 #include "cmd/vm_shares.h"
 #include "cmd/vm_vsock.h"
@@ -258,8 +259,10 @@ static void print_trace(struct machine *m, const struct cpu_hot_query *query)
 	ignore_result(fd_write_full(STDERR_FILENO, strbuf_cstr(&out), out.n));
 }
 
-/* @query: NULL: no trace */
-static int vm_start(const struct run_opts *o, const struct cpu_hot_query *query)
+/* @query: NULL: no trace. @snap: NULL: from power-on. @options: for snapshots of this machine. Not inlined: its frame is
+ * large enough alone. */
+static _noinline_ int vm_start(const struct run_opts *o, const struct cpu_hot_query *query,
+			       struct snapshot *snap, const char *options)
 {
 	_cleanup_(mem_freep) char *cpu = mem_strdup(o->cpu);
 	struct machine_config cfg = {
@@ -285,6 +288,8 @@ static int vm_start(const struct run_opts *o, const struct cpu_hot_query *query)
 		.count_blocks = o->count || query,
 		.engine_switch_ns = o->engine_switch_ns,
 		.sample = o->stats || o->stats_json,
+		.restore = snap,
+		.options = options,
 	};
 	_cleanup_(socket_close) struct socket s = { .dir_fd = -EBADF, .fd = -EBADF };
 	char *names[MACHINE_CONSOLES] = { NULL };
@@ -346,9 +351,23 @@ static int vm_start(const struct run_opts *o, const struct cpu_hot_query *query)
 	return status;
 }
 
+/* With the options of the machine that was saved, if there is one. @query: NULL: no trace */
+static int vm_start_call(const struct cmd_call *call, const struct cpu_hot_query *query)
+{
+	_cleanup_(vm_restore_done) struct vm_restore restore = { .snap = { .fd = -EBADF } };
+	struct err err = ERR_INIT;
+
+	if (vm_restore_open(&restore, call, &err) < 0) {
+		fprintf(stderr, "atoll-vm: %s\n", err_text(&err));
+		return 1;
+	}
+	return vm_start(restore.call->opts, query, restore.snap.fd >= 0 ? &restore.snap : NULL,
+			strbuf_cstr(&restore.options));
+}
+
 static int vm_run(const struct cmd_call *call)
 {
-	return vm_start(call->opts, NULL);
+	return vm_start_call(call, NULL);
 }
 
 static int vm_trace(const struct cmd_call *call)
@@ -366,7 +385,7 @@ static int vm_trace(const struct cmd_call *call)
 		fprintf(stderr, "atoll-vm: --address: %s\n", err_text(&err));
 		return 1;
 	}
-	return vm_start(&o->run, &query);
+	return vm_start_call(call, &query);
 }
 
 int main(int argc, char **argv)

@@ -58,7 +58,8 @@ struct cpu_group_config {
 	struct clock *clock;   /* guest time is 0 when the group is made */
 	const struct cpu_machine_ops *ops;
 	void *arg;
-	bool trace;		   /* log every instruction (slow; for debugging the engine) */
+	uint64_t tsc_khz; /* what the guest is told that its TSC counts; 0: what the host's does */
+	bool trace;	  /* log every instruction (slow; for debugging the engine) */
 	uint64_t code_cache_bytes; /* dbt: memory for translated code, 4 MiB to 2 GiB; 0 = 64 MiB */
 	bool count_blocks;	   /* dbt: every translated block counts its executions */
 	bool perf_map;		   /* dbt: tell perf(1) which guest code each translation is of */
@@ -112,6 +113,21 @@ void cpu_group_flush(struct cpu_group *grp);
 /* cpu_group_now - guest time: ns of the configured clock since the group was made. Thread: any. */
 uint64_t cpu_group_now(const struct cpu_group *grp);
 
+/* How far the guest's time is; taken out and put in with the vCPUs' states. */
+struct cpu_group_time {
+	uint64_t now_ns;  /* cpu_group_now() */
+	uint64_t tsc;	  /* the TSC of a vCPU without offset */
+	uint64_t tsc_khz; /* constant */
+};
+
+/* cpu_group_get_time, cpu_group_set_time - no vCPU may be running; the configured clock goes on. The frequency is not
+ * changed: it was told to the guest. */
+void cpu_group_get_time(const struct cpu_group *grp, struct cpu_group_time *ret);
+void cpu_group_set_time(struct cpu_group *grp, const struct cpu_group_time *time);
+
+/* cpu_group_model_sum - a checksum of all that CPUID tells the guests of such a group; equal on every engine. Thread: any. */
+_pure_ uint32_t cpu_group_model_sum(const struct cpu_group *grp);
+
 /*
  * cpu_group_msi - deliver an interrupt message (from an I/O APIC or a PCI device).
  *
@@ -152,6 +168,10 @@ void cpu_set_state(struct cpu *cpu, const struct cpu_state *state);
  * Returns 0, or -EINVAL with the field and the reason in @err.
  */
 _nodiscard_ int cpu_state_check(const struct cpu_state *state, struct err *err);
+
+/* cpu_fits - whether this vCPU can have a state that cpu_state_check() has found good: features that it uses are in the model.
+ * Returns 0, or -EINVAL with the register. Thread: any. */
+_nodiscard_ int cpu_fits(const struct cpu *cpu, const struct cpu_state *state, struct err *err);
 
 /* cpu_stats - the counters of a vCPU. Thread: any; values may be a little old. */
 const struct cpu_stats *cpu_stats(const struct cpu *cpu);

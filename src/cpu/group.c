@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/crc32c.h"
 #include "base/mem.h"
 #include "cpu/apic.h"
 #include "cpu/cpu_priv.h"
@@ -107,7 +108,7 @@ int cpu_group_new(const struct cpu_group_config *cfg, struct cpu_group **ret, st
 	grp->count_blocks = cfg->count_blocks;
 	grp->perf_map = cfg->perf_map;
 	atomic_store(&grp->engine, engine);
-	grp->tsc_khz = clock_tsc_khz();
+	grp->tsc_khz = cfg->tsc_khz ? cfg->tsc_khz : clock_tsc_khz();
 	grp->start_ns = clock_now(cfg->clock);
 	grp->start_tsc = clock_tsc();
 	grp->exclusive = exclusive_new(grp);
@@ -213,6 +214,34 @@ void cpu_group_flush(struct cpu_group *grp)
 uint64_t cpu_group_now(const struct cpu_group *grp)
 {
 	return clock_now(grp->clock) - grp->start_ns;
+}
+
+void cpu_group_get_time(const struct cpu_group *grp, struct cpu_group_time *ret)
+{
+	*ret = (struct cpu_group_time){ .now_ns = cpu_group_now(grp),
+					.tsc = clock_tsc() - grp->start_tsc,
+					.tsc_khz = grp->tsc_khz };
+}
+
+void cpu_group_set_time(struct cpu_group *grp, const struct cpu_group_time *time)
+{
+	grp->start_ns = clock_now(grp->clock) - time->now_ns;
+	grp->start_tsc = clock_tsc() - time->tsc;
+}
+
+uint32_t cpu_group_model_sum(const struct cpu_group *grp)
+{
+	const struct cpu_cpuid *id = &grp->cpuid;
+	uint32_t sum = 0;
+
+	for (unsigned int k = 0; k < id->nr; k++) {
+		const struct cpuid_leaf *l = &id->leaf[k];
+
+		sum = crc32c(sum, &l->leaf, sizeof(l->leaf));
+		sum = crc32c(sum, &l->subleaf, sizeof(l->subleaf));
+		sum = crc32c(sum, l->reg, sizeof(l->reg));
+	}
+	return sum;
 }
 
 uint64_t cpu_read_tsc(const struct cpu *c)

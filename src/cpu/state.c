@@ -178,3 +178,19 @@ int cpu_state_check(const struct cpu_state *s, struct err *err)
 			       s->ev.exc_vector);
 	return 0;
 }
+
+int cpu_fits(const struct cpu *c, const struct cpu_state *s, struct err *err)
+{
+	const struct cpu_cpuid *id = &c->grp->cpuid;
+
+	if (s->cr4 & ~id->cr4_allowed)
+		return err_set(err, -EINVAL, "CR4 0x%llx uses features that the CPU model lacks",
+			       (unsigned long long)s->cr4);
+	if (s->efer & ~id->efer_allowed)
+		return err_set(err, -EINVAL, "EFER 0x%llx uses features that the CPU model lacks",
+			       (unsigned long long)s->efer);
+	if (s->xcr0 & ~id->xcr0_allowed)
+		return err_set(err, -EINVAL, "XCR0 0x%llx uses features that the CPU model lacks",
+			       (unsigned long long)s->xcr0);
+	return 0;
+}

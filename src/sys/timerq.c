@@ -87,7 +87,7 @@ void timerq_init(struct timerq *q, struct clock *clock)
 /* Runs the callbacks that are due. The lock is held on entry and exit, not during callbacks. */
 static void run_due(struct timerq *q)
 {
-	while (!q->stop && q->nr_armed) {
+	while (!q->stop && !q->pauses && q->nr_armed) {
 		struct timerq_timer *t = q->heap[0];
 		uint64_t now = clock_now(q->clock);
 
@@ -107,6 +107,16 @@ static void run_due(struct timerq *q)
 	}
 }
 
+/* The host's time at that of our clock, which may have been set. */
+static uint64_t host_time(const struct timerq *q, uint64_t ns)
+{
+	uint64_t now = clock_now(q->clock);
+
+	if (q->clock == clock_real() || ns == UINT64_MAX)
+		return ns;
+	return clock_now(clock_real()) + (ns > now ? ns - now : 0);
+}
+
 static void queue_main(void *arg)
 {
 	struct timerq *q = arg;
@@ -118,9 +128,11 @@ static void queue_main(void *arg)
 		run_due(q);
 		if (q->stop)
 			break;
-		q->sleeping_until_ns = first_deadline(q);
+		/* Paused: whoever resumes wakes us, and nobody else need. */
+		q->sleeping_until_ns = q->pauses ? 0 : first_deadline(q);
 		/* Woken or timed out: either way the heap is looked at again. */
-		(void)cond_wait_until(&q->wake, &q->lock, q->sleeping_until_ns);
+		(void)cond_wait_until(&q->wake, &q->lock,
+				      q->pauses ? UINT64_MAX : host_time(q, q->sleeping_until_ns));
 		q->sleeping_until_ns = 0;
 	}
 	mutex_unlock(&q->lock);
@@ -210,4 +222,19 @@ uint64_t timerq_run_due(struct timerq *q)
 	mutex_guard(&q->lock);
 	run_due(q);
 	return first_deadline(q);
+}
+
+void timerq_pause(struct timerq *q)
+{
+	mutex_guard(&q->lock);
+	q->pauses++;
+	while (q->running)
+		cond_wait(&q->idle, &q->lock);
+}
+
+void timerq_resume(struct timerq *q)
+{
+	mutex_guard(&q->lock);
+	if (!--q->pauses)
+		pthread_cond_signal(&q->wake);
 }

@@ -42,6 +42,7 @@ struct timerq {
 	pthread_t runner;	      /* the thread that runs it; valid while running is set */
 	uint64_t sleeping_until_ns;   /* 0: awake; under lock */
 	bool stop;		      /* under lock */
+	unsigned int pauses;	      /* > 0: no callback begins; under lock */
 	struct thread thread;
 };
 
@@ -55,8 +56,8 @@ struct timerq {
 void timerq_init(struct timerq *q, struct clock *clock);
 
 /*
- * timerq_start - start the thread. Only with the host's clock: a fake one is moved by hand and
- * followed by timerq_run_due(). Returns 0; -EAGAIN. Thread: owner.
+ * timerq_start - start the thread. Only with a clock that goes as fast as the host's: a fake one is moved by hand
+ * and followed by timerq_run_due(). Returns 0; -EAGAIN. Thread: owner.
  */
 _nodiscard_ int timerq_start(struct timerq *q, struct err *err);
 
@@ -99,6 +100,13 @@ void timerq_cancel(struct timerq *q, struct timerq_timer *t);
 
 /* timerq_armed - whether a deadline is set. Thread: any; may be out of date on return. */
 bool timerq_armed(struct timerq *q, struct timerq_timer *t);
+
+/*
+ * timerq_pause - no callback runs from the return on, until timerq_resume(). Timers may be armed meanwhile, and the clock
+ * may be set. Nests. Thread: any but a callback, holding no lock that a callback takes.
+ */
+void timerq_pause(struct timerq *q);
+void timerq_resume(struct timerq *q);
 
 /*
  * timerq_run_due - run what is due on the calling thread; for tests and for loops that have their

@@ -62,7 +62,7 @@ static void info(void *arg, struct strbuf *out)
 		    (unsigned long long)atomic_load(&m->nr_guest_events[GUEST_PANICKED]),
 		    (unsigned long long)atomic_load(&m->nr_guest_events[GUEST_CRASH_KERNEL]));
 	strbuf_addf(out, ",\"up_ns\":%llu,\"resets\":%llu,\"kernel\":",
-		    (unsigned long long)(started_ns ? clock_now(m->clock) - started_ns : 0),
+		    (unsigned long long)(started_ns ? clock_now(clock_real()) - started_ns : 0),
 		    (unsigned long long)atomic_load(&m->nr_resets));
 	strbuf_add_json(out, str_of(m->kernel.path ? m->kernel.path : m->firmware.path));
 	strbuf_addc(out, '}');
@@ -209,6 +209,14 @@ static int detach(void *arg, const char *name, struct err *err)
 	return machine_detach(c->m, name, err);
 }
 
+static int snapshot(void *arg, int fd, struct strbuf *out, struct err *err)
+{
+	_cleanup_(fd_closep) int file = fd;
+	const struct control *c = arg;
+
+	return machine_snapshot_save(c->m, file, out, err);
+}
+
 static int console(void *arg, unsigned int port, struct err *err)
 {
 	const struct control *c = arg;
@@ -229,6 +237,7 @@ static const struct control_ops ops = {
 	.disks = disks,
 	.disk = disk,
 	.cpus = cpus,
+	.snapshot = snapshot,
 	.devices = devices,
 	.attach = attach,
 	.detach = detach,

@@ -30,6 +30,8 @@
  *		"limit", "limits": "iops=100,bps=10M"	what is not named stays
  *		"resize", "size": number, "shrink": bool
  *		"retry"}	what waits for space
+ *	{"do": "snapshot", "what": "save"}	the machine as a whole; the answer says what was written	descriptor: an empty
+ *						file, open for writing
  *	{"do": "cpus", "n": 1 to vcpus_max}	plug in, or ask to be given back; without "n" only look
  *	{"do": "devices"}	name, kind, slot, state ("attached", "leaving") and what is behind it
  *	{"do": "attach", "disk": string}	as of --disk, with a path that starts with / and its format; descriptors: the

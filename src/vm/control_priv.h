@@ -61,6 +61,8 @@ struct control_ops {
 	int (*attach)(void *arg, const struct attach_request_spec *request, struct ipc_fds *fds,
 		      struct strbuf *out, struct err *err);
 	int (*detach)(void *arg, const char *name, struct err *err);
+	/* The whole machine to a file. @fd: taken over. */
+	int (*snapshot)(void *arg, int fd, struct strbuf *out, struct err *err);
 	/* Whether a serial port can be watched. */
 	int (*console)(void *arg, unsigned int port, struct err *err);
 };

@@ -170,6 +170,18 @@ static int do_detach(struct control_session *s, const struct json *j, bool is_te
 	return s->ops->detach(s->arg, name, err);
 }
 
+static int do_snapshot(struct control_session *s, const struct json *j, bool is_text,
+		       struct strbuf *value, struct err *err)
+{
+	const char *what = json_str(json_get(j, "what"));
+
+	if (!what || strcmp(what, "save") != 0)
+		return err_set(err, -EINVAL, "'snapshot' needs \"what\": save");
+	if (s->fds.nr != 1)
+		return err_set(err, -EINVAL, "'snapshot' needs the descriptor of a file");
+	return s->ops->snapshot(s->arg, ipc_fds_take(&s->fds, 0), value, err);
+}
+
 static int do_console(struct control_session *s, const struct json *j, bool is_text,
 		      struct strbuf *value, struct err *err)
 {
@@ -193,13 +205,14 @@ static const struct request {
 		  struct strbuf *value, struct err *err);
 	enum { JSON, JSON_OR_TEXT, TEXT } value;
 } requests[] = {
-	{ "info", do_info, JSON },	 { "stats", do_stats, JSON_OR_TEXT },
-	{ "count", do_count, JSON },	 { "trace", do_trace, JSON_OR_TEXT },
-	{ "screen", do_screen, TEXT },	 { "balloon", do_balloon, JSON_OR_TEXT },
-	{ "power", do_power, JSON },	 { "cpus", do_cpus, JSON },
-	{ "disks", do_disks, JSON },	 { "disk", do_disk, JSON },
-	{ "devices", do_devices, JSON }, { "attach", do_attach, JSON },
-	{ "detach", do_detach, JSON },	 { "console", do_console, JSON },
+	{ "info", do_info, JSON },	   { "stats", do_stats, JSON_OR_TEXT },
+	{ "count", do_count, JSON },	   { "trace", do_trace, JSON_OR_TEXT },
+	{ "screen", do_screen, TEXT },	   { "balloon", do_balloon, JSON_OR_TEXT },
+	{ "power", do_power, JSON },	   { "cpus", do_cpus, JSON },
+	{ "snapshot", do_snapshot, JSON }, { "disks", do_disks, JSON },
+	{ "disk", do_disk, JSON },	   { "devices", do_devices, JSON },
+	{ "attach", do_attach, JSON },	   { "detach", do_detach, JSON },
+	{ "console", do_console, JSON },
 };
 
 static int refuse(const char *what, struct err *err)

@@ -13,6 +13,7 @@
 #include "vm/dev/i8259.h"
 #include "vm/dev/ioapic.h"
 #include "vm/irq_router.h"
+#include "vm/snapshot/state.h"
 
 enum { GSI_TIMER = 0, GSI_CASCADE = 2, NR_ISA = 16 };
 
@@ -56,3 +57,16 @@ void irq_set(const struct irq_line *line, bool level)
 		deliver(r, line->gsi, out);
 	} while ((atomic_load(&r->raised[line->gsi]) != 0) != out);
 }
+
+/* --- state --------------------------------------------------------------------------------------- */
+
+static const struct state_field fields[] = {
+	STATE_ARRAY(struct irq_router, raised, (1u << IRQ_NR_SOURCES) - 1),
+};
+
+const struct state_desc irq_router_state = {
+	.name = "irq",
+	.version = 1,
+	STATE_NO_LOCK,
+	STATE_TABLE(struct irq_router, fields),
+};

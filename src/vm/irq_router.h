@@ -7,6 +7,8 @@
 
 #include "vm/irq.h"
 
+struct state_desc; /* vm/snapshot/state.h */
+
 /*
  * Wires global system interrupts to the interrupt controllers: GSI 0-15 to the 8259 pair, and GSI 0-23
  * to the I/O APIC, where GSI 0 arrives at pin 2 (the interrupt source override that the MADT tells).
@@ -28,5 +30,8 @@ struct irq_line irq_router_line(struct irq_router *r, unsigned int gsi, enum irq
 
 /* irq_router_reset - nobody raises anything; after the devices were reset, before the controllers are. */
 void irq_router_reset(struct irq_router *r);
+
+/* irq_router_state - what a snapshot keeps of it. */
+extern const struct state_desc irq_router_state;
 
 #endif

@@ -372,9 +372,11 @@ static int fill_fw_cfg(struct machine *m, uint64_t memory_bytes, struct err *err
 	return 0;
 }
 
-static int make_cpus(struct machine *m, const struct machine_config *cfg, struct err *err)
+static int make_cpus(struct machine *m, const struct machine_config *cfg, uint64_t tsc_khz,
+		     struct err *err)
 {
 	const struct cpu_group_config group = {
+		.tsc_khz = tsc_khz,
 		.nr_cpus = m->nr_cpus,
 		.engine = cfg->engine,
 		.code_cache_bytes = cfg->code_cache_bytes,
@@ -405,6 +407,7 @@ static int make_cpus(struct machine *m, const struct machine_config *cfg, struct
 
 static int build(struct machine *m, const struct machine_config *cfg, struct err *err)
 {
+	uint64_t tsc_khz = 0; /* the host's */
 	int r;
 
 	m->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -412,8 +415,12 @@ static int build(struct machine *m, const struct machine_config *cfg, struct err
 		return err_set_errno(err, "eventfd");
 	/* The cheap check of the files before the expensive making of a machine. */
 	r = machine_firmware_new(m, cfg, err);
-	if (r == 0)
+	if (r == 0 && !cfg->restore)
 		r = machine_load(m, err);
+	if (cfg->restore) { /* read at the next reset, when nothing can be opened any more */
+		machine_image_open(&m->kernel);
+		machine_image_open(&m->initrd);
+	}
 	if (r < 0)
 		return r;
 	r = make_board(m, cfg, err);
@@ -424,10 +431,13 @@ static int build(struct machine *m, const struct machine_config *cfg, struct err
 		r = machine_firmware_fill(m, cfg->name, err);
 	if (r < 0)
 		return r;
-	r = make_cpus(m, cfg, err);
-	if (r < 0)
-		return r;
-	r = machine_boot(m, err);
+	if (cfg->restore)
+		r = machine_snapshot_prepare(m, cfg->restore, &tsc_khz, err);
+	if (r == 0)
+		r = make_cpus(m, cfg, tsc_khz, err);
+	if (r == 0)
+		r = cfg->restore ? machine_snapshot_load(m, cfg->restore, err)
+				 : machine_boot(m, err);
 	if (r < 0)
 		return r;
 	if (m->gdb_port)
@@ -437,6 +447,16 @@ static int build(struct machine *m, const struct machine_config *cfg, struct err
 	if (r == 0)
 		r = machine_vnc_start(m, cfg, err);
 	return r;
+}
+
+/* While files can still be opened. */
+static void read_boot_id(struct machine *m)
+{
+	_cleanup_(mem_freep) void *text = NULL;
+	size_t n = 0;
+
+	if (file_read("/proc/sys/kernel/random/boot_id", 4096, &text, &n, NULL) == 0)
+		memcpy(m->boot_id, text, MIN(n, sizeof(m->boot_id)));
 }
 
 int machine_new(const struct machine_config *cfg, struct machine **ret, struct err *err)
@@ -471,6 +491,8 @@ int machine_new(const struct machine_config *cfg, struct machine **ret, struct e
 	m->open_arg = cfg->open_arg;
 	m->cmdline = mem_strdup(cfg->cmdline ? cfg->cmdline : "");
 	m->folder = getcwd(NULL, 0);
+	read_boot_id(m);
+	m->options = mem_strdup(cfg->options ? cfg->options : "");
 	m->kernel = (struct machine_image){ .fd = -EBADF };
 	m->firmware = (struct firmware){ .vars_fd = -EBADF };
 	if (cfg->kernel)
@@ -478,7 +500,8 @@ int machine_new(const struct machine_config *cfg, struct machine **ret, struct e
 	m->initrd = (struct machine_image){ .fd = -EBADF };
 	if (cfg->initrd)
 		m->initrd.path = mem_strdup(cfg->initrd);
-	m->clock = clock_real();
+	clock_shifted_init(&m->time);
+	m->clock = &m->time.clock;
 	m->wake_fd = -EBADF;
 	mutex_init(&m->lock);
 	mutex_init(&m->pausing);
@@ -528,6 +551,7 @@ void machine_free(struct machine *m)
 	machine_image_done(&m->initrd);
 	free(m->cmdline);
 	free(m->folder);
+	free(m->options);
 	fd_closep(&m->wake_fd);
 	pthread_cond_destroy(&m->changed);
 	pthread_mutex_destroy(&m->control);

@@ -15,7 +15,8 @@
  * run by machine_run(), ended by the guest (power-off, debug exit), by machine_stop(), or by a failure.
  */
 struct machine;
-struct chardev; /* vm/chardev.h: where a serial port's bytes go */
+struct chardev;	 /* vm/chardev.h: where a serial port's bytes go */
+struct snapshot; /* vm/snapshot/file.h */
 
 enum machine_end {
 	MACHINE_POWEROFF,     /* ACPI S5 */
@@ -144,7 +145,10 @@ struct machine_config {
 	uint64_t code_cache_bytes; /* dbt; 0 = the default */
 	bool count_blocks, perf_map; /* dbt: see cpu_group_config */
 	bool sample;		     /* look where time goes from the start on */
-	uint64_t engine_switch_ns;   /* test: change the engine so often; 0: never */
+	struct snapshot *
+		restore; /* go on from this one, the caller's until machine_new() returns; NULL: from power-on */
+	const char *options; /* what a snapshot tells about how the machine was made; NULL: "" */
+	uint64_t engine_switch_ns; /* test: change the engine so often; 0: never */
 };
 
 /*
@@ -228,6 +232,17 @@ _nodiscard_ int machine_screenshot(struct machine *m, struct strbuf *out, struct
  */
 _nodiscard_ int machine_balloon(struct machine *m, const uint64_t *keep_bytes, bool is_text,
 				struct strbuf *out, struct err *err);
+
+/*
+ * machine_snapshot_save - write the machine as it is now to a file; the guest stands still meanwhile, and goes on.
+ *
+ * @fd:    an empty file, the caller's; on the medium afterwards. See vm/snapshot/README.md
+ * @out:   a JSON object is appended: what was written, and how long the guest stood still
+ * Returns 0; -EOPNOTSUPP, -EBUSY (a device cannot be saved, or not now: which); -ENOSPC and others of write(2). Nothing has
+ * changed then. Thread: any but a vCPU's.
+ */
+_nodiscard_ int machine_snapshot_save(struct machine *m, int fd, struct strbuf *out,
+				      struct err *err);
 
 /* machine_print_stats - exits and events by kind, for --stats; as JSON when @json. */
 void machine_print_stats(struct machine *m, int fd, bool json);

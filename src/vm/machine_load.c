@@ -65,6 +65,13 @@ int machine_image_read(struct machine *m, struct machine_image *image, const cha
 	return 0;
 }
 
+void machine_image_open(struct machine_image *image)
+{
+	if (image->path && image->fd < 0)
+		ignore_result(fd_open(image->path, O_RDONLY, &image->fd,
+				      NULL)); /* the reset will say so */
+}
+
 /* Its memory would be as much again as the guest has of it. */
 static void image_drop(const struct machine *m, struct machine_image *image)
 {
@@ -233,9 +240,9 @@ int machine_reset(struct machine *m, struct err *err)
 
 	reset_devices(m);
 	/* Giving the pages back zeroes them, and a small guest after a large one is small again. */
-	if (fallocate(m->memory.fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0,
-		      (off_t)m->memory.ram_bytes) < 0)
-		return err_set_errno(err, "clearing guest memory");
+	r = memory_clear(&m->memory, err);
+	if (r < 0)
+		return r;
 	cpu_group_reset(m->cpus);
 	cpu_group_flush(m->cpus);
 	r = m->has_firmware ? 0 : pci_assign_bars(&m->pci, err);

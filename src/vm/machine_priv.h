@@ -38,13 +38,14 @@
 #include "vm/machine.h"
 #include "vm/machine_virtio.h"
 #include "vm/memory.h"
+#include "vm/snapshot/file.h"
 
 /* Guest-physical places of what stands in for the BIOS. */
 #define MACHINE_EBDA	UINT64_C(0x9fc00)
 #define MACHINE_ACPI	UINT64_C(0xe0000) /* tables, found by searching on 16-byte boundaries */
 #define MACHINE_MPTABLE UINT64_C(0xf0000)
 
-enum { MACHINE_SERIALS = 4 };
+enum { MACHINE_SERIALS = 4, MACHINE_BOOT_ID = 37 };
 
 /*
  * One vCPU's thread. It runs guest code, or is parked, which it tells by @is_parked; what it should do it
@@ -104,7 +105,8 @@ struct machine {
 	bool debug_exit, no_reboot, count_blocks;
 	uint16_t gdb_port;
 	uint64_t memory_bytes, engine_switch_ns;
-	char *cmdline;
+	char *cmdline, *options;	  /* options: for snapshots, as is: */
+	uint8_t boot_id[MACHINE_BOOT_ID]; /* of the host: a line of text */
 	char *folder; /* that relative paths begin in: where the process was started */
 
 	struct machine_image kernel, initrd;
@@ -119,7 +121,9 @@ struct machine {
 	struct bus *pio, *mmio;
 	struct irq_router irqs;
 	struct timerq timers;
-	struct clock *clock;
+	struct clock_shifted
+		time; /* the guest's: the host's, but for a machine that comes out of a snapshot */
+	struct clock *clock; /* its */
 	struct machine_events events;
 	struct board board;
 	struct i8259 pic;
@@ -218,11 +222,23 @@ _nodiscard_ int machine_load(struct machine *m, struct err *err);
 _nodiscard_ int machine_image_read(struct machine *m, struct machine_image *image, const char *what,
 				   struct err *err);
 
+/* machine_image_open - open its file, to be read at the next reset; that says so when it could not be. */
+void machine_image_open(struct machine_image *image);
+
 /* machine_image_done - free what an image holds. */
 void machine_image_done(struct machine_image *image);
 
 /* machine_boot - tables, kernel and first CPU as they are at power-on; RAM is zero, no vCPU runs. */
 _nodiscard_ int machine_boot(struct machine *m, struct err *err);
+
+/* machine_snapshot_prepare - @snap fits the machine as configured: its memory, vCPUs, TSC. Before vCPUs are made; @ret_tsc_khz
+ * is what they are to have. Returns 0 or negative. */
+_nodiscard_ int machine_snapshot_prepare(struct machine *m, struct snapshot *snap,
+					 uint64_t *ret_tsc_khz, struct err *err);
+
+/* machine_snapshot_load - the machine is as the snapshot says. Returns 0; negative, and nothing has changed. No vCPU, I/O
+ * thread or timer runs. */
+_nodiscard_ int machine_snapshot_load(struct machine *m, struct snapshot *snap, struct err *err);
 
 /* machine_reset - everything as at power-on; every vCPU is parked. */
 _nodiscard_ int machine_reset(struct machine *m, struct err *err);

@@ -278,7 +278,7 @@ static void tell_failure(struct machine *m, const char *what, struct err *err)
 /* How long the main loop may sleep, for poll(): until the engine is to be changed. */
 static int patience_ms(const struct machine *m, uint64_t switch_at_ns)
 {
-	uint64_t now = clock_now(m->clock);
+	uint64_t now = clock_now(clock_real());
 
 	if (!m->engine_switch_ns)
 		return -1;
@@ -302,7 +302,7 @@ static void move_windows(struct machine *m)
 static uint64_t next_request(struct machine *m)
 {
 	struct pollfd p = { .fd = m->wake_fd, .events = POLLIN };
-	uint64_t switch_at_ns = clock_now(m->clock) + m->engine_switch_ns;
+	uint64_t switch_at_ns = clock_now(clock_real()) + m->engine_switch_ns;
 	uint64_t count, request;
 
 	for (;;) {
@@ -324,7 +324,7 @@ static uint64_t next_request(struct machine *m)
 		/* EINTR: a signal handler may have called machine_stop(); look again. */
 		if (poll(&p, 1, patience_ms(m, switch_at_ns)) > 0)
 			ignore_result(read(m->wake_fd, &count, sizeof(count)));
-		else if (m->engine_switch_ns && clock_now(m->clock) >= switch_at_ns)
+		else if (m->engine_switch_ns && clock_now(clock_real()) >= switch_at_ns)
 			return 0;
 	}
 }
@@ -376,7 +376,7 @@ static int change_engine(struct machine *m, struct err *err)
 
 static enum machine_end main_loop(struct machine *m, int *ret_status, struct err *err)
 {
-	uint64_t last_start_ns = clock_now(m->clock);
+	uint64_t last_start_ns = clock_now(clock_real());
 	unsigned int faults = 0;
 
 	for (;;) {
@@ -408,8 +408,9 @@ static enum machine_end main_loop(struct machine *m, int *ret_status, struct err
 			tell_failure(m, "the CPU engine cannot go on", err);
 			return what;
 		case MACHINE_TRIPLE_FAULT:
-			faults = clock_now(m->clock) - last_start_ns < FAULT_SOON_NS ? faults + 1
-										     : 1;
+			faults = clock_now(clock_real()) - last_start_ns < FAULT_SOON_NS
+					 ? faults + 1
+					 : 1;
 			if (m->no_reboot || faults >= FAULT_LOOP) {
 				tell_failure(m, "triple fault in the guest", err);
 				return what;
@@ -425,7 +426,7 @@ static enum machine_end main_loop(struct machine *m, int *ret_status, struct err
 		}
 		if (reboot(m, err) < 0)
 			return MACHINE_FAILED;
-		last_start_ns = clock_now(m->clock);
+		last_start_ns = clock_now(clock_real());
 	}
 }
 
@@ -435,7 +436,7 @@ enum machine_end machine_run(struct machine *m, int *ret_status, struct err *err
 
 	*ret_status = 1;
 	m->cpu_ns_before = machine_cpu_ns();
-	m->started_ns = clock_now(m->clock);
+	m->started_ns = clock_now(clock_real());
 	if (start_threads(m, err) == 0)
 		end = main_loop(m, ret_status, err);
 	stop_threads(m);
@@ -446,6 +447,6 @@ enum machine_end machine_run(struct machine *m, int *ret_status, struct err *err
 	}
 	timerq_cancel(&m->timers, &m->sampler);
 	m->cpu_ns = machine_cpu_ns() - m->cpu_ns_before;
-	m->ended_ns = clock_now(m->clock);
+	m->ended_ns = clock_now(clock_real());
 	return end;
 }

@@ -15,6 +15,7 @@
 #include "vm/memory.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/membarrier.h>
 #include <stdlib.h>
 #include <string.h>
@@ -153,7 +154,7 @@ void memory_done(struct memory *m)
 	}
 	if (m->map)
 		munmap(m->map, m->ram_bytes + MEMORY_WINDOW_SPACE);
-	if (m->map || m->fd > 0)
+	if (m->fd >= 0)
 		close(m->fd);
 	free((void *)m->dirty);
 	*m = (struct memory){ .fd = -1 };
@@ -323,7 +324,67 @@ uint64_t memory_log_fetch(struct memory *m, uint64_t *ret)
 	return n;
 }
 
-/* The file loses the pages; our mapping of it stays, so no address that an engine keeps becomes wrong. */
+/* --- contents of a file ---------------------------------------------------------------------------- */
+
+int memory_map_file(struct memory *m, int fd, uint64_t off, struct err *err)
+{
+	if (mmap(m->map, memory_bytes(m), PROT_READ | PROT_WRITE,
+		 MAP_PRIVATE | MAP_FIXED | MAP_NORESERVE, fd, (off_t)off) == MAP_FAILED)
+		return err_set_errno(err, "map guest memory from a file");
+	if (m->fd >= 0)
+		close(m->fd);
+	m->fd = -1;
+	return 0;
+}
+
+/* Zeros at these addresses, whatever was there. Returns 0 or a negative errno. */
+static int map_zeros(uint8_t *p, uint64_t len)
+{
+	void *r = mmap(p, len, PROT_READ | PROT_WRITE,
+		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, -1, 0);
+
+	return r == MAP_FAILED ? -errno : 0;
+}
+
+int memory_clear(struct memory *m, struct err *err)
+{
+	int r = 0;
+
+	if (m->fd < 0)
+		r = map_zeros(m->map, m->ram_bytes);
+	else if (fallocate(m->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0,
+			   (off_t)m->ram_bytes) < 0)
+		r = -errno;
+	return r < 0 ? err_set(err, r, "clearing guest memory: %s", strerror(-r)) : 0;
+}
+
+/* Without a memfd, what is used is what a page table or the file says, and looking at all of it is as good. */
+int memory_each_used(const struct memory *m,
+		     int (*fn)(void *arg, uint64_t off, const uint8_t *p, uint64_t len), void *arg)
+{
+	uint64_t end = memory_bytes(m), off = 0;
+	int r = 0;
+
+	if (m->fd < 0)
+		return fn(arg, 0, m->map, end);
+	while (r == 0 && off < end) {
+		off_t data = lseek(m->fd, (off_t)off, SEEK_DATA), hole;
+
+		if (data < 0)
+			return errno == ENXIO ? 0 : -errno; /* nothing more */
+		hole = lseek(m->fd, data, SEEK_HOLE);
+		if (hole < 0)
+			return -errno;
+		r = fn(arg, (uint64_t)data, m->map + data, (uint64_t)(hole - data));
+		off = (uint64_t)hole;
+	}
+	return r;
+}
+
+/* --- giving back ----------------------------------------------------------------------------------- */
+
+/* The file loses the pages; our mapping of it stays, so no address that an engine keeps becomes wrong. What is mapped from a
+ * snapshot's file cannot be taken out of it: other zeros come in its place. */
 static uint64_t release_part(const struct physmem *p, const struct physmem_region *r, uint64_t off,
 			     uint64_t len)
 {
@@ -332,7 +393,8 @@ static uint64_t release_part(const struct physmem *p, const struct physmem_regio
 
 	if (r->is_rom || end <= first)
 		return 0;
-	if (madvise(r->hva + first, end - first, MADV_REMOVE) < 0)
+	if (madvise(r->hva + first, end - first, MADV_REMOVE) < 0 &&
+	    map_zeros(r->hva + first, end - first) < 0)
 		return 0;
 	for (uint64_t page = first; page < end; page += GUEST_PAGE_SIZE)
 		physmem_wrote(p, r, page, GUEST_PAGE_SIZE);

@@ -44,7 +44,7 @@ struct memory_window {
 
 struct memory {
 	struct physmem phys; /* what CPUs and devices use */
-	int fd;		     /* memfd; RAM first, then windows */
+	int fd;		     /* memfd; RAM first, then windows. Negative: see memory_map_file() */
 	uint8_t *map;	     /* all of it */
 	uint64_t ram_bytes;
 	uint64_t low_end,
@@ -69,6 +69,37 @@ struct memory {
  */
 _nodiscard_ int memory_init(struct memory *m, uint64_t ram_bytes, struct err *err);
 void memory_done(struct memory *m);
+
+/*
+ * memory_bytes - RAM and the space of the windows: what memory_map_file() replaces and a snapshot holds.
+ */
+static inline uint64_t memory_bytes(const struct memory *m)
+{
+	return m->ram_bytes + MEMORY_WINDOW_SPACE;
+}
+
+/*
+ * memory_map_file - let the memory have the contents of a file, which are read when they are touched and copied when they
+ * are written to, at the same addresses as before.
+ *
+ * The dirty log must not be running. cpu_group_flush() follows. What is shared with other processes is not any more.
+ * @fd:   memory_bytes() from @off on, which nobody changes from now on; may be closed afterwards
+ * Returns 0, or what mmap(2) says, and nothing has changed. Thread: owner; every vCPU is paused, and no device writes.
+ */
+_nodiscard_ int memory_map_file(struct memory *m, int fd, uint64_t off, struct err *err);
+
+/* memory_clear - all RAM is zeros, and costs nothing. Thread: as memory_map_file(). Returns 0 or negative. */
+_nodiscard_ int memory_clear(struct memory *m, struct err *err);
+
+/*
+ * memory_each_used - call fn(arg, off, p, len) for the parts of the memory that may have something else than zeros, in
+ * order: whole pages, @p is their place, @off that in all of the memory.
+ *
+ * Ends when it returns other than 0, with that. Returns 0; others of lseek(2). Thread: any, nobody writes.
+ */
+_nodiscard_ int memory_each_used(const struct memory *m,
+				 int (*fn)(void *arg, uint64_t off, const uint8_t *p, uint64_t len),
+				 void *arg);
 
 /*
  * memory_add_rom - put @size bytes of @data at @gpa, readable and not writable by the guest.

@@ -86,7 +86,7 @@ static void collect(struct machine *m, struct stats_totals *t)
 	uint64_t ended_ns = atomic_load(&m->ended_ns), started_ns = atomic_load(&m->started_ns);
 
 	memset(t, 0, sizeof(*t));
-	t->now_ns = clock_now(m->clock);
+	t->now_ns = clock_now(clock_real());
 	for (unsigned int i = 0; i < m->nr_cpus; i++)
 		add_counters(t, cpu_stats(m->vcpu[i].cpu));
 	add_counters(t, cpu_group_stats(m->cpus));

@@ -76,6 +76,7 @@ static const struct control_ops ops = { .info = info,
 					.devices = devices,
 					.attach = attach,
 					.detach = detach,
+					.snapshot = snapshot,
 					.console = console };
 
 static void check_answer(struct strbuf *out)

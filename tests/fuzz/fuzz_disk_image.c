@@ -13,7 +13,7 @@
 #include <unistd.h>
 
 #include "base/bytes.h"
-#include "disk/crc32c_priv.h"
+#include "base/crc32c.h"
 #include "disk/disk.h"
 #include "disk/format_priv.h"
 

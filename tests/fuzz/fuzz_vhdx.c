@@ -9,7 +9,7 @@
 
 #include "base/bytes.h"
 #include "base/mem.h"
-#include "disk/crc32c_priv.h"
+#include "base/crc32c.h"
 #include "disk/vhdx/vhdx_priv.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);

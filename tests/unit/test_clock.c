@@ -28,6 +28,23 @@ static void test_real(void **state)
 	assert_in_range(clock_wall(c) / NS_PER_S, 1577836800, 4102444800);
 }
 
+static void test_shifted(void **state)
+{
+	struct clock_shifted c;
+	uint64_t before, now;
+
+	clock_shifted_init(&c);
+	before = clock_now(clock_real());
+	now = clock_now(&c.clock);
+	assert_in_range(now, before, clock_now(clock_real()));
+	clock_shifted_set(&c, 5);
+	now = clock_now(&c.clock);
+	assert_in_range(now, 5, 5 + clock_now(clock_real()) - before);
+	clock_shifted_set(&c, UINT64_C(1) << 62);
+	assert_true(clock_now(&c.clock) >= UINT64_C(1) << 62);
+	assert_true(clock_wall(&c.clock) >= UINT64_C(1600000000) * NS_PER_S);
+}
+
 static void *get_khz(void *ret)
 {
 	*(uint64_t *)ret = clock_tsc_khz();
@@ -61,6 +78,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_fake),
 		cmocka_unit_test(test_real),
+		cmocka_unit_test(test_shifted),
 		cmocka_unit_test(test_tsc),
 	};
 

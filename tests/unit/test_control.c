@@ -72,6 +72,7 @@ static const struct control_ops ops = { .info = info,
 					.devices = devices,
 					.attach = attach,
 					.detach = detach,
+					.snapshot = snapshot,
 					.console = console };
 
 static void put(struct control_session *s, const char *text)
@@ -110,6 +111,10 @@ static void test_answers(void **state)
 	expect(&s, "{\"do\":\"balloon\"}\n", "{\"ok\":{\"keeps\":-1}}\n");
 	expect(&s, "{\"do\":\"balloon\",\"text\":true,\"bytes\":7}\n", "{\"ok\":\"keeps 7\\n\"}\n");
 	expect(&s, "{\"do\":\"cpus\",\"n\":3}\n", "{\"ok\":{\"vcpus\":3}}\n");
+	expect(&s, "{\"do\":\"snapshot\",\"what\":\"save\"}\n",
+	       "{\"error\":\"'snapshot' needs the descriptor of a file\",\"code\":\"EINVAL\"}\n");
+	expect(&s, "{\"do\":\"snapshot\",\"what\":\"x\"}\n",
+	       "{\"error\":\"'snapshot' needs \\\"what\\\": save\",\"code\":\"EINVAL\"}\n");
 	expect(&s, "{\"do\":\"cpus\"}\n", "{\"ok\":{\"vcpus\":1}}\n");
 	expect(&s, "{\"do\":\"cpus\",\"n\":5}\n", "{\"error\":\"too many\",\"code\":\"ERANGE\"}\n");
 	expect(&s, "{\"do\":\"cpus\",\"n\":\"x\"}\n",
@@ -175,7 +180,7 @@ static void test_refusals(void **state)
 	expect(&s, "[]\n",
 	       "{\"error\":\"a request is an object with \\\"do\\\": a string\",\"code\":\"EINVAL\"}\n");
 	expect(&s, "{\"do\":\"x\"}\n",
-	       "{\"error\":\"'x' is none of info, stats, count, trace, screen, balloon, power, cpus, disks, disk, devices, attach, detach, console\",\"code\":\"EOPNOTSUPP\"}\n");
+	       "{\"error\":\"'x' is none of info, stats, count, trace, screen, balloon, power, cpus, snapshot, disks, disk, devices, attach, detach, console\",\"code\":\"EOPNOTSUPP\"}\n");
 	expect(&s, "{\"do\":\"trace\",\"top\":1001}\n",
 	       "{\"error\":\"\\\"top\\\" is a number from 1 to 1000\",\"code\":\"EINVAL\"}\n");
 	expect(&s, "{\"do\":\"trace\",\"address\":16}\n",

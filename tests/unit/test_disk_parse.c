@@ -6,7 +6,7 @@
 
 #include "base/bytes.h"
 #include "base/mem.h"
-#include "disk/crc32c_priv.h"
+#include "base/crc32c.h"
 #include "disk/guid_priv.h"
 #include "disk/utf16_priv.h"
 #include "disk/vdi/vdi_priv.h"

@@ -94,6 +94,25 @@ uint64_t cpu_group_now(const struct cpu_group *grp)
 	return 0;
 }
 
+void cpu_group_get_time(const struct cpu_group *grp, struct cpu_group_time *ret)
+{
+	*ret = (struct cpu_group_time){ .tsc_khz = 1000 };
+}
+
+void cpu_group_set_time(struct cpu_group *grp, const struct cpu_group_time *time)
+{
+}
+
+uint32_t cpu_group_model_sum(const struct cpu_group *grp)
+{
+	return 0;
+}
+
+int cpu_fits(const struct cpu *c, const struct cpu_state *state, struct err *err)
+{
+	return 0;
+}
+
 int cpu_group_msi(struct cpu_group *grp, uint64_t addr, uint32_t data)
 {
 	return 0;

@@ -155,6 +155,60 @@ static void cancel_self(void *arg)
 	sem_post(&g->entered);
 }
 
+static void test_pause(void **state)
+{
+	struct clock_fake clock;
+	struct probe a = { 0 };
+	struct timerq q;
+
+	clock_fake_init(&clock, 1000, 0);
+	timerq_init(&q, &clock.clock);
+	a.q = &q;
+	timerq_timer_init(&q, &a.timer, fire, &a);
+	timerq_pause(&q);
+	timerq_pause(&q);
+	timerq_arm(&q, &a.timer, 900);
+	timerq_resume(&q);
+	timerq_run_due(&q);
+	assert_int_equal(a.fired, 0);
+	timerq_resume(&q);
+	timerq_run_due(&q);
+	assert_int_equal(a.fired, 1);
+	timerq_timer_done(&q, &a.timer);
+	timerq_done(&q);
+}
+
+/* A clock that was set: the thread sleeps as long as that one says. */
+static void test_shifted(void **state)
+{
+	struct clock_shifted clock;
+	struct gate g = { 0 };
+	struct timerq q;
+	uint64_t began;
+
+	clock_shifted_init(&clock);
+	clock_shifted_set(&clock, UINT64_C(1) << 60);
+	timerq_init(&q, &clock.clock);
+	g.q = &q;
+	sem_init(&g.entered, 0, 0);
+	sem_init(&g.leave, 0, 1);
+	timerq_timer_init(&q, &g.timer, pass_gate, &g);
+	assert_int_equal(timerq_start(&q, NULL), 0);
+	began = clock_now(clock_real());
+	timerq_arm(&q, &g.timer, (UINT64_C(1) << 60) + NS_PER_S / 10);
+	sem_wait(&g.entered);
+	assert_true(clock_now(clock_real()) - began >= NS_PER_S / 20);
+	/* Paused with the thread asleep, and gone on with what became due. */
+	timerq_pause(&q);
+	timerq_arm(&q, &g.timer, 1);
+	assert_int_equal(sem_trywait(&g.entered), -1);
+	sem_post(&g.leave);
+	timerq_resume(&q);
+	sem_wait(&g.entered);
+	timerq_timer_done(&q, &g.timer);
+	timerq_done(&q);
+}
+
 static void test_thread(void **state)
 {
 	struct gate g = { 0 };
@@ -192,8 +246,8 @@ static void test_thread(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_order),
-		cmocka_unit_test(test_random),
+		cmocka_unit_test(test_order),  cmocka_unit_test(test_random),
+		cmocka_unit_test(test_pause),  cmocka_unit_test(test_shifted),
 		cmocka_unit_test(test_thread),
 	};
 

@@ -9,7 +9,7 @@
 
 #include "base/bytes.h"
 #include "base/checked.h"
-#include "disk/crc32c_priv.h"
+#include "base/crc32c.h"
 #include "disk/utf16_priv.h"
 #include "disk/vhdx/vhdx_priv.h"
 

@@ -13,7 +13,7 @@
 #include "base/bytes.h"
 #include "base/checked.h"
 #include "base/mem.h"
-#include "disk/crc32c_priv.h"
+#include "base/crc32c.h"
 #include "disk/vhdx/vhdx_priv.h"
 
 enum {

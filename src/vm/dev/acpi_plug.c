@@ -12,7 +12,10 @@
  */
 #include "vm/dev/acpi_plug.h"
 
+#include <errno.h>
+
 #include "sys/thread.h"
+#include "vm/snapshot/state.h"
 
 static uint64_t read_set(void *arg, uint64_t off, unsigned int size)
 {
@@ -123,3 +126,30 @@ void acpi_plug_done(struct acpi_plug *p)
 	pthread_mutex_destroy(&p->lock);
 	p->pio = NULL;
 }
+
+/* --- state --------------------------------------------------------------------------------------- */
+
+static const struct state_field fields[] = {
+	STATE_ANY(struct acpi_plug, present),
+	STATE_ANY(struct acpi_plug, inserted),
+	STATE_ANY(struct acpi_plug, remove),
+};
+
+static int check(const void *next, const void *present, uint64_t now_ns, struct err *err)
+{
+	const struct acpi_plug *p = next;
+
+	if ((p->cfg.fixed & ~p->present) || ((p->inserted | p->remove) & ~p->present))
+		return err_set(err, -EINVAL,
+			       "what is not there is plugged in or out, or cannot go and has gone");
+	return 0;
+}
+
+/* Who is there, the machine has to know as well: machine_snapshot.c. */
+const struct state_desc acpi_plug_state = {
+	.name = "acpi-plug",
+	.version = 1,
+	STATE_LOCK(struct acpi_plug, lock),
+	STATE_TABLE(struct acpi_plug, fields),
+	.check = check,
+};

@@ -9,6 +9,8 @@
 #include "base/err.h"
 #include "vm/board.h"
 
+struct state_desc; /* vm/snapshot/state.h */
+
 /*
  * Which of the possible CPUs, or of the devices in PCI slots, are there: four sets of 64 bits at ports, which our own ACPI
  * methods read and write (acpi/dsdt.c). A change is announced by a general-purpose event, which the caller raises.
@@ -59,5 +61,8 @@ void acpi_plug_ask(struct acpi_plug *p, unsigned int nr);
 
 /* acpi_plug_present - which are there. Thread: any. */
 uint64_t acpi_plug_present(struct acpi_plug *p);
+
+/* acpi_plug_state - what a snapshot keeps of it. */
+extern const struct state_desc acpi_plug_state;
 
 #endif

@@ -12,6 +12,7 @@
 
 #include "base/bytes.h"
 #include "base/checked.h"
+#include "vm/snapshot/state.h"
 
 enum {
 	OFF_PM1_STS = 0x00,
@@ -271,3 +272,36 @@ void acpi_pm_done(struct acpi_pm *pm)
 	pthread_mutex_destroy(&pm->lock);
 	pm->pio = NULL;
 }
+
+/* --- state --------------------------------------------------------------------------------------- */
+
+static const struct state_field fields[] = {
+	STATE_TIME_PAST(struct acpi_pm, start_ns),
+	STATE_ANY(struct acpi_pm, pm1_sts),
+	STATE_MAX(struct acpi_pm, pm1_en, PM1_ENABLES),
+	STATE_MAX(struct acpi_pm, pm1_cnt, CNT_KEPT),
+	STATE_BYTES(struct acpi_pm, gpe_sts),
+	STATE_BYTES(struct acpi_pm, gpe_en),
+	STATE_ANY(struct acpi_pm, apm_cmd),
+	STATE_ANY(struct acpi_pm, apm_sts),
+	STATE_ANY(struct acpi_pm, smi_en),
+	STATE_ANY(struct acpi_pm, smi_sts),
+	STATE_ANY(struct acpi_pm, half_turns),
+};
+
+static void loaded(void *obj)
+{
+	struct acpi_pm *pm = obj;
+
+	mutex_guard(&pm->lock);
+	look_at_timer(pm);
+	update(pm);
+}
+
+const struct state_desc acpi_pm_state = {
+	.name = "acpi-pm",
+	.version = 1,
+	STATE_LOCK(struct acpi_pm, lock),
+	STATE_TABLE(struct acpi_pm, fields),
+	.loaded = loaded,
+};

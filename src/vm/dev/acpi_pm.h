@@ -11,6 +11,8 @@
 #include "sys/timerq.h"
 #include "vm/board.h"
 
+struct state_desc; /* vm/snapshot/state.h */
+
 /*
  * ACPI fixed hardware (ACPI 6.4, chapter 4.8) at the ports of an ICH9 power-management block, and the SMI
  * command port 0xb2. The PM timer has 24 bits. The reset register 0xcf9 is the ISA bridge's: pci.h.
@@ -62,5 +64,8 @@ void acpi_pm_power_button(struct acpi_pm *pm);
 
 /* acpi_pm_gpe - raise general-purpose event @nr (0 to 63). Thread: any. */
 void acpi_pm_gpe(struct acpi_pm *pm, unsigned int nr);
+
+/* acpi_pm_state - what a snapshot keeps of it. */
+extern const struct state_desc acpi_pm_state;
 
 #endif

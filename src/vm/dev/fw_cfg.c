@@ -22,6 +22,7 @@
 #include "base/mem.h"
 #include "cpu/physmem.h"
 #include "sys/thread.h"
+#include "vm/snapshot/state.h"
 
 enum {
 	PORT_SELECTOR = 0x510,
@@ -306,3 +307,18 @@ void fw_cfg_done(struct fw_cfg *f)
 	pthread_mutex_destroy(&f->lock);
 	memset(f, 0, sizeof(*f));
 }
+
+/* --- state --------------------------------------------------------------------------------------- */
+
+static const struct state_field fields[] = {
+	STATE_ANY(struct fw_cfg, key),
+	STATE_ANY(struct fw_cfg, off),
+	STATE_ANY(struct fw_cfg, dma_addr),
+};
+
+const struct state_desc fw_cfg_state = {
+	.name = "fw-cfg",
+	.version = 1,
+	STATE_LOCK(struct fw_cfg, lock),
+	STATE_TABLE(struct fw_cfg, fields),
+};

@@ -10,6 +10,8 @@
 #include "base/err.h"
 #include "vm/board.h"
 
+struct state_desc; /* vm/snapshot/state.h */
+
 /*
  * The firmware configuration device (QEMU docs/specs/fw_cfg): numbered items and a directory of named
  * files, read byte by byte at ports 0x510 (selector) and 0x511 (data), or by DMA at 0x514.
@@ -91,5 +93,8 @@ _nodiscard_ int fw_cfg_add_u64(struct fw_cfg *f, uint16_t key, uint64_t value);
  * Returns 0; -EINVAL (name), -EEXIST, -ENOSPC (FW_CFG_MAX_FILES), -E2BIG, -ENOMEM.
  */
 _nodiscard_ int fw_cfg_add_file(struct fw_cfg *f, const char *name, const void *data, uint64_t len);
+
+/* fw_cfg_state - what a snapshot keeps of it. */
+extern const struct state_desc fw_cfg_state;
 
 #endif

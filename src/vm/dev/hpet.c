@@ -12,10 +12,13 @@
  */
 #include "vm/dev/hpet.h"
 
+#include <errno.h>
+
 #include "base/checked.h"
 #include "base/clock.h"
 #include "vm/dev/i8254.h"
 #include "vm/dev/rtc.h"
+#include "vm/snapshot/state.h"
 
 enum {
 	RANGE_LEN = 0x400,
@@ -430,3 +433,59 @@ void hpet_set_msi(struct hpet *h, void (*msi)(void *arg, uint64_t addr, uint32_t
 	h->msi = msi;
 	h->msi_arg = arg;
 }
+
+/* --- state --------------------------------------------------------------------------------------- */
+
+static const struct state_field timer_fields[] = {
+	STATE_MAX(struct hpet_timer, config, TN_WRITABLE),
+	STATE_ANY(struct hpet_timer, cmp),
+	STATE_ANY(struct hpet_timer, period),
+	STATE_ANY(struct hpet_timer, fsb),
+	STATE_ANY(struct hpet_timer, target),
+	STATE_BOOL(struct hpet_timer, armed),
+	STATE_BOOL(struct hpet_timer, line),
+	STATE_MAX(struct hpet_timer, line_gsi, IRQ_NR_GSI - 1),
+};
+
+static const struct state_desc timer_state = {
+	.name = "timer",
+	.version = 1,
+	STATE_NO_LOCK,
+	STATE_TABLE(struct hpet_timer, timer_fields),
+};
+
+static const struct state_field fields[] = {
+	STATE_MAX(struct hpet, config, CONFIG_ENABLE | CONFIG_LEGACY),
+	STATE_MAX(struct hpet, isr, (1u << HPET_TIMERS) - 1),
+	STATE_ANY(struct hpet, offset),
+	STATE_TIME_PAST(struct hpet, start_ns),
+	STATE_STRUCT(struct hpet, t, &timer_state),
+};
+
+static int check(const void *next, const void *present, uint64_t now_ns, struct err *err)
+{
+	const struct hpet *h = next;
+
+	for (unsigned int k = 0; k < HPET_TIMERS; k++)
+		if (h->t[k].config & ~(uint64_t)TN_WRITABLE)
+			return err_set(err, -EINVAL, "timer %u: reserved bits are set", k);
+	return 0;
+}
+
+static void loaded(void *obj)
+{
+	struct hpet *h = obj;
+
+	mutex_guard(&h->lock);
+	for (unsigned int k = 0; k < HPET_TIMERS; k++)
+		arm_timer(&h->t[k]);
+}
+
+const struct state_desc hpet_state = {
+	.name = "hpet",
+	.version = 1,
+	STATE_LOCK(struct hpet, lock),
+	STATE_TABLE(struct hpet, fields),
+	.check = check,
+	.loaded = loaded,
+};

@@ -11,6 +11,8 @@
 #include "sys/timerq.h"
 #include "vm/board.h"
 
+struct state_desc; /* vm/snapshot/state.h */
+
 /*
  * High precision event timers (IA-PC HPET specification 1.0a) at 0xfed00000: a 64-bit counter of 100 MHz
  * and three comparators, each able to be periodic and to send messages.
@@ -60,5 +62,8 @@ void hpet_reset(struct hpet *h);
 
 /* hpet_set_msi - connect the message output. Before the CPUs run. */
 void hpet_set_msi(struct hpet *h, void (*msi)(void *arg, uint64_t addr, uint32_t data), void *arg);
+
+/* hpet_state - what a snapshot keeps of it. */
+extern const struct state_desc hpet_state;
 
 #endif

@@ -17,6 +17,7 @@
 #include "base/bytes.h"
 #include "base/checked.h"
 #include "sys/thread.h"
+#include "vm/snapshot/state.h"
 
 enum {
 	INTEL = 0x8086,
@@ -203,3 +204,32 @@ void i6300esb_done(struct i6300esb *w)
 	pthread_mutex_destroy(&w->lock);
 	w->timers = NULL;
 }
+
+/* --- state --------------------------------------------------------------------------------------- */
+
+static const struct state_field fields[] = {
+	STATE_ARRAY(struct i6300esb, preload, PRELOAD_MASK),
+	STATE_ANY(struct i6300esb, setup),
+	STATE_ANY(struct i6300esb, control),
+	STATE_MAX(struct i6300esb, unlock, 2),
+	STATE_MAX(struct i6300esb, stage, 2),
+	STATE_ANY(struct i6300esb, deadline_ns),
+	STATE_BOOL(struct i6300esb, is_interrupting),
+	STATE_BOOL(struct i6300esb, has_expired),
+};
+
+static void loaded(void *obj)
+{
+	struct i6300esb *w = obj;
+
+	mutex_guard(&w->lock);
+	timerq_arm(w->timers, &w->timer, w->stage ? w->deadline_ns : UINT64_MAX);
+}
+
+const struct state_desc i6300esb_state = {
+	.name = "watchdog",
+	.version = 1,
+	STATE_LOCK(struct i6300esb, lock),
+	STATE_TABLE(struct i6300esb, fields),
+	.loaded = loaded,
+};

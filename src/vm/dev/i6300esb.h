@@ -12,6 +12,8 @@
 #include "vm/board.h"
 #include "vm/dev/pci.h"
 
+struct state_desc; /* vm/snapshot/state.h */
+
 /* The watchdog of Intel's 6300ESB (PCI 8086:25ab): two timers, one after the other; when the second has run out, the
  * machine is told GUEST_WATCHDOG. Its interrupt between the two is not wired to anything. */
 enum { I6300ESB_DEVFN = 0x1d << 3 };
@@ -38,5 +40,8 @@ _nodiscard_ int i6300esb_init(struct i6300esb *w, const struct board *board, str
 void i6300esb_done(struct i6300esb *w);
 /* i6300esb_reset - as after power-on: stopped and not locked. What it has said of itself (has_expired) stays. */
 void i6300esb_reset(struct i6300esb *w);
+
+/* i6300esb_state - what a snapshot keeps of it. */
+extern const struct state_desc i6300esb_state;
 
 #endif

@@ -13,6 +13,7 @@
 #include "vm/dev/i8042.h"
 
 #include "sys/thread.h"
+#include "vm/snapshot/state.h"
 
 enum { PORT_DATA = 0x60, PORT_CMD = 0x64, PORT_92 = 0x92, KBD_GSI = 1, AUX_GSI = 12 };
 
@@ -476,3 +477,66 @@ void i8042_done(struct i8042 *k)
 	pthread_mutex_destroy(&k->lock);
 	k->pio = NULL;
 }
+
+/* --- state --------------------------------------------------------------------------------------- */
+
+static const struct state_field byte_fields[] = {
+	STATE_ANY(struct i8042_byte, byte),
+	STATE_BOOL(struct i8042_byte, aux),
+};
+
+static const struct state_desc byte_state = {
+	.name = "byte",
+	.version = 1,
+	STATE_NO_LOCK,
+	STATE_TABLE(struct i8042_byte, byte_fields),
+};
+
+static const struct state_field key_fields[] = {
+	STATE_MAX(struct i8042_key, code, ARRAY_SIZE(set2) - 1),
+	STATE_BOOL(struct i8042_key, extended),
+	STATE_BOOL(struct i8042_key, is_down),
+};
+
+static const struct state_desc key_state = {
+	.name = "key",
+	.version = 1,
+	STATE_NO_LOCK,
+	STATE_TABLE(struct i8042_key, key_fields),
+};
+
+static const struct state_field fields[] = {
+	STATE_ANY(struct i8042, status),
+	STATE_ANY(struct i8042, ctr),
+	STATE_ANY(struct i8042, outport),
+	STATE_ANY(struct i8042, pending_cmd),
+	STATE_ANY(struct i8042, kbd_cmd),
+	STATE_BOOL(struct i8042, scanning),
+	STATE_MAX(struct i8042, scancode_set, 3),
+	STATE_BYTES(struct i8042, ram),
+	STATE_STRUCT(struct i8042, queue, &byte_state),
+	STATE_MAX(struct i8042, head, I8042_QUEUE - 1),
+	STATE_MAX(struct i8042, n, I8042_QUEUE),
+	STATE_STRUCT(struct i8042, keys, &key_state),
+	STATE_MAX(struct i8042, keys_head, I8042_KEYS - 1),
+	STATE_MAX(struct i8042, keys_n, I8042_KEYS),
+	STATE_STRUCT(struct i8042, mouse, &ps2_mouse_state),
+	STATE_BOOL(struct i8042, is_mouses_turn),
+	STATE_ANY(struct i8042, last),
+};
+
+static void loaded(void *obj)
+{
+	struct i8042 *k = obj;
+
+	mutex_guard(&k->lock);
+	update_irq(k);
+}
+
+const struct state_desc i8042_state = {
+	.name = "i8042",
+	.version = 1,
+	STATE_LOCK(struct i8042, lock),
+	STATE_TABLE(struct i8042, fields),
+	.loaded = loaded,
+};

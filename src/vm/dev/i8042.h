@@ -11,6 +11,8 @@
 #include "vm/board.h"
 #include "vm/dev/ps2_mouse.h"
 
+struct state_desc; /* vm/snapshot/state.h */
+
 /*
  * The keyboard controller (Intel 8042 as in the IBM AT) at ports 0x60 and 0x64 with an AT keyboard, a
  * mouse, and port 0x92. Keys come from i8042_key(), movements from i8042_mouse(), if there is a viewer; guests also reset
@@ -31,7 +33,7 @@ struct i8042 {
 	bool scanning;
 	uint8_t scancode_set;
 	uint8_t ram[32];
-	struct {
+	struct i8042_byte {
 		uint8_t byte;
 		bool aux;
 	} queue[I8042_QUEUE];
@@ -64,5 +66,8 @@ void i8042_key(struct i8042 *k, uint8_t code, bool extended, bool is_down);
 
 /* i8042_mouse - ps2_mouse_move(). Thread: any. */
 void i8042_mouse(struct i8042 *k, int dx, int dy, int dz, uint8_t buttons);
+
+/* i8042_state - what a snapshot keeps of it. */
+extern const struct state_desc i8042_state;
 
 #endif

@@ -17,6 +17,7 @@
 
 #include "base/checked.h"
 #include "base/clock.h"
+#include "vm/snapshot/state.h"
 
 enum {
 	PORT_BASE = 0x40,
@@ -426,3 +427,57 @@ void i8254_done(struct i8254 *p)
 	pthread_mutex_destroy(&p->lock);
 	p->pio = NULL;
 }
+
+/* --- state --------------------------------------------------------------------------------------- */
+
+enum { TICKS_BITS = 48 }; /* seven years */
+
+static const struct state_field counter_fields[] = {
+	STATE_MAX(struct i8254_counter, mode, 5),
+	STATE_RANGE(struct i8254_counter, access, ACCESS_LOW, ACCESS_BOTH),
+	STATE_BOOL(struct i8254_counter, bcd),
+	STATE_BOOL(struct i8254_counter, gate),
+	STATE_BOOL(struct i8254_counter, null_count),
+	STATE_BOOL(struct i8254_counter, loaded),
+	STATE_BOOL(struct i8254_counter, armed),
+	STATE_BOOL(struct i8254_counter, write_high),
+	STATE_BOOL(struct i8254_counter, read_high),
+	STATE_ANY(struct i8254_counter, write_low),
+	STATE_RANGE(struct i8254_counter, count, 1, 0x10000),
+	STATE_TIME_PAST(struct i8254_counter, start_ns),
+	STATE_MAX(struct i8254_counter, paused_ticks, UINT64_C(1) << TICKS_BITS),
+	STATE_BOOL(struct i8254_counter, count_latched),
+	STATE_BOOL(struct i8254_counter, status_latched),
+	STATE_ANY(struct i8254_counter, latch),
+	STATE_ANY(struct i8254_counter, status),
+};
+
+static const struct state_desc counter_state = {
+	.name = "counter",
+	.version = 1,
+	STATE_NO_LOCK,
+	STATE_TABLE(struct i8254_counter, counter_fields),
+};
+
+static const struct state_field fields[] = {
+	STATE_STRUCT(struct i8254, ch, &counter_state),
+	STATE_BOOL(struct i8254, speaker),
+	STATE_BOOL(struct i8254, irq_disabled),
+	STATE_TIME_PAST(struct i8254, last_ns),
+};
+
+static void loaded(void *obj)
+{
+	struct i8254 *p = obj;
+
+	mutex_guard(&p->lock);
+	rearm(p);
+}
+
+const struct state_desc i8254_state = {
+	.name = "i8254",
+	.version = 1,
+	STATE_LOCK(struct i8254, lock),
+	STATE_TABLE(struct i8254, fields),
+	.loaded = loaded,
+};

@@ -11,6 +11,8 @@
 #include "sys/timerq.h"
 #include "vm/board.h"
 
+struct state_desc; /* vm/snapshot/state.h */
+
 /*
  * The 8254 interval timer (Intel 231164) at 0x40-0x43 and the PC's port 0x61: counter 0 drives IRQ 0,
  * counter 2 the speaker, with its gate at port 61h bit 0 and its output readable at bit 5. Counters are
@@ -57,5 +59,8 @@ void i8254_reset(struct i8254 *p);
 
 /* i8254_disable_irq - cut counter 0 off its interrupt line (HPET legacy replacement). Thread: any. */
 void i8254_disable_irq(struct i8254 *p, bool disable);
+
+/* i8254_state - what a snapshot keeps of it. */
+extern const struct state_desc i8254_state;
 
 #endif

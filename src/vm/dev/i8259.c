@@ -13,6 +13,7 @@
 #include "vm/dev/i8259.h"
 
 #include "sys/thread.h"
+#include "vm/snapshot/state.h"
 
 enum {
 	CASCADE = 2,
@@ -376,3 +377,44 @@ void i8259_set_output(struct i8259 *p, void (*intr)(void *arg, bool level), void
 	if (intr)
 		intr(arg, p->output);
 }
+
+/* --- state --------------------------------------------------------------------------------------- */
+
+static const struct state_field chip_fields[] = {
+	STATE_ANY(struct i8259_chip, irr),
+	STATE_ANY(struct i8259_chip, imr),
+	STATE_ANY(struct i8259_chip, isr),
+	STATE_ANY(struct i8259_chip, elcr),
+	STATE_ANY(struct i8259_chip, lines),
+	STATE_ANY(struct i8259_chip, vector_base),
+	STATE_MAX(struct i8259_chip, lowest_priority, 7),
+	STATE_MAX(struct i8259_chip, init_step, 4),
+	STATE_BOOL(struct i8259_chip, needs_icw4),
+	STATE_BOOL(struct i8259_chip, single),
+	STATE_BOOL(struct i8259_chip, auto_eoi),
+	STATE_BOOL(struct i8259_chip, rotate_on_aeoi),
+	STATE_BOOL(struct i8259_chip, special_mask),
+	STATE_BOOL(struct i8259_chip, special_fully_nested),
+	STATE_BOOL(struct i8259_chip, read_isr),
+	STATE_BOOL(struct i8259_chip, poll),
+};
+
+static const struct state_desc chip_state = {
+	.name = "chip",
+	.version = 1,
+	STATE_NO_LOCK,
+	STATE_TABLE(struct i8259_chip, chip_fields),
+};
+
+/* The output is told to the CPUs again: what they think of it is in their own state. */
+static const struct state_field fields[] = {
+	STATE_STRUCT(struct i8259, chip, &chip_state),
+	STATE_BOOL(struct i8259, output),
+};
+
+const struct state_desc i8259_state = {
+	.name = "i8259",
+	.version = 1,
+	STATE_LOCK(struct i8259, lock),
+	STATE_TABLE(struct i8259, fields),
+};

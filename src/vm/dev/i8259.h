@@ -10,6 +10,8 @@
 #include "base/err.h"
 #include "vm/board.h"
 
+struct state_desc; /* vm/snapshot/state.h */
+
 /*
  * The PC's pair of 8259A interrupt controllers (Intel 231468): master at 0x20, slave at 0xa0 on the
  * master's input 2, edge/level registers at 0x4d0 (as in PIIX and ICH). The output goes to the CPUs'
@@ -64,5 +66,8 @@ void i8259_set_irq(struct i8259 *p, unsigned int irq, bool level);
  * Returns the vector; that of input 7 when the request went away (spurious). Thread: any.
  */
 uint8_t i8259_ack(struct i8259 *p);
+
+/* i8259_state - what a snapshot keeps of it. */
+extern const struct state_desc i8259_state;
 
 #endif

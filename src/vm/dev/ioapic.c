@@ -10,6 +10,7 @@
 #include "vm/dev/ioapic.h"
 
 #include "sys/thread.h"
+#include "vm/snapshot/state.h"
 
 enum {
 	OFF_SELECT = 0x00,
@@ -262,3 +263,20 @@ void ioapic_set_msi(struct ioapic *io, void (*msi)(void *arg, uint64_t addr, uin
 	io->msi = msi;
 	io->msi_arg = arg;
 }
+
+/* --- state --------------------------------------------------------------------------------------- */
+
+static const struct state_field fields[] = {
+	STATE_ANY(struct ioapic, select),
+	STATE_ANY(struct ioapic, id),
+	STATE_MAX(struct ioapic, lines, (1u << IOAPIC_PINS) - 1),
+	STATE_MAX(struct ioapic, irr, (1u << IOAPIC_PINS) - 1),
+	STATE_ARRAY(struct ioapic, redir, UINT64_MAX),
+};
+
+const struct state_desc ioapic_state = {
+	.name = "ioapic",
+	.version = 1,
+	STATE_LOCK(struct ioapic, lock),
+	STATE_TABLE(struct ioapic, fields),
+};

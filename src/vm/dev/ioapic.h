@@ -10,6 +10,8 @@
 #include "base/err.h"
 #include "vm/board.h"
 
+struct state_desc; /* vm/snapshot/state.h */
+
 /*
  * The I/O APIC (Intel 82093AA data sheet; EOI register of version 0x20) with 24 pins at 0xfec00000.
  * A pin's interrupt leaves as a message, so that what the CPUs see does not depend on the controller.
@@ -45,5 +47,8 @@ void ioapic_set_irq(struct ioapic *io, unsigned int pin, bool level);
 /* ioapic_eoi - a CPU completed the level-triggered @vector: deliver again what is still raised.
  * Thread: any; the CPU holds no lock. */
 void ioapic_eoi(struct ioapic *io, uint8_t vector);
+
+/* ioapic_state - what a snapshot keeps of it. */
+extern const struct state_desc ioapic_state;
 
 #endif

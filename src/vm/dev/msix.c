@@ -15,6 +15,7 @@
 #include "base/bytes.h"
 #include "base/checked.h"
 #include "sys/thread.h"
+#include "vm/snapshot/state.h"
 
 enum {
 	CAP_ID = 0x11,
@@ -169,3 +170,18 @@ void msix_done(struct msix *x)
 		pthread_mutex_destroy(&x->lock);
 	x->dev = NULL;
 }
+
+/* --- state --------------------------------------------------------------------------------------- */
+
+static const struct state_field fields[] = {
+	STATE_BYTES(struct msix, table),
+	STATE_ARRAY(struct msix, pending, UINT64_MAX),
+};
+
+/* The rest is in the configuration space. */
+const struct state_desc msix_state = {
+	.name = "msix",
+	.version = 1,
+	STATE_LOCK(struct msix, lock),
+	STATE_TABLE(struct msix, fields),
+};

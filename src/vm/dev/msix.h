@@ -11,6 +11,8 @@
 #include "vm/board.h"
 #include "vm/dev/pci.h"
 
+struct state_desc; /* vm/snapshot/state.h */
+
 /*
  * MSI-X of one PCI function: a table of messages in a BAR of its own, the bits of those that wait because they
  * are masked, and the capability that switches it on. Source: PCI Local Bus 3.0, 6.8.2.
@@ -52,5 +54,8 @@ bool msix_is_enabled(struct msix *x);
 /* msix_notify - send a vector's message, now or when it is unmasked; others than the device's are ignored, and
  * all while it is switched off. Thread: any. */
 void msix_notify(struct msix *x, unsigned int vector);
+
+/* msix_state - what a snapshot keeps of it. */
+extern const struct state_desc msix_state;
 
 #endif

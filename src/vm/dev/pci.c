@@ -22,6 +22,7 @@
 #include "sys/thread.h"
 #include "vm/dev/pci_priv.h"
 #include "vm/memory.h"
+#include "vm/snapshot/state.h"
 
 static uint16_t reg16(const struct pci_dev *d, unsigned int off)
 {
@@ -416,3 +417,82 @@ int pci_assign_bars(struct pci_bus *p, struct err *err)
 	}
 	return 0;
 }
+
+/* --- state --------------------------------------------------------------------------------------- */
+
+static const struct state_field dev_fields[] = {
+	STATE_BYTES(struct pci_dev, config),
+	STATE_BOOL(struct pci_dev, intx),
+};
+
+/* What a guest can change, and nothing else: who a device is, where its capabilities are, is the device's own. */
+static int check_dev(const void *next, const void *present, uint64_t now_ns, struct err *err)
+{
+	const struct pci_dev *n = next, *p = present;
+
+	if (memcmp(n->config, p->config, 4) != 0)
+		return err_set(err, -EINVAL,
+			       "it is a device %04x:%04x there, and '%s' in this machine",
+			       reg16(n, PCI_VENDOR), reg16(n, PCI_DEVICE), p->name);
+	for (unsigned int off = 0; off < PCI_CONFIG_SIZE; off++) {
+		uint8_t mask = p->wmask[off] | p->w1cmask[off];
+
+		if (off == PCI_STATUS)
+			mask |= PCI_STATUS_INTERRUPT;
+		if ((n->config[off] ^ p->config[off]) & ~mask)
+			return err_set(err, -EINVAL,
+				       "register 0x%x of the configuration space is 0x%02x, and "
+				       "0x%02x in this device",
+				       off, n->config[off], p->config[off]);
+	}
+	return 0;
+}
+
+/* What follows from the registers is made for the bus as a whole: what one device moves to may be another's place yet. */
+const struct state_desc pci_dev_state = {
+	.name = "pci-device",
+	.version = 1,
+	STATE_NO_LOCK,
+	STATE_TABLE(struct pci_dev, dev_fields),
+	.check = check_dev,
+};
+
+static const struct state_field bus_fields[] = {
+	STATE_MAX(struct pci_bus, address, 0x80ffffff),
+	STATE_ANY(struct pci_bus, rst_cnt),
+};
+
+static void bus_loaded(void *obj)
+{
+	struct pci_bus *p = obj;
+
+	mutex_guard(&p->lock);
+	for (unsigned int k = 0; k < ARRAY_SIZE(p->dev); k++)
+		for (unsigned int nr = 0; p->dev[k] && nr < PCI_NR_BARS; nr++) {
+			struct pci_bar *b = &p->dev[k]->bar[nr];
+
+			if (b->mapped)
+				bus_del(bar_bus(p->dev[k], b), &b->range);
+			b->mapped = false;
+		}
+	for (unsigned int k = 0; k < ARRAY_SIZE(p->dev); k++) {
+		struct pci_dev *d = p->dev[k];
+
+		if (!d)
+			continue;
+		remap(d);
+		if (d->config_written)
+			d->config_written(d, 0, PCI_CONFIG_SIZE);
+		update_intx(d);
+	}
+	for (unsigned int pirq = 0; pirq < PCI_NR_PIRQ; pirq++)
+		drive_pirq(p, pirq);
+}
+
+const struct state_desc pci_bus_state = {
+	.name = "pci",
+	.version = 1,
+	STATE_LOCK(struct pci_bus, lock),
+	STATE_TABLE(struct pci_bus, bus_fields),
+	.loaded = bus_loaded,
+};

@@ -11,6 +11,8 @@
 #include "base/err.h"
 #include "vm/board.h"
 
+struct state_desc; /* vm/snapshot/state.h */
+
 /*
  * A PCI Express host like Intel's Q35: configuration space by ports 0xcf8/0xcfc and by MMCONFIG for 256
  * buses (only bus 0 has devices), a host bridge at 0:00.0, an ISA bridge at 0:1f.0, and what struct
@@ -156,5 +158,11 @@ void pci_config_write(struct pci_bus *p, uint16_t bdf, uint16_t off, unsigned in
 /* pci_assign_bars - do what firmware does: give every BAR an address in the windows, switch memory
  * and I/O decoding on, and note the GSI of each interrupt pin in the interrupt line register. Returns 0, or -ENOSPC. Before the machine runs. */
 _nodiscard_ int pci_assign_bars(struct pci_bus *p, struct err *err);
+
+/* pci_dev_state - what a snapshot keeps of it. */
+extern const struct state_desc pci_dev_state;
+
+/* pci_bus_state - what a snapshot keeps of it. */
+extern const struct state_desc pci_bus_state;
 
 #endif

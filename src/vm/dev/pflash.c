@@ -28,6 +28,7 @@
 #include "base/log.h"
 #include "sys/fd.h"
 #include "sys/thread.h"
+#include "vm/snapshot/state.h"
 
 enum {
 	CMD_ARRAY = 0x00,
@@ -300,4 +301,28 @@ void pflash_done(struct pflash *f)
 	write_back(f);
 	pthread_mutex_destroy(&f->lock);
 	f->mmio = NULL;
+}
+
+/* --- state --------------------------------------------------------------------------------------- */
+
+static const struct state_field fields[] = {
+	STATE_ANY(struct pflash, cmd),
+	STATE_ANY(struct pflash, status),
+	STATE_MAX(struct pflash, cycle, 2),
+	STATE_MAX(struct pflash, buf_left, BUFFER_SIZE),
+};
+
+/* The contents are saved beside it: their length is the chip's. */
+const struct state_desc pflash_state = {
+	.name = "flash",
+	.version = 1,
+	STATE_LOCK(struct pflash, lock),
+	STATE_TABLE(struct pflash, fields),
+};
+
+void pflash_replace(struct pflash *f, const void *data)
+{
+	mutex_guard(&f->lock);
+	memcpy(f->data, data, f->size);
+	changed(f, 0, f->size);
 }

@@ -10,6 +10,8 @@
 #include "base/err.h"
 #include "vm/board.h"
 
+struct state_desc; /* vm/snapshot/state.h */
+
 /*
  * A NOR flash chip with the Intel command set (CFI 01), 8 bits wide, blocks of 4 KiB: where UEFI firmware keeps its
  * variables. What is programmed goes to a file, if there is one.
@@ -45,5 +47,12 @@ _nodiscard_ int pflash_init(struct pflash *f, const struct board *board, uint64_
 void pflash_done(struct pflash *f);
 /* pflash_reset - the reset pin: back to reading; contents stay. */
 void pflash_reset(struct pflash *f);
+
+/* pflash_state - what a snapshot keeps of it. */
+extern const struct state_desc pflash_state;
+
+/* pflash_replace - the chip has other contents: @data has its size. They go to the file with the next change. Thread: any
+ * while the guest does not run. */
+void pflash_replace(struct pflash *f, const void *data);
 
 #endif

@@ -16,6 +16,7 @@
 #include "vm/dev/ps2_mouse.h"
 
 #include "base/attr.h"
+#include "vm/snapshot/state.h"
 
 enum {
 	ACK = 0xfa,
@@ -230,3 +231,44 @@ unsigned int ps2_mouse_packet(struct ps2_mouse *m, uint8_t *ret)
 		return 0;
 	return make_packet(m, ret);
 }
+
+/* --- state --------------------------------------------------------------------------------------- */
+
+static const struct state_field move_fields[] = {
+	STATE_SIGNED(struct ps2_move, dx, -2 * DISTANCE_MAX, 2 * DISTANCE_MAX),
+	STATE_SIGNED(struct ps2_move, dy, -2 * DISTANCE_MAX, 2 * DISTANCE_MAX),
+	STATE_SIGNED(struct ps2_move, dz, -2 * DISTANCE_MAX, 2 * DISTANCE_MAX),
+	STATE_MAX(struct ps2_move, buttons, PS2_BUTTONS),
+	STATE_BOOL(struct ps2_move, is_click),
+};
+
+static const struct state_desc move_state = {
+	.name = "move",
+	.version = 1,
+	STATE_NO_LOCK,
+	STATE_TABLE(struct ps2_move, move_fields),
+};
+
+static const struct state_field fields[] = {
+	STATE_BOOL(struct ps2_mouse, is_reporting),
+	STATE_BOOL(struct ps2_mouse, is_remote),
+	STATE_BOOL(struct ps2_mouse, is_wrapped),
+	STATE_BOOL(struct ps2_mouse, is_doubled),
+	STATE_ANY(struct ps2_mouse, rate),
+	STATE_ANY(struct ps2_mouse, resolution),
+	STATE_MAX(struct ps2_mouse, id, ID_EXPLORER),
+	STATE_BYTES(struct ps2_mouse, knock),
+	STATE_ANY(struct ps2_mouse, command),
+	STATE_MAX(struct ps2_mouse, buttons, PS2_BUTTONS),
+	STATE_MAX(struct ps2_mouse, told, PS2_BUTTONS),
+	STATE_STRUCT(struct ps2_mouse, moves, &move_state),
+	STATE_MAX(struct ps2_mouse, head, PS2_MOVES - 1),
+	STATE_MAX(struct ps2_mouse, n, PS2_MOVES),
+};
+
+const struct state_desc ps2_mouse_state = {
+	.name = "ps2-mouse",
+	.version = 1,
+	STATE_NO_LOCK,
+	STATE_TABLE(struct ps2_mouse, fields),
+};

@@ -5,6 +5,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+struct state_desc; /* vm/snapshot/state.h */
+
 /*
  * A PS/2 mouse with a wheel and five buttons: Microsoft's IntelliMouse and its Explorer, which a driver finds by their
  * knock. Bytes in, bytes out; who moves it and who reads it take care of locks and of the wire (i8042).
@@ -64,5 +66,8 @@ void ps2_mouse_move(struct ps2_mouse *m, int dx, int dy, int dz, uint8_t buttons
  * Returns their number, 0: there is nothing to tell.
  */
 unsigned int ps2_mouse_packet(struct ps2_mouse *m, uint8_t *ret);
+
+/* ps2_mouse_state - what a snapshot keeps of it. */
+extern const struct state_desc ps2_mouse_state;
 
 #endif

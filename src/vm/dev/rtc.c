@@ -13,6 +13,7 @@
 
 #include "base/checked.h"
 #include "base/clock.h"
+#include "vm/snapshot/state.h"
 
 enum { PORT_INDEX = 0x70, RTC_GSI = 8 };
 
@@ -446,3 +447,32 @@ void rtc_done(struct rtc *r)
 	pthread_mutex_destroy(&r->lock);
 	r->pio = NULL;
 }
+
+/* --- state --------------------------------------------------------------------------------------- */
+
+/* The wall clock goes on while a snapshot lies in a file: it is the host's, and the offset to it is kept. */
+static const struct state_field fields[] = {
+	STATE_MAX(struct rtc, index, RTC_CMOS_SIZE - 1),
+	STATE_BYTES(struct rtc, cmos),
+	STATE_SIGNED(struct rtc, offset_ns, -(INT64_C(1) << 62), INT64_C(1) << 62),
+	STATE_SIGNED(struct rtc, last_second, -(INT64_C(1) << 40), INT64_C(1) << 40),
+	STATE_ANY(struct rtc, periodic_next_ns),
+	STATE_BOOL(struct rtc, irq_disabled),
+};
+
+static void loaded(void *obj)
+{
+	struct rtc *r = obj;
+
+	mutex_guard(&r->lock);
+	catch_up(r);
+	rearm(r);
+}
+
+const struct state_desc rtc_state = {
+	.name = "rtc",
+	.version = 1,
+	STATE_LOCK(struct rtc, lock),
+	STATE_TABLE(struct rtc, fields),
+	.loaded = loaded,
+};

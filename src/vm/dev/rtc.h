@@ -11,6 +11,8 @@
 #include "sys/timerq.h"
 #include "vm/board.h"
 
+struct state_desc; /* vm/snapshot/state.h */
+
 /*
  * The MC146818 real-time clock and its 128 bytes of CMOS RAM at ports 0x70 and 0x71, IRQ 8. The time is
  * the host's wall clock (UTC) plus an offset that the guest makes by setting the clock.
@@ -50,5 +52,8 @@ void rtc_set_cmos(struct rtc *r, uint8_t reg, uint8_t value);
 
 /* rtc_disable_irq - cut the clock off its interrupt line (HPET legacy replacement). Thread: any. */
 void rtc_disable_irq(struct rtc *r, bool disable);
+
+/* rtc_state - what a snapshot keeps of it. */
+extern const struct state_desc rtc_state;
 
 #endif

@@ -17,6 +17,7 @@
 
 #include "base/clock.h"
 #include "vm/chardev.h"
+#include "vm/snapshot/state.h"
 
 enum { REG_DATA, REG_IER, REG_IIR_FCR, REG_LCR, REG_MCR, REG_LSR, REG_MSR, REG_SCR, NR_REGS };
 
@@ -433,3 +434,55 @@ void serial16550_done(struct serial16550 *s)
 	pthread_mutex_destroy(&s->lock);
 	*s = (struct serial16550){ 0 };
 }
+
+/* --- state --------------------------------------------------------------------------------------- */
+
+static const struct state_field fifo_fields[] = {
+	STATE_BYTES(struct serial_fifo, buf),
+	STATE_MAX(struct serial_fifo, head, SERIAL_FIFO - 1),
+	STATE_MAX(struct serial_fifo, n, SERIAL_FIFO),
+};
+
+static const struct state_desc fifo_state = {
+	.name = "fifo",
+	.version = 1,
+	STATE_NO_LOCK,
+	STATE_TABLE(struct serial_fifo, fifo_fields),
+};
+
+static const struct state_field fields[] = {
+	STATE_ANY(struct serial16550, divisor),
+	STATE_MAX(struct serial16550, ier, IER_ALL),
+	STATE_ANY(struct serial16550, fcr),
+	STATE_ANY(struct serial16550, lcr),
+	STATE_MAX(struct serial16550, mcr, MCR_ALL),
+	STATE_ANY(struct serial16550, scr),
+	STATE_MAX(struct serial16550, lsr, LSR_ERRORS),
+	STATE_MAX(struct serial16550, msr_delta, 15),
+	STATE_STRUCT(struct serial16550, rx, &fifo_state),
+	STATE_STRUCT(struct serial16550, tx, &fifo_state),
+	STATE_BOOL(struct serial16550, thre_pending),
+	STATE_BOOL(struct serial16550, timeout_pending),
+	STATE_ANY(struct serial16550, timeout_ns),
+};
+
+/* The other end is another one, or had no say: offer it what waits, and take what it has. */
+static void loaded(void *obj)
+{
+	struct serial16550 *s = obj;
+
+	mutex_guard(&s->lock);
+	timerq_arm(s->timers, &s->rx_timer, s->timeout_ns ? s->timeout_ns : UINT64_MAX);
+	if (s->tx.n)
+		transmit(s);
+	offer_room(s);
+	update_irq(s);
+}
+
+const struct state_desc serial16550_state = {
+	.name = "serial",
+	.version = 1,
+	STATE_LOCK(struct serial16550, lock),
+	STATE_TABLE(struct serial16550, fields),
+	.loaded = loaded,
+};

@@ -11,6 +11,8 @@
 #include "sys/timerq.h"
 #include "vm/board.h"
 
+struct state_desc; /* vm/snapshot/state.h */
+
 /*
  * A 16550A UART (National Semiconductor PC16550D data sheet). Bytes leave as soon as the chardev takes
  * them, not at the line's rate: a guest's console is as fast as the host. The receive time-out interrupt
@@ -58,5 +60,8 @@ _nodiscard_ int serial16550_init(struct serial16550 *s, const struct board *boar
 void serial16550_done(struct serial16550 *s);
 /* serial16550_reset - master reset: registers and FIFOs; no vCPU is running. */
 void serial16550_reset(struct serial16550 *s);
+
+/* serial16550_state - what a snapshot keeps of it. */
+extern const struct state_desc serial16550_state;
 
 #endif

@@ -16,6 +16,7 @@
 #include "base/checked.h"
 #include "sys/thread.h"
 #include "vm/dev/vga_priv.h"
+#include "vm/snapshot/state.h"
 
 enum {
 	VENDOR = 0x1234,
@@ -351,3 +352,37 @@ void vga_done(struct vga *v)
 	pthread_mutex_destroy(&v->lock);
 	v->pio = NULL;
 }
+
+/* --- state --------------------------------------------------------------------------------------- */
+
+static const struct state_field fields[] = {
+	STATE_ANY(struct vga, misc),	       STATE_ANY(struct vga, feature),
+	STATE_MAX(struct vga, seq_index, 7),   STATE_BYTES(struct vga, seq),
+	STATE_MAX(struct vga, gr_index, 15),   STATE_BYTES(struct vga, gr),
+	STATE_MAX(struct vga, crtc_index, 31), STATE_BYTES(struct vga, crtc),
+	STATE_ANY(struct vga, attr_index),     STATE_BYTES(struct vga, attr),
+	STATE_BOOL(struct vga, attr_data),     STATE_ANY(struct vga, pel_mask),
+	STATE_ANY(struct vga, dac_read),       STATE_ANY(struct vga, dac_write),
+	STATE_MAX(struct vga, dac_part, 2),    STATE_BOOL(struct vga, dac_is_read),
+	STATE_BYTES(struct vga, dac),	       STATE_ANY(struct vga, latch),
+	STATE_ANY(struct vga, dispi_index),    STATE_ARRAY(struct vga, dispi, UINT16_MAX),
+};
+
+static void loaded(void *obj)
+{
+	struct vga *v = obj;
+
+	mutex_guard(&v->lock);
+	v->dispi[DISPI_BANK] &= VGA_MEMORY / DISPI_BANK_SIZE - 1;
+	if (v->dispi[DISPI_ENABLE] & DISPI_ON)
+		fix_geometry(v);
+}
+
+/* Its memory is saved as the machine's. */
+const struct state_desc vga_state = {
+	.name = "vga",
+	.version = 1,
+	STATE_LOCK(struct vga, lock),
+	STATE_TABLE(struct vga, fields),
+	.loaded = loaded,
+};

@@ -12,6 +12,8 @@
 #include "vm/board.h"
 #include "vm/dev/pci.h"
 
+struct state_desc; /* vm/snapshot/state.h */
+
 /*
  * A VGA adapter with the linear modes of Bochs (DISPI), as QEMU's "stdvga": PCI 1234:1111, memory at BAR 0, registers
  * and EDID at BAR 2, the legacy ports 0x3b0-0x3df and 0x1ce-0x1d1, the legacy window 0xa0000-0xbffff.
@@ -63,5 +65,8 @@ void vga_reset(struct vga *v);
 
 /* vga_picture - what is shown now. Valid as long as the adapter; its memory may change. Thread: any. */
 void vga_picture(struct vga *v, struct picture *ret);
+
+/* vga_state - what a snapshot keeps of it. */
+extern const struct state_desc vga_state;
 
 #endif

@@ -236,8 +236,17 @@ static void reset(struct virtio_dev *d)
 	put_le32(d->config + C_POISON, 0);
 }
 
+/* A list is begun anew: what is given back once more is zeros already. */
+static void settle(struct virtio_dev *d)
+{
+	struct virtio_balloon *b = balloon_of(d);
+
+	virtio_unpop(d, &b->list);
+	virtio_unpop(d, &b->stats);
+}
+
 static const struct virtio_ops balloon_ops = {
-	.name = "virtio-balloon", .id = ID_BALLOON, .run = run, .reset = reset
+	.name = "virtio-balloon", .id = ID_BALLOON, .run = run, .reset = reset, .settle = settle
 };
 
 void virtio_balloon_init(struct virtio_balloon *b, bool strict, const struct physmem *mem,

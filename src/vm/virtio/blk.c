@@ -302,9 +302,32 @@ static void reset(struct virtio_dev *d)
 	d->config[C_WRITEBACK] = 1;
 }
 
-static const struct virtio_ops blk_ops = {
-	.name = "virtio-blk", .id = ID_BLOCK, .run = run, .reset = reset
-};
+static void settle(struct virtio_dev *d)
+{
+	struct virtio_blk *b = container_of(d, struct virtio_blk, dev);
+
+	disk_drain(b->disk);
+	signal_all(b, answer_done(b));
+}
+
+static void fill_config(struct virtio_blk *b);
+
+/* The disk says how large it is, also when it is another one with the same content. */
+static void restored(struct virtio_dev *d)
+{
+	struct virtio_blk *b = container_of(d, struct virtio_blk, dev);
+	uint8_t writeback = d->config[C_WRITEBACK] & 1;
+
+	fill_config(b);
+	d->config[C_WRITEBACK] = writeback;
+}
+
+static const struct virtio_ops blk_ops = { .name = "virtio-blk",
+					   .id = ID_BLOCK,
+					   .run = run,
+					   .reset = reset,
+					   .settle = settle,
+					   .restored = restored };
 
 static void fill_config(struct virtio_blk *b)
 {

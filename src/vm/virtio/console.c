@@ -20,6 +20,7 @@
 
 #include "base/bytes.h"
 #include "sys/thread.h"
+#include "vm/snapshot/state.h"
 
 /* clang-format off */
 enum {
@@ -89,7 +90,8 @@ static void run_out(struct virtio_console_port *p)
 		if (!p->out.q) {
 			if (!virtio_pop(d, q, &p->out, &n))
 				break;
-			p->out_off = 0;
+			p->out_off = p->out_skip;
+			p->out_skip = 0;
 		}
 		if (!write_out(p))
 			break;
@@ -305,14 +307,69 @@ static void reset(struct virtio_dev *d)
 		struct virtio_console_port *p = &con->port[k];
 
 		p->is_open = p->is_blocked = false;
+		p->out_skip = 0;
 		if (p->out.q)
 			virtio_abandon(d, &p->out);
 	}
 }
 
-static const struct virtio_ops console_ops = {
-	.name = "virtio-console", .id = ID_CONSOLE, .run = run, .started = started, .reset = reset
+static void settle(struct virtio_dev *d)
+{
+	struct virtio_console *con = console_of(d);
+
+	for (unsigned int k = 0; k < con->nr_ports; k++) {
+		struct virtio_console_port *p = &con->port[k];
+
+		if (p->out.q)
+			p->out_skip = p->out_off;
+		virtio_unpop(d, &p->out);
+	}
+}
+
+static void restored(struct virtio_dev *d)
+{
+	put_le32(d->config + C_MAX_PORTS, console_of(d)->nr_ports);
+}
+
+/* How much there is comes before what: bytes may arrive meanwhile. */
+static const struct state_field port_fields[] = {
+	STATE_BOOL(struct virtio_console_port, is_open),
+	STATE_MAX(struct virtio_console_port, in_first, VIRTIO_CONSOLE_BUFFER - 1),
+	STATE_MAX(struct virtio_console_port, in_len, VIRTIO_CONSOLE_BUFFER),
+	STATE_BYTES(struct virtio_console_port, in),
+	STATE_ANY(struct virtio_console_port, out_skip),
 };
+
+static const struct state_desc port_state = {
+	.name = "port",
+	.version = 1,
+	STATE_NO_LOCK,
+	STATE_TABLE(struct virtio_console_port, port_fields),
+};
+
+static const struct state_field fields[] = {
+	STATE_STRUCT(struct virtio_console, port, &port_state),
+	STATE_BYTES(struct virtio_console, messages),
+	STATE_ARRAY(struct virtio_console, message_len, MSG_LEN + VIRTIO_CONSOLE_NAME),
+	STATE_MAX(struct virtio_console, nr_messages,
+		  ARRAY_SIZE(((struct virtio_console *)NULL)->messages)),
+};
+
+static const struct state_desc console_state = {
+	.name = "console",
+	.version = 1,
+	STATE_LOCK(struct virtio_console, dev.lock),
+	STATE_TABLE(struct virtio_console, fields),
+};
+
+static const struct virtio_ops console_ops = { .name = "virtio-console",
+					       .id = ID_CONSOLE,
+					       .run = run,
+					       .started = started,
+					       .reset = reset,
+					       .settle = settle,
+					       .restored = restored,
+					       .state = &console_state };
 
 void virtio_console_init(struct virtio_console *con, const struct virtio_console_config *cfg,
 			 const struct physmem *mem, struct iothread *io)

@@ -31,6 +31,7 @@ struct virtio_console_port {
 	/* The chain that is being written out; in flight while out.q is set. */
 	struct virtq_chain out;
 	uint32_t out_off;
+	uint32_t out_skip; /* of the next chain, which was begun before a snapshot was made */
 };
 
 struct virtio_console {

@@ -306,7 +306,11 @@ static void reset(struct virtio_dev *d)
 }
 
 static const struct virtio_ops fs_ops = {
-	.name = "virtio-fs", .id = ID_FS, .run = run, .reset = reset
+	.name = "virtio-fs",
+	.id = ID_FS,
+	.run = run,
+	.reset = reset,
+	.unsaved = "what the guest has open in a shared folder (--share) cannot be saved",
 };
 
 int virtio_fs_init(struct virtio_fs *f, const struct virtio_fs_config *cfg,

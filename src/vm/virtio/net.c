@@ -26,6 +26,7 @@
 #include "base/checked.h"
 #include "base/mem.h"
 #include "sys/thread.h"
+#include "vm/snapshot/state.h"
 
 /* clang-format off */
 enum {
@@ -507,11 +508,54 @@ static bool accepts(const struct virtio_dev *d, uint64_t f)
 	       (!control || (f >> F_CTRL_VQ & 1));
 }
 
+static void settle(struct virtio_dev *d)
+{
+	virtio_unpop(d, &net_of(d)->out);
+}
+
+/* The driver goes on with the address that it has read; who reads it again finds this device's. */
+static void restored(struct virtio_dev *d)
+{
+	struct virtio_net *n = net_of(d);
+
+	n->packet_len = 0;
+	n->active_pairs = MIN(n->active_pairs, n->nr_pairs);
+	memcpy(d->config + C_MAC, n->own_mac, 6);
+	put_le16(d->config + C_STATUS, n->is_up ? STATUS_LINK_UP : 0);
+	put_le16(d->config + C_MAX_PAIRS, (uint16_t)n->nr_pairs);
+	net_set_offloads(&n->end, n->offloads);
+}
+
+static const struct state_field fields[] = {
+	STATE_RANGE(struct virtio_net, active_pairs, 1, VIRTIO_NET_PAIRS),
+	STATE_BOOL(struct virtio_net, promisc),
+	STATE_BOOL(struct virtio_net, allmulti),
+	STATE_BOOL(struct virtio_net, nomulti),
+	STATE_BOOL(struct virtio_net, nouni),
+	STATE_BOOL(struct virtio_net, nobcast),
+	STATE_BOOL(struct virtio_net, alluni),
+	STATE_BYTES(struct virtio_net, mac),
+	STATE_BYTES(struct virtio_net, macs),
+	STATE_MAX(struct virtio_net, nr_macs, VIRTIO_NET_MACS),
+	STATE_BYTES(struct virtio_net, vlans),
+	STATE_MAX(struct virtio_net, offloads, NET_CSUM | NET_TSO4 | NET_TSO6 | NET_ECN),
+};
+
+static const struct state_desc net_state = {
+	.name = "net",
+	.version = 1,
+	STATE_LOCK(struct virtio_net, dev.lock),
+	STATE_TABLE(struct virtio_net, fields),
+};
+
 static const struct virtio_ops net_ops = { .name = "virtio-net",
 					   .id = ID_NET,
 					   .run = run,
 					   .started = started,
 					   .reset = reset,
+					   .settle = settle,
+					   .restored = restored,
+					   .state = &net_state,
 					   .accepts = accepts };
 
 static uint64_t features_of(const struct virtio_net_config *cfg)

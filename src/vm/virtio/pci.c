@@ -16,6 +16,7 @@
 #include "base/bytes.h"
 #include "base/checked.h"
 #include "sys/thread.h"
+#include "vm/snapshot/state.h"
 
 /* clang-format off */
 enum {
@@ -393,3 +394,18 @@ void virtio_pci_reset(struct virtio_pci *v)
 	put_le(v->pci.config + v->window_cap + CAP_BAR, 0, 1);
 	memset(v->pci.config + v->window_cap + CAP_OFFSET, 0, 12);
 }
+
+/* --- state --------------------------------------------------------------------------------------- */
+
+static const struct state_field fields[] = {
+	STATE_MAX(struct virtio_pci, isr, ISR_QUEUE | ISR_CONFIG),
+	STATE_ANY(struct virtio_pci, config_vector),
+	STATE_ANY(struct virtio_pci, queue_sel),
+};
+
+const struct state_desc virtio_pci_state = {
+	.name = "virtio-pci",
+	.version = 1,
+	STATE_LOCK(struct virtio_pci, lock),
+	STATE_TABLE(struct virtio_pci, fields),
+};

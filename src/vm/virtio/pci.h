@@ -9,6 +9,8 @@
 #include "vm/dev/pci.h"
 #include "vm/virtio/virtio.h"
 
+struct state_desc; /* vm/snapshot/state.h */
+
 /*
  * A virtio device as a PCI function (virtio 1.2, 4.1): modern only. BAR 0 holds the common, interrupt status,
  * device and notification structures, BAR 1 the MSI-X tables; the configuration space has the capabilities that
@@ -40,5 +42,8 @@ _nodiscard_ int virtio_pci_init(struct virtio_pci *v, struct virtio_dev *d,
 void virtio_pci_done(struct virtio_pci *v);
 /* virtio_pci_reset - the reset pin: waits until nothing is in flight. No vCPU runs. */
 void virtio_pci_reset(struct virtio_pci *v);
+
+/* virtio_pci_state - what a snapshot keeps of it. */
+extern const struct state_desc virtio_pci_state;
 
 #endif

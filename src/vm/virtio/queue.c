@@ -22,6 +22,7 @@
 
 #include "base/checked.h"
 #include "vm/virtio/queue_priv.h"
+#include "vm/snapshot/state.h"
 
 /* clang-format off */
 enum {
@@ -79,18 +80,12 @@ static int map_area(struct virtq *q, uint64_t gpa, uint64_t len, uint64_t align,
 	return 0;
 }
 
-int virtq_enable(struct virtq *q, uint64_t features)
+/* Where its parts are in our memory. Returns 0, or negative, and it is broken then. */
+static int map_ring(struct virtq *q)
 {
 	uint64_t n = q->size;
 	int r;
 
-	q->is_packed = features >> VIRTIO_F_RING_PACKED & 1;
-	q->has_event_idx = features >> VIRTIO_F_EVENT_IDX & 1;
-	q->has_indirect = features >> VIRTIO_F_INDIRECT_DESC & 1;
-	q->last_avail = q->used = q->signalled = 0;
-	q->is_signalled = false;
-	q->avail_wrap = q->used_wrap = true;
-	q->is_enabled = true;
 	if (!n || n > q->max_size || (!q->is_packed && !is_pow2(n))) {
 		q->broken = "the ring's size is not possible";
 		return -EINVAL;
@@ -105,6 +100,18 @@ int virtq_enable(struct virtq *q, uint64_t features)
 			     q->is_packed ? PACKED_EVENT_SIZE : RING_FIRST + n * USED_ENTRY + 2, 4,
 			     true, &q->dev);
 	return r;
+}
+
+int virtq_enable(struct virtq *q, uint64_t features)
+{
+	q->is_packed = features >> VIRTIO_F_RING_PACKED & 1;
+	q->has_event_idx = features >> VIRTIO_F_EVENT_IDX & 1;
+	q->has_indirect = features >> VIRTIO_F_INDIRECT_DESC & 1;
+	q->last_avail = q->used = q->signalled = 0;
+	q->is_signalled = false;
+	q->avail_wrap = q->used_wrap = true;
+	q->is_enabled = true;
+	return map_ring(q);
 }
 
 /* --- chains ------------------------------------------------------------------------------------------------ */
@@ -457,3 +464,54 @@ unsigned int chain_slice(const struct iovec *iov, unsigned int nr, uint64_t off,
 	}
 	return at;
 }
+
+/* --- state --------------------------------------------------------------------------------------- */
+
+static const struct state_field fields[] = {
+	STATE_MAX(struct virtq, size, UINT16_MAX),
+	STATE_ANY(struct virtq, vector),
+	STATE_ANY(struct virtq, desc),
+	STATE_ANY(struct virtq, driver),
+	STATE_ANY(struct virtq, device),
+	STATE_BOOL(struct virtq, is_enabled),
+	STATE_BOOL(struct virtq, is_packed),
+	STATE_BOOL(struct virtq, has_event_idx),
+	STATE_BOOL(struct virtq, has_indirect),
+	STATE_ANY(struct virtq, last_avail),
+	STATE_ANY(struct virtq, used),
+	STATE_BOOL(struct virtq, avail_wrap),
+	STATE_BOOL(struct virtq, used_wrap),
+	STATE_ANY(struct virtq, signalled),
+	STATE_BOOL(struct virtq, is_signalled),
+};
+
+static int check(const void *next, const void *present, uint64_t now_ns, struct err *err)
+{
+	const struct virtq *q = next;
+
+	if (q->is_enabled && q->is_packed && (q->last_avail >= q->size || q->used >= q->size))
+		return err_set(err, -EINVAL, "a packed ring of %u is at slots %u and %u", q->size,
+			       q->last_avail, q->used);
+	return 0;
+}
+
+/* A ring that was broken is found to be so again. */
+static void loaded(void *obj)
+{
+	struct virtq *q = obj;
+
+	q->d = q->drv = q->dev = (struct virtq_area){ 0 };
+	q->broken = NULL;
+	if (q->is_enabled)
+		ignore_result(map_ring(q)); /* it says so itself */
+}
+
+/* Nothing is in flight: the device was settled. */
+const struct state_desc virtq_state = {
+	.name = "queue",
+	.version = 1,
+	STATE_NO_LOCK,
+	STATE_TABLE(struct virtq, fields),
+	.check = check,
+	.loaded = loaded,
+};

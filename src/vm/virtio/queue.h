@@ -9,6 +9,8 @@
 #include "base/attr.h"
 #include "cpu/physmem.h"
 
+struct state_desc; /* vm/snapshot/state.h */
+
 /*
  * A virtqueue as a device sees it: split or packed ring, indirect tables, event index. Source: OASIS virtio 1.2,
  * 2.6 to 2.8.
@@ -136,5 +138,8 @@ uint32_t chain_write(const struct virtq_chain *c, uint32_t off, const void *buf,
  */
 unsigned int chain_slice(const struct iovec *iov, unsigned int nr, uint64_t off, uint64_t n,
 			 struct iovec *ret);
+
+/* virtq_state - what a snapshot keeps of it. */
+extern const struct state_desc virtq_state;
 
 #endif

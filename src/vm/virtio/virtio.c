@@ -18,6 +18,7 @@
 #include "vm/virtio/virtio.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -26,6 +27,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "sys/thread.h"
+#include "vm/snapshot/state.h"
 
 static void run_task(void *arg)
 {
@@ -420,3 +422,70 @@ void virtio_print_stats(struct virtio_dev *d, bool json, struct strbuf *out)
 		strbuf_addf(out, ",\"%s\":%llu", names[k], (unsigned long long)n[k]);
 	strbuf_addc(out, '}');
 }
+
+/* --- state --------------------------------------------------------------------------------------- */
+
+void virtio_unpop(struct virtio_dev *d, struct virtq_chain *c)
+{
+	if (c->q)
+		virtq_unpop(c->q, c);
+}
+
+int virtio_settle(struct virtio_dev *d, struct err *err)
+{
+	mutex_guard(&d->lock);
+	if (d->ops->unsaved)
+		return err_set(err, -EOPNOTSUPP, "%s: %s", d->name, d->ops->unsaved);
+	if (d->ops->settle)
+		d->ops->settle(d);
+	finish_reset(d);
+	if (has_in_flight(d))
+		return err_set(err, -EBUSY, "%s is busy with requests that do not end", d->name);
+	return 0;
+}
+
+void virtio_unsettle(struct virtio_dev *d)
+{
+	atomic_fetch_or(&d->kicked, UINT64_MAX >> (64 - d->nr_queues));
+	io_task_queue(d->io, &d->task);
+}
+
+static const struct state_field fields[] = {
+	STATE_ANY(struct virtio_dev, accepted),	    STATE_ANY(struct virtio_dev, features_sel),
+	STATE_ANY(struct virtio_dev, accepted_sel), STATE_ANY(struct virtio_dev, status),
+	STATE_ANY(struct virtio_dev, generation),   STATE_BYTES(struct virtio_dev, config),
+};
+
+static int check(const void *next, const void *present, uint64_t now_ns, struct err *err)
+{
+	const struct virtio_dev *n = next, *p = present;
+
+	if (n->accepted & ~p->features)
+		return err_set(err, -EINVAL,
+			       "its driver uses features 0x%llx, which this device does not have",
+			       (unsigned long long)(n->accepted & ~p->features));
+	if ((n->status & VIRTIO_FEATURES_OK) && p->ops->accepts && !p->ops->accepts(p, n->accepted))
+		return err_set(err, -EINVAL, "its driver uses features 0x%llx, which need others",
+			       (unsigned long long)n->accepted);
+	return 0;
+}
+
+static void loaded(void *obj)
+{
+	struct virtio_dev *d = obj;
+
+	mutex_lock(&d->lock);
+	if (d->ops->restored)
+		d->ops->restored(d);
+	mutex_unlock(&d->lock);
+	virtio_unsettle(d);
+}
+
+const struct state_desc virtio_dev_state = {
+	.name = "virtio",
+	.version = 1,
+	STATE_LOCK(struct virtio_dev, lock),
+	STATE_TABLE(struct virtio_dev, fields),
+	.check = check,
+	.loaded = loaded,
+};

@@ -13,6 +13,8 @@
 #include "vm/iothread.h"
 #include "vm/virtio/queue.h"
 
+struct state_desc; /* vm/snapshot/state.h */
+
 /*
  * A virtio device without its transport: status, features, queues, configuration space (OASIS virtio 1.2, 2.1 to
  * 2.5 and 3.1). A device embeds struct virtio_dev and fills struct virtio_ops; a transport (pci.h, mmio.h) turns
@@ -59,6 +61,15 @@ struct virtio_ops {
 	/* The driver wrote [off, off + n) of d->config, which has the new bytes; only what config_wmask allows
 	 * has changed. May be NULL. */
 	void (*config_written)(struct virtio_dev *d, unsigned int off, unsigned int n);
+	/* No vCPU and no I/O thread runs, and the machine is being saved: finish what is in flight, or put it back into its
+	 * ring (virtio_unpop()), from where it is taken again. May be NULL. */
+	void (*settle)(struct virtio_dev *d);
+	/* What a snapshot keeps of the device around the virtio_dev, which is its first member; NULL: nothing. */
+	const struct state_desc *state;
+	const char *unsaved; /* why it cannot be saved; NULL: it can */
+	/* Driver and device are as a snapshot says, the configuration space, too: say anew in it what is this device's own to
+	 * say. No vCPU and no I/O thread runs. May be NULL. */
+	void (*restored)(struct virtio_dev *d);
 	/* Does the device work with these features? NULL: with all that it offers. */
 	bool (*accepts)(const struct virtio_dev *d, uint64_t features);
 };
@@ -193,7 +204,21 @@ void virtio_config_changed(struct virtio_dev *d);
  * times a second. */
 void virtio_fail(struct virtio_dev *d, const char *why);
 
+/* virtio_unpop - put the chain that was popped last from its queue back, if it is in flight. */
+void virtio_unpop(struct virtio_dev *d, struct virtq_chain *c);
+
+/*
+ * virtio_settle - nothing is in flight afterwards, as the state of a snapshot wants it. No vCPU and no I/O thread runs.
+ *
+ * Returns 0; -EBUSY, -EOPNOTSUPP: why it cannot be saved now, or at all. virtio_unsettle - go on: every queue is looked at.
+ */
+_nodiscard_ int virtio_settle(struct virtio_dev *d, struct err *err);
+void virtio_unsettle(struct virtio_dev *d);
+
 /* virtio_print_stats - append what the device did, as text or as a JSON object. Thread: any. */
 void virtio_print_stats(struct virtio_dev *d, bool json, struct strbuf *out);
+
+/* virtio_dev_state - what a snapshot keeps of it. */
+extern const struct state_desc virtio_dev_state;
 
 #endif

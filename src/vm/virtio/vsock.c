@@ -478,12 +478,28 @@ static void run_rx(struct virtio_vsock *v)
 		virtio_again(d, Q_TX);
 }
 
+/* The one event that there is (5.10.6.7). */
+static void tell_end(struct virtio_vsock *v)
+{
+	static const uint8_t transport_reset[4] = { 0 };
+	struct virtq *q = &v->dev.q[Q_EVENT];
+	unsigned int n = 0;
+
+	if (!virtio_pop(&v->dev, q, &v->chain, &n))
+		return;
+	v->tells_end = false;
+	virtio_push(&v->dev, &v->chain, chain_write(&v->chain, 0, transport_reset, 4));
+	virtio_signal(&v->dev, q);
+}
+
 static void run(struct virtio_dev *d, uint64_t kicked)
 {
 	struct virtio_vsock *v = vsock_of(d);
 
 	if (!virtio_is_running(d))
 		return;
+	if (v->tells_end)
+		tell_end(v);
 	if (kicked >> Q_TX & 1)
 		run_tx(v);
 	if (kicked & (1 << Q_RX | 1 << Q_TX))
@@ -596,11 +612,22 @@ static void reset(struct virtio_dev *d)
 		if (v->conn[k].state != VSOCK_FREE)
 			end(&v->conn[k]);
 	v->nr_resets = 0;
+	v->tells_end = false;
 	/* A chain is pushed as soon as it was popped. */
 }
 
+/* Connections have an end in a program of the host's, which no snapshot has. */
+static void restored(struct virtio_dev *d)
+{
+	struct virtio_vsock *v = vsock_of(d);
+
+	reset(d);
+	v->tells_end = true;
+	put_le64(d->config, v->cid);
+}
+
 static const struct virtio_ops vsock_ops = {
-	.name = "virtio-vsock", .id = ID_VSOCK, .run = run, .reset = reset
+	.name = "virtio-vsock", .id = ID_VSOCK, .run = run, .reset = reset, .restored = restored
 };
 
 int virtio_vsock_init(struct virtio_vsock *v, const struct virtio_vsock_config *cfg,

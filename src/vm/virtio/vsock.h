@@ -58,6 +58,7 @@ struct virtio_vsock {
 	char path[VSOCK_PATH];	  /* "": the guest cannot connect */
 	uint64_t cid;
 	uint32_t next_port;
+	bool tells_end;		/* that every connection has ended, when there is a buffer for it */
 	unsigned int next_conn; /* whose turn it is */
 	struct vsock_conn conn[VSOCK_CONNS];
 	struct virtq_chain chain;

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-#ifndef ATOLL_DISK_CRC32C_PRIV_H
-#define ATOLL_DISK_CRC32C_PRIV_H
+#ifndef ATOLL_BASE_CRC32C_H
+#define ATOLL_BASE_CRC32C_H
 
 #include <stddef.h>
 #include <stdint.h>
 
 /*
- * crc32c - CRC-32C (Castagnoli) of some bytes, as VHDX uses it.
+ * crc32c - CRC-32C (Castagnoli) of some bytes.
  *
  * @crc:  0 to begin, or the result for the bytes before
  * Returns the checksum so far. Thread: any.

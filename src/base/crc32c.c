@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * CRC-32C. x86-64 CPUs with SSE4.2 (2008) have an instruction that does eight bytes in three cycles; whoever
- * has none gets a bit at a time. What is summed are headers and log entries of at most
- * a few MiB, so that interleaving three streams or a table would be code without use.
+ * CRC-32C. x86-64 CPUs with SSE4.2 (2008) have an instruction that does eight bytes in three cycles; whoever has none gets a bit at a time. What is summed are headers of disk images and pages of
+ * guest memory, 4 KiB at a time on their way to or from a file: one stream keeps up with that.
  */
-#include "disk/crc32c_priv.h"
+#include "base/crc32c.h"
 
 #include <stdbool.h>
 

@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* `atoll vm snapshot` as data: saving a machine, and looking after the files. */
+#include "base/attr.h"
+#include "cmd/commands.h"
+
+static const struct opt options[] = {
+	{
+		.name = "json",
+		.letter = 'j',
+		.type = OPT_FLAG,
+		.help = "Write JSON instead of text",
+		OPT_AT(struct snapshot_opts, json),
+	},
+	{ 0 },
+};
+
+static const char *const verbs[] = { "save", "list", "check", "rm", NULL };
+
+const struct cmd cmd_vm_snapshot = {
+	.name = "vm snapshot",
+	.summary = "Save a running machine to a file, and look after such files",
+	.description =
+		"save [MACHINE] FILE writes memory, CPUs and devices of a running machine to FILE, "
+		"while the guest stands still for a moment; then it goes on. 'atoll run --restore "
+		"FILE' starts another machine from there, as often as you like.\n"
+		"\n"
+		"list [FILE...] shows what snapshots hold; without FILE, those of the present folder.\n"
+		"\n"
+		"check FILE... compares all memory in them with its checksums.\n"
+		"\n"
+		"rm FILE... deletes snapshots, and nothing that is none. Machines that were started "
+		"from them go on.\n"
+		"\n"
+		"MACHINE is a name or number that 'atoll ps' shows; it may be left out when only one "
+		"machine is running.",
+	.args = "save|list|check|rm [MACHINE] [FILE...]",
+	.args_min = 1,
+	.args_max = 4096,
+	.args_choices = verbs,
+	.opts = options,
+	.opts_size = sizeof(struct snapshot_opts),
+	.examples = "atoll vm snapshot save web web.snapshot\n"
+		    "atoll run --restore web.snapshot --name web-2\n"
+		    "atoll vm snapshot list --json web.snapshot",
+};

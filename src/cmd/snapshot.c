@@ -1,0 +1,192 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * `atoll vm snapshot`: saving is asked of the machine, by its control socket; the rest is about files and needs none. The
+ * machine gets an open file without a name and fills it; the name is given here, when it is whole.
+ */
+#include "cmd/snapshot.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "cmd/commands.h"
+#include "cmd/control_client.h"
+#include "sys/fd.h"
+#include "vm/snapshot/file.h"
+
+static int complain(const struct cmd_call *call, const struct err *err)
+{
+	fprintf(stderr, "atoll %s: %s\n", call->cmd->name, err_text(err));
+	return 1;
+}
+
+/* --- save ---------------------------------------------------------------------------------------- */
+
+static int save(const struct cmd_call *call, struct err *err)
+{
+	const struct snapshot_opts *o = call->opts;
+	_cleanup_(snapshot_file_done) struct snapshot_file f = { .dir_fd = -EBADF, .fd = -EBADF };
+	_cleanup_(control_close) struct control_client c = { .fd = -EBADF };
+	_cleanup_(json_freep) struct json *answer = NULL;
+	const char *file = call->args[call->nr_args - 1];
+	uint64_t pages = 0, stopped_ns = 0;
+	const struct json *ok;
+	int r;
+
+	if (call->nr_args < 2 || call->nr_args > 3)
+		return err_set(err, -EINVAL, "save [MACHINE] FILE");
+	r = control_open(call->nr_args > 2 ? call->args[1] : NULL, &c, err);
+	if (r == 0)
+		r = snapshot_file_open(&f, file, err);
+	if (r == 0)
+		r = control_ask_fds(&c, "{\"do\":\"snapshot\",\"what\":\"save\"}", &f.fd, 1,
+				    &answer, err);
+	if (r == 0)
+		r = snapshot_file_name(&f, err);
+	if (r < 0)
+		return r;
+	ok = json_get(answer, "ok");
+	/* 0: it does not say */
+	ignore_result(json_u64(json_get(ok, "pages"), &pages));
+	ignore_result(json_u64(json_get(ok, "stopped_ns"), &stopped_ns));
+	if (o->json)
+		printf("{\"bytes\":%" PRIu64 ",\"stopped_ns\":%" PRIu64 "}\n", pages * 4096,
+		       stopped_ns);
+	else
+		printf("%" PRIu64 " MiB of memory in '%s'; the guest stood still for %.1f ms\n",
+		       pages >> 8, file, (double)stopped_ns / 1e6);
+	return 0;
+}
+
+/* --- files --------------------------------------------------------------------------------------- */
+
+static void show_json(const struct snapshot *s, uint64_t bytes, bool is_first)
+{
+	_cleanup_(strbuf_done) struct strbuf out = { 0 };
+	struct snapshot_section *options =
+		snapshot_find((struct snapshot *)(uintptr_t)s, "options");
+
+	strbuf_adds(&out, is_first ? "[{\"file\":" : ",{\"file\":");
+	strbuf_add_json(&out, str_of(s->path));
+	strbuf_addf(&out,
+		    ",\"created_ns\":%" PRIu64 ",\"memory_bytes\":%" PRIu64
+		    ",\"host_bytes\":%" PRIu64 ",\"options\":",
+		    s->created_ns, s->memory_bytes, bytes);
+	if (options)
+		strbuf_add(&out, options->data.p, options->data.n);
+	else
+		strbuf_adds(&out, "null");
+	strbuf_addc(&out, '}');
+	fputs(strbuf_cstr(&out), stdout);
+}
+
+static void show(const struct cmd_call *call, const struct snapshot *s, unsigned int nr)
+{
+	const struct snapshot_opts *o = call->opts;
+	time_t when = (time_t)(s->created_ns / NS_PER_S);
+	struct stat st = { 0 };
+	struct tm tm;
+	char date[32] = "?";
+
+	ignore_result(fstat(s->fd, &st)); /* then it shows nothing */
+	if (o->json) {
+		show_json(s, (uint64_t)st.st_blocks * 512, nr == 0);
+		return;
+	}
+	if (localtime_r(&when, &tm))
+		strftime(date, sizeof(date), "%Y-%m-%d %H:%M:%S", &tm);
+	if (!nr)
+		printf("%-20s %12s %12s  %s\n", "made", "memory MiB", "on disk MiB", "file");
+	printf("%-20s %12" PRIu64 " %12" PRIu64 "  %s\n", date, s->memory_bytes >> 20,
+	       ((uint64_t)st.st_blocks * 512) >> 20, s->path);
+}
+
+/* Every snapshot of the present folder; what is none is passed over. */
+static unsigned int list_folder(const struct cmd_call *call)
+{
+	struct dirent **names = NULL;
+	int n = scandir(".", &names, NULL, alphasort);
+	unsigned int nr = 0;
+
+	for (int i = 0; i < n; i++) {
+		struct snapshot s = { .fd = -EBADF };
+		struct stat st;
+
+		/* Not what waits for somebody when it is opened. */
+		if (stat(names[i]->d_name, &st) == 0 && S_ISREG(st.st_mode) &&
+		    snapshot_open(names[i]->d_name, &s, NULL) == 0)
+			show(call, &s, nr++);
+		snapshot_close(&s);
+		free(names[i]);
+	}
+	free(names);
+	return nr;
+}
+
+static int list(const struct cmd_call *call, struct err *err)
+{
+	const struct snapshot_opts *o = call->opts;
+	unsigned int nr = 0;
+	int r = 0;
+
+	if (call->nr_args == 1)
+		nr = list_folder(call);
+	for (size_t i = 1; r == 0 && i < call->nr_args; i++) {
+		struct snapshot s = { .fd = -EBADF };
+
+		r = snapshot_open(call->args[i], &s, err);
+		if (r == 0)
+			show(call, &s, nr++);
+		snapshot_close(&s);
+	}
+	if (o->json)
+		printf(nr ? "]\n" : "[]\n");
+	return r;
+}
+
+/* check and rm: something for each file. */
+static int each(const struct cmd_call *call, bool is_rm, struct err *err)
+{
+	int r = 0;
+
+	if (call->nr_args < 2)
+		return err_set(err, -EINVAL, "%s FILE...", call->args[0]);
+	for (size_t i = 1; r == 0 && i < call->nr_args; i++) {
+		struct snapshot s = { .fd = -EBADF };
+
+		r = snapshot_open(call->args[i], &s, err);
+		if (r == 0 && is_rm && unlink(call->args[i]) < 0)
+			r = err_set_errno(err, "delete '%s'", call->args[i]);
+		if (r == 0 && !is_rm) {
+			r = snapshot_check_memory(&s, NULL, err);
+			if (r < 0)
+				err_wrap(err, r, "snapshot '%s'", call->args[i]);
+		}
+		snapshot_close(&s);
+	}
+	return r;
+}
+
+int cmd_vm_snapshot_exec(const struct cmd_call *call)
+{
+	const char *verb = call->args[0];
+	struct err err = ERR_INIT;
+	int r;
+
+	if (!strcmp(verb, "save"))
+		r = save(call, &err);
+	else if (!strcmp(verb, "list"))
+		r = list(call, &err);
+	else if (!strcmp(verb, "check") || !strcmp(verb, "rm"))
+		r = each(call, !strcmp(verb, "rm"), &err);
+	else
+		r = err_set(&err, -EINVAL, "'%.40s' is none of save, list, check, rm", verb);
+	return r < 0 ? complain(call, &err) : 0;
+}

@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Writing the file of a snapshot: to a descriptor, because a machine can open nothing. Its name is name.c's subject. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+#include "base/bytes.h"
+#include "base/checked.h"
+#include "base/clock.h"
+#include "base/crc32c.h"
+#include "base/mem.h"
+#include "cpu/physmem.h"
+#include "sys/fd.h"
+#include "vm/snapshot/file_priv.h"
+
+int snapshot_begin(struct snapshot_writer *w, int fd, uint64_t memory_bytes, struct err *err)
+{
+	uint64_t bytes = 0;
+	int r;
+
+	*w = (struct snapshot_writer){ .fd = fd, .memory_bytes = memory_bytes };
+	r = fd_size(fd, &bytes, err);
+	if (r == 0 && bytes)
+		r = err_set(err, -EINVAL, "the file for a snapshot is not empty");
+	if (r == 0)
+		r = mem_try(&w->sums, memory_bytes / GUEST_PAGE_SIZE * SUM_BYTES, SIZE_MAX);
+	if (r == 0 && ftruncate(w->fd, (off_t)(SNAPSHOT_HEADER + memory_bytes)) < 0)
+		r = err_set_errno(err, "make the file as large as the memory");
+	return r;
+}
+
+void snapshot_writer_done(struct snapshot_writer *w)
+{
+	free(take_ptr(&w->sums));
+	strbuf_done(&w->sections);
+}
+
+/* --- sections ------------------------------------------------------------------------------------ */
+
+static void end_section(struct snapshot_writer *w)
+{
+	struct strbuf *b = &w->sections;
+
+	if (!b->n)
+		return;
+	put_le32((uint8_t *)b->p + w->section_at + S_BYTES,
+		 (uint32_t)(b->n - w->section_at - S_HEADER));
+	while (b->n % 8)
+		strbuf_addc(b, 0);
+}
+
+struct strbuf *snapshot_add(struct snapshot_writer *w, const char *name, uint16_t version)
+{
+	uint8_t head[S_HEADER] = { 0 };
+
+	end_section(w);
+	snprintf((char *)head + S_NAME, SNAPSHOT_NAME, "%s", name);
+	put_le16(head + S_VERSION, version);
+	w->section_at = w->sections.n;
+	strbuf_add(&w->sections, head, sizeof(head));
+	return &w->sections;
+}
+
+/* --- memory -------------------------------------------------------------------------------------- */
+
+/* Runs of pages that are not zeros are written as they are, from the guest's memory. */
+int snapshot_add_memory(struct snapshot_writer *w, uint64_t off, const uint8_t *p, uint64_t len,
+			struct err *err)
+{
+	uint64_t run = 0;
+
+	for (uint64_t at = 0; at <= len; at += GUEST_PAGE_SIZE) {
+		bool is_data = at < len && !snapshot_is_zero(p + at);
+		int r;
+
+		if (is_data) {
+			put_le32(w->sums + (off + at) / GUEST_PAGE_SIZE * SUM_BYTES,
+				 snapshot_page_sum(p + at));
+			run += GUEST_PAGE_SIZE;
+			continue;
+		}
+		if (!run)
+			continue;
+		r = fd_pwrite_full(w->fd, p + at - run, run, SNAPSHOT_HEADER + off + at - run);
+		if (r < 0)
+			return err_set(err, r, "write the snapshot: %s", strerror(-r));
+		w->pages += run / GUEST_PAGE_SIZE;
+		run = 0;
+	}
+	return 0;
+}
+
+/* --- the end ------------------------------------------------------------------------------------- */
+
+static void make_header(const struct snapshot_writer *w, uint64_t sums_bytes, uint8_t *h)
+{
+	uint64_t sums_off = SNAPSHOT_HEADER + w->memory_bytes;
+
+	memset(h, 0, SNAPSHOT_HEADER);
+	memcpy(h + H_MAGIC, SNAPSHOT_MAGIC, sizeof(SNAPSHOT_MAGIC));
+	put_le32(h + H_VERSION, SNAPSHOT_VERSION);
+	if (getrandom(h + H_ID, SNAPSHOT_ID, 0) != SNAPSHOT_ID)
+		abort(); /* so few bytes are there as soon as the host has started */
+	put_le64(h + H_CREATED, clock_wall(clock_real()));
+	put_le64(h + H_MEMORY_BYTES, w->memory_bytes);
+	put_le64(h + H_SUMS_OFF, sums_off);
+	put_le64(h + H_SECTIONS_OFF, sums_off + sums_bytes);
+	put_le64(h + H_SECTIONS_BYTES, w->sections.n);
+	put_le32(h + H_SUMS_SUM, crc32c(0, w->sums, sums_bytes));
+	put_le32(h + H_SECTIONS_SUM, crc32c(0, w->sections.p, w->sections.n));
+	put_le32(h + H_SUM, crc32c(0, h, H_SUM));
+}
+
+int snapshot_end(struct snapshot_writer *w, struct err *err)
+{
+	uint64_t sums_bytes = w->memory_bytes / GUEST_PAGE_SIZE * SUM_BYTES;
+	uint64_t at = SNAPSHOT_HEADER + w->memory_bytes;
+	_cleanup_(mem_freep) uint8_t *header = mem_new(SNAPSHOT_HEADER);
+	int r;
+
+	end_section(w);
+	if (w->sections.n > SNAPSHOT_SECTIONS_BYTES)
+		return err_set(err, -E2BIG, "the machine's state is larger than a snapshot holds");
+	make_header(w, sums_bytes, header);
+	r = fd_pwrite_full(w->fd, w->sums, sums_bytes, at);
+	if (r == 0)
+		r = fd_pwrite_full(w->fd, w->sections.p, w->sections.n, at + sums_bytes);
+	if (r == 0)
+		r = fd_pwrite_full(w->fd, header, SNAPSHOT_HEADER, 0);
+	if (r < 0)
+		return err_set(err, r, "write the snapshot: %s", strerror(-r));
+	if (fsync(w->fd) < 0)
+		return err_set_errno(err, "sync the snapshot");
+	return 0;
+}

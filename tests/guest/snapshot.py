@@ -1,0 +1,165 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Snapshots of a machine with a Linux guest that computes: the machine that was saved goes on, and machines that are started
+from the files, on another engine, come to the same result; damaged and forged files are refused.
+
+usage: snapshot.py [--saves N] [--rounds N]
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+
+import vmm
+from observe import atoll, want
+from vmm import Failed
+
+LIMIT = 240
+OTHER = {"dbt": "interp", "interp": "dbt"}
+
+
+class Guest:
+    """A machine with its serial port on a pipe."""
+
+    def __init__(self, *args):
+        self.text = ""
+        self.p = subprocess.Popen([vmm.atoll_path(), "run", *args], stdin=subprocess.PIPE,
+                                  stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *args):
+        self.p.kill()
+        self.p.wait()
+
+    def say(self, line):
+        self.p.stdin.write(line.encode() + b"\n")
+        self.p.stdin.flush()
+
+    def until(self, what):
+        """Text up to the end of the line that has this, which is not looked at again."""
+        while True:
+            at = self.text.find(what)
+            end = self.text.find("\n", at) if at >= 0 else -1
+            if end >= 0 or (at >= 0 and what == "# "):
+                end = max(end, at + len(what))
+                seen, self.text = self.text[:end], self.text[end:]
+                return seen
+            piece = os.read(self.p.stdout.fileno(), 65536)
+            if not piece:
+                raise Failed(f"it ended before it said '{what}': {self.text[-300:]}")
+            self.text += piece.decode(errors="replace")
+
+
+# A chain of checksums over what a process, its children and files in memory do; the words are apart so that the echo of the
+# line is not the answer.
+WORK = ("h=0; i=0; while [ $i -lt {rounds} ]; do i=$((i+1)); echo $h $i > /tmp/a; "
+        "h=$(sha256sum < /tmp/a | cut -c1-32); [ $((i % 10)) = 0 ] && echo at''-$i; done; "
+        "echo result''-$h; poweroff -f")
+
+
+def save(file):
+    status, out, err = atoll("vm", "snapshot", "save", "--json", "first", file)
+    want((status, err) == (0, ""), err)
+    want(json.loads(out)["bytes"] > 10 << 20, out)
+
+
+def result(guest):
+    return guest.until("result-").split("result-")[-1].strip()
+
+
+def refused(work, file):
+    """The same file, a little wrong."""
+    bad = os.path.join(work, "bad")
+    subprocess.run(["cp", "--sparse=always", file, bad], check=True)
+    size = os.path.getsize(file)
+
+    def attempt(why, *command):
+        status, out, err = atoll(*(command or ("run", "--restore")), bad)
+        want((status, out) == (1, "") and why in err and len(err.splitlines()) == 1, (why, status, err))
+
+    with open(bad, "r+b", buffering=0) as f:
+        def flipped(at, mask, why, *command):
+            was = os.pread(f.fileno(), 1, at)
+            os.pwrite(f.fileno(), bytes([was[0] ^ mask]), at)
+            attempt(why, *command)
+            os.pwrite(f.fileno(), was, at)
+
+        flipped(0, 1, "not a snapshot")
+        flipped(16, 6, "format version 7")
+        flipped(50, 1, "checksum is wrong")
+        flipped(size - 9, 1, "checksum is wrong")
+        page = os.lseek(f.fileno(), 8 << 20, os.SEEK_DATA) // 4096
+        flipped(page * 4096 + 7, 4, f"page {page - 1} ", "vm", "snapshot", "check")
+        f.truncate(size + 1)
+        attempt("should have")
+        f.truncate(size - 1)
+        attempt("should have")
+        f.truncate(100)
+        attempt("too short")
+    os.chmod(file, 0o666)
+    status, _, err = atoll("run", "--restore", file)
+    want(status == 1 and "anybody may write" in err, err)
+    os.chmod(file, 0o600)
+    # Another machine than the one that was saved.
+    for args, why in ((["-m", "256M"], "memory"), (["-c", "3"], "vCPUs"), (["--rng", "off"], "device 1af4:1044 there"),
+                      (["--watchdog", "none"], "has no 'pci 1d.0'"), (["--cpu", "baseline"], "CPU model")):
+        status, _, err = atoll("run", "--restore", file, *args)
+        want(status == 1 and why in err, (args, err))
+    status, _, err = atoll("vm", "snapshot", "rm", __file__)
+    want(status == 1 and "not a snapshot" in err and os.path.exists(__file__), err)
+
+
+def unsaved():
+    """What cannot be saved says so, and goes on."""
+    kernel = vmm.script("fetch-kernel.sh", "cloud")
+    with Guest("-k", kernel, "-n", "shares", "--share", "tag=/tmp", "--serial", "none") as g:
+        while "shares" not in atoll("ps")[1]:
+            want(g.p.poll() is None, "it ended")
+        status, _, err = atoll("vm", "snapshot", "save", "shares", "/tmp/never")
+        want(status == 1 and "--share" in err and not os.path.exists("/tmp/never"), err)
+        want("running" in atoll("ps", "--json")[1], "it does not run")
+
+
+def saved(work, saves, rounds):
+    engine = vmm.engine()
+    kernel = vmm.script("fetch-kernel.sh", "cloud")
+    initrd = vmm.script("mkinitramfs.sh", "--arch", "amd64")
+    files = [os.path.join(work, f"s{n}") for n in range(saves)]
+    with Guest("-k", kernel, "-i", initrd, "-a", "console=ttyS0 quiet", "-m", "512M", "-c", "2", "--no-reboot",
+               "-n", "first", "-e", engine, "--console", "none", "--vsock", "cid=3") as g:
+        g.until("# ")
+        g.say(WORK.format(rounds=rounds))
+        for n, file in enumerate(files):
+            g.until(f"at-{(n + 1) * rounds // (saves + 1) // 10 * 10}\r")
+            save(file)
+        truth = result(g)
+        want(len(truth) == 32, f"no result: {truth}")
+        want(g.p.wait(timeout=LIMIT) == 0, "the machine that was saved did not end well")
+    status, out, _ = atoll("vm", "snapshot", "list", "--json", *files)
+    want(status == 0 and [s["file"] for s in json.loads(out)] == files, out)
+    for n, file in enumerate(files):
+        with Guest("--restore", file, "-e", OTHER[engine] if n % 2 == 0 else engine) as g:
+            got = result(g)
+            want(got == truth, f"snapshot {n}: {got} instead of {truth}")
+            want(g.p.wait(timeout=LIMIT) == 0, f"snapshot {n} did not end well")
+    refused(work, files[0])
+    want(atoll("vm", "snapshot", "rm", *files) == (0, "", ""), "rm")
+    want(not any(map(os.path.exists, files)), "they are there still")
+
+
+def options():
+    parser = argparse.ArgumentParser(usage=__doc__)
+    parser.add_argument("--saves", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=60)
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    o = options()
+    with vmm.own_runtime(), tempfile.TemporaryDirectory(prefix="snapshot-") as folder:
+        sys.exit(vmm.run_tests([], {"unsaved": unsaved, "saved": lambda: saved(folder, o.saves, o.rounds)}))
