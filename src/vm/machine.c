@@ -105,6 +105,18 @@ static void on_windows_moved(void *arg)
 	machine_ask_windows(arg);
 }
 
+static int make_memory(struct machine *m, const struct machine_config *cfg, struct err *err)
+{
+	int r = memory_init(&m->memory, cfg->memory_bytes, err);
+
+	if (r < 0)
+		return r;
+	r = vmgenid_init(&m->memory, err);
+	if (r < 0)
+		memory_done(&m->memory);
+	return r;
+}
+
 static int make_vga(struct machine *m, const struct machine_config *cfg, struct err *err)
 {
 	struct memory_window *window;
@@ -200,7 +212,7 @@ static int make_part(struct machine *m, const struct machine_config *cfg, enum m
 
 	switch (part) {
 	case PART_MEMORY:
-		return memory_init(&m->memory, cfg->memory_bytes, err);
+		return make_memory(m, cfg, err);
 	case PART_PIC:
 		return i8259_init(&m->pic, b, set_extint, m, err);
 	case PART_IOAPIC:

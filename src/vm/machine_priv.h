@@ -32,6 +32,7 @@
 #include "vm/dev/serial16550.h"
 #include "vm/dev/testdev.h"
 #include "vm/dev/vga.h"
+#include "vm/dev/vmgenid.h"
 #include "vm/dev/vtd.h"
 #include "vm/firmware/firmware.h"
 #include "vm/gdb.h"

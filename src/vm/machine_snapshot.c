@@ -19,6 +19,7 @@
 #include "vm/snapshot/cpu.h"
 #include "vm/snapshot/file.h"
 #include "vm/snapshot/state.h"
+#include "vm/virtio/blk.h"
 
 /* One table and what it is of. */
 struct part {
@@ -133,7 +134,7 @@ static uint32_t roms_sum(const struct machine *m)
 	uint32_t sum = 0;
 
 	for (unsigned int k = 0; k < p->nr; k++)
-		if (p->region[k].is_rom)
+		if (p->region[k].is_rom && p->region[k].gpa != VMGENID_BASE)
 			sum = crc32c(sum, p->region[k].hva, p->region[k].size);
 	return sum;
 }
@@ -281,8 +282,10 @@ static int can_save(const struct machine *m, struct err *err)
 		return err_set(err, -EOPNOTSUPP,
 			       "the test devices of --debug-exit cannot be saved");
 	for (unsigned int n = 0; n < MACHINE_VIRTIO_MAX; n++)
-		if (m->virtio.disk[n])
-			return err_set(err, -EOPNOTSUPP, "disks (--disk) cannot be saved yet");
+		if (m->virtio.disk[n] && (disk_flags(m->virtio.disk[n]->disk) & DISK_RDWR))
+			return err_set(err, -EOPNOTSUPP,
+				       "disks that are written to (--disk without readonly) cannot be saved "
+				       "yet");
 	return 0;
 }
 
@@ -455,6 +458,8 @@ static void load(struct machine *m, const struct parts *p, const struct whole *w
 			p->part[i].desc->loaded(p->part[i].obj);
 	if (atomic_exchange(&m->move_windows, false))
 		memory_move_windows(&m->memory);
+	/* It is another machine than the one that was saved, and the guest shall know before it does anything else. */
+	acpi_pm_gpe(&m->pm, VMGENID_GPE);
 }
 
 int machine_snapshot_load(struct machine *m, struct snapshot *snap, struct err *err)

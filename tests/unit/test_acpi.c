@@ -165,6 +165,8 @@ static void test_hot_plug(void **state)
 	assert_non_null(memmem(t.blob.p, t.blob.n, "_E01", 4));
 	assert_non_null(memmem(t.blob.p, t.blob.n, "S01D", 4));
 	assert_null(memmem(t.blob.p, t.blob.n, "S01E", 4));
+	assert_non_null(memmem(without.blob.p, without.blob.n, "VM_Gen_Counter", 15));
+	assert_non_null(memmem(without.blob.p, without.blob.n, "_E03", 4));
 	assert_null(memmem(without.blob.p, without.blob.n, "_E02", 4));
 	assert_null(memmem(without.blob.p, without.blob.n, "_E01", 4));
 	acpi_tables_done(&t);

@@ -14,6 +14,7 @@
 #include "vm/dev/acpi_pm.h"
 #include "vm/dev/hpet.h"
 #include "vm/dev/pci.h"
+#include "vm/dev/vmgenid.h"
 
 enum { PCI_SLOTS = 32, PCI_PINS = 4, PCI_LPC_ADR = PCI_DEVFN_LPC >> 3 << 16 };
 
@@ -251,6 +252,39 @@ static void add_motherboard(struct aml *a, struct strbuf *crs)
 	aml_close(a);
 }
 
+/* The place of an identity, and what is told when it is another one. */
+static void add_generation(struct aml *a)
+{
+	aml_device(a, "VGEN");
+	aml_name(a, "_HID");
+	aml_string(a, "ATOL0001");
+	aml_name(a, "_CID");
+	aml_package(a, 2);
+	aml_string(a, "VM_Gen_Counter"); /* Microsoft's */
+	aml_string(a, "VM_GEN_COUNTER"); /* Linux' */
+	aml_close(a);
+	aml_name(a, "_DDN");
+	aml_string(a, "VM_Gen_Counter");
+	aml_name(a, "ADDR");
+	aml_package(a, 2);
+	aml_int(a, (uint32_t)VMGENID_BASE);
+	aml_int(a, VMGENID_BASE >> 32);
+	aml_close(a);
+	aml_close(a);
+}
+
+static void add_generation_event(struct aml *a)
+{
+	char name[5];
+
+	aml_scope(a, "_GPE");
+	snprintf(name, sizeof(name), "_E%02X", VMGENID_GPE);
+	aml_method(a, name, 0);
+	aml_notify(a, "\\_SB.VGEN", 0x80);
+	aml_close(a);
+	aml_close(a);
+}
+
 void acpi_build_dsdt(const struct acpi_config *cfg, struct strbuf *out)
 {
 	struct aml a = { 0 };
@@ -262,7 +296,9 @@ void acpi_build_dsdt(const struct acpi_config *cfg, struct strbuf *out)
 	add_slot_sets(&a, cfg->hot_slots);
 	add_pci_host(&a, cfg, &crs);
 	add_processors(&a, cfg);
+	add_generation(&a);
 	aml_close(&a);
+	add_generation_event(&a);
 	if (cfg->max_cpus > cfg->nr_cpus)
 		add_plug_event(&a, ACPI_PLUG_CPUS_GPE,
 			       UINT64_MAX >> (64 - cfg->max_cpus) & ~UINT64_C(1), 'I', 'R',
