@@ -8,6 +8,9 @@
  * Packets of the guest come with checksums that nobody computed and may be 64 KiB long: we finish the checksum, and
  * libslirp takes the packet as one segment. Ours to the guest are marked as checked: they do not leave the host.
  *
+ * What libslirp has for the guest in one turn of the loop goes to it as one message: waking the machine for each packet
+ * took more time than all the rest.
+ *
  * A guest that does not take packets stops us, and so its own connections only. When the machine ends, the socket
  * does, and we with it.
  */
@@ -24,6 +27,7 @@
 #include <unistd.h>
 
 #include "base/attr.h"
+#include "base/bytes.h"
 #include "base/clock.h"
 #include "base/err.h"
 #include "base/mem.h"
@@ -60,6 +64,9 @@ struct usernet {
 	int nr_poll;
 	bool is_over;
 	uint8_t packet[NET_PACKET_MAX];
+	uint8_t message[NET_PACKET_MAX]; /* packets for the guest that wait for company */
+	uint32_t message_len;
+	uint8_t *last; /* header of the last one in it */
 
 	/* Options. */
 	struct in_addr net, mask;
@@ -71,15 +78,11 @@ struct usernet {
 
 /* --- what libslirp asks of us ---------------------------------------------------------------------------------- */
 
-static ssize_t send_packet(const void *buf, size_t len, void *opaque)
+static void send_message(struct usernet *u)
 {
-	static uint8_t hdr[NET_HDR] = { [NET_H_FLAGS] = NET_DATA_VALID };
-	struct iovec v[2] = { { hdr, NET_HDR }, { (void *)(uintptr_t)buf, len } };
-	struct msghdr m = { .msg_iov = v, .msg_iovlen = 2 };
-	struct usernet *u = opaque;
 	struct pollfd p = { .fd = SOCKET, .events = POLLOUT };
 
-	while (sendmsg(SOCKET, &m, MSG_NOSIGNAL) < 0) {
+	while (u->message_len && send(SOCKET, u->message, u->message_len, MSG_NOSIGNAL) < 0) {
 		if (errno == EAGAIN && poll(&p, 1, -1) > 0 && !(p.revents & (POLLHUP | POLLERR)))
 			continue;
 		if (errno == EINTR)
@@ -87,6 +90,27 @@ static ssize_t send_packet(const void *buf, size_t len, void *opaque)
 		u->is_over = u->is_over || errno != EMSGSIZE;
 		break;
 	}
+	u->message_len = 0;
+	u->last = NULL;
+}
+
+static ssize_t send_packet(const void *buf, size_t len, void *opaque)
+{
+	struct usernet *u = opaque;
+	uint8_t *hdr;
+
+	if (len > NET_PACKET_MAX - NET_HDR)
+		return (ssize_t)len;
+	if (u->message_len + NET_HDR + len > sizeof(u->message))
+		send_message(u);
+	hdr = u->message + u->message_len;
+	if (u->last)
+		put_le16(u->last + NET_H_NEXT, (uint16_t)(hdr - u->last));
+	memset(hdr, 0, NET_HDR);
+	hdr[NET_H_FLAGS] = NET_DATA_VALID;
+	memcpy(hdr + NET_HDR, buf, len);
+	u->message_len += NET_HDR + (uint32_t)len;
+	u->last = hdr;
 	return (ssize_t)len;
 }
 
@@ -218,6 +242,7 @@ static void loop(struct usernet *u)
 		slirp_pollfds_poll(u->slirp, r < 0, get_revents, u);
 		if (r > 0 && u->poll[0].revents)
 			take_packets(u);
+		send_message(u);
 	}
 }
 

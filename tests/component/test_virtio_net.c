@@ -217,6 +217,76 @@ static void test_receive(void **state)
 	assert_false(got(f, RX));
 }
 
+/* Puts a packet behind others into a message: its frame has @len bytes 'fill'; @next as in its header. */
+static unsigned int append(struct fixture *f, unsigned int at, const uint8_t *mac, uint8_t fill,
+			   unsigned int len, uint16_t next)
+{
+	uint8_t *p = f->packet + at;
+
+	memset(p, 0, NET_HDR);
+	put_le16(p + NET_H_NEXT, next);
+	memset(p + NET_HDR, fill, len);
+	memcpy(p + NET_HDR, mac, 6);
+	return at + NET_HDR + len;
+}
+
+static void sent(struct fixture *f, unsigned int n)
+{
+	assert_int_equal(write(f->theirs.fd, f->packet, n), n);
+	vd_run(&f->v);
+}
+
+/* Several packets in one message: each arrives by itself, in order, also when buffers come late. */
+static void test_message(void **state)
+{
+	struct fixture *f = *state;
+	struct vd *v = &f->v;
+	const uint8_t *h = vd_ram(v, BUF);
+	unsigned int n = 0;
+	uint32_t len;
+	uint16_t id;
+
+	assert_true(vd_start(v, 0, 2, 16));
+	buffers(f, 2, 1600);
+	n = append(f, n, our_mac, 'a', 60, NET_HDR + 60);
+	n = append(f, n, our_mac, 'b', 200, NET_HDR + 200);
+	n = append(f, n, our_mac, 'c', 100, 0);
+	sent(f, n);
+	for (unsigned int k = 0; k < 3; k++) {
+		static const unsigned int bytes[] = { 60, 200, 100 };
+
+		if (k == 2) {
+			assert_false(got(f, RX));
+			buffers(f, 1, 1600);
+		}
+		assert_true(vd_used(v, RX, &id, &len));
+		assert_int_equal(len, NET_HDR + bytes[k]);
+		assert_int_equal(get_le16(h + (k == 1 ? 0x800 : 0) + NET_H_BUFFERS), 1);
+		assert_int_equal(h[(k == 1 ? 0x800 : 0) + NET_HDR + 6], 'a' + k);
+	}
+	/* More than are looked at in one turn; too short to be packets. */
+	buffers(f, 1, 1600);
+	n = 0;
+	for (unsigned int k = 0; k < 500; k++)
+		n = append(f, n, our_mac, 'o', 13, NET_HDR + 13);
+	sent(f, append(f, n, our_mac, 'd', 80, 0));
+	assert_true(vd_used(v, RX, &id, &len));
+	assert_int_equal(len, NET_HDR + 80);
+	/* A length that goes beyond the end is none. */
+	buffers(f, 2, 1600);
+	n = append(f, 0, our_mac, 'e', 60, 5000);
+	sent(f, append(f, n, our_mac, 'f', 60, 0));
+	assert_true(vd_used(v, RX, &id, &len));
+	assert_int_equal(len, 2 * (NET_HDR + 60));
+	assert_false(got(f, RX));
+	/* A reset forgets what waits. */
+	n = append(f, 0, our_mac, 'i', 60, NET_HDR + 60);
+	sent(f, append(f, n, our_mac, 'j', 60, 0));
+	assert_true(vd_start(v, 0, 2, 16));
+	buffers(f, 2, 1600);
+	assert_false(got(f, RX));
+}
+
 static void test_checksum(void **state)
 {
 	/* A UDP header of 8 bytes at 34, whose checksum field holds the pseudo header's sum 0x1234. */
@@ -410,6 +480,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_send, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_blocked, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_receive, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_message, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_checksum, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_filter, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_pairs, setup, teardown),

@@ -16,6 +16,10 @@
  * virtio 1.2, 5.1.6 (12 bytes, little-endian) and an Ethernet frame. A tap device speaks that, and so do two machines
  * that share a socket, and our user-mode helper. So there is one data path, and a back end is how to get the
  * descriptor.
+ *
+ * Waking the reader costs more than a packet of the usual 1.5 KB, so a message through a socket may hold several
+ * packets (a tap's do not): the word where a driver finds its number of buffers is then the length of the packet,
+ * header included, behind which the next one starts; it is 0 in the last one.
  */
 enum {
 	NET_HDR = 12,
@@ -29,7 +33,8 @@ enum {
 	NET_H_GSO_SIZE = 4,
 	NET_H_CSUM_START = 6,
 	NET_H_CSUM_OFFSET = 8,
-	NET_H_BUFFERS = 10,
+	NET_H_BUFFERS = 10, /* a driver's; between ends: */
+	NET_H_NEXT = 10,
 	NET_NEEDS_CSUM = 1,
 	NET_DATA_VALID = 2,
 	NET_GSO_NONE = 0,

@@ -4,9 +4,10 @@
  * header: what the other end can finish (a checksum, segments of a large packet) nobody does before.
  *
  *	tx chain --header copied--> sendmsg() --no room--> kept in n->out, until the descriptor is writable
- *	descriptor readable --> n->packet --filter--> chains --none--> waits there, and nothing more is read
+ *	descriptor readable --> n->message --cut--> n->packet --filter--> chains --none--> waits there, and nothing more
+ *	is read
  *
- * So neither side's haste becomes memory of ours: at most one packet waits in each direction, the rest is in the
+ * So neither side's haste becomes memory of ours: at most one message waits in each direction, the rest is in the
  * host's socket or the driver's ring. A received packet is copied once, because only its length tells how many of the
  * driver's buffers it takes.
  *
@@ -272,11 +273,10 @@ static bool deliver(struct virtio_net *n)
 	return true;
 }
 
-/* Reads the next packet that the driver wants. Returns false when there is none now. */
-static bool next_packet(struct virtio_net *n)
+/* A message may hold several packets. Returns false when there is none now. */
+static bool next_message(struct virtio_net *n)
 {
-	ssize_t len = read(n->end.fd, n->packet, NET_PACKET_MAX);
-	struct iovec v;
+	ssize_t len = read(n->end.fd, n->message, NET_PACKET_MAX);
 
 	if (len < 0 && (errno == EAGAIN || errno == EINTR))
 		return false;
@@ -284,8 +284,32 @@ static bool next_packet(struct virtio_net *n)
 		peer_gone(n);
 		return false;
 	}
-	n->packet_len = (uint32_t)len;
-	if (len < NET_HDR + NET_FRAME_MIN || !n->is_up ||
+	n->rest = 0;
+	n->rest_end = (uint32_t)len;
+	return true;
+}
+
+/* Cuts the next packet out of the message. A length that cannot be ends the message. */
+static void cut_packet(struct virtio_net *n)
+{
+	uint32_t left = n->rest_end - n->rest, len = 0;
+
+	n->packet = n->message + n->rest;
+	if (left >= NET_HDR && !n->end.is_tap)
+		len = get_le16(n->packet + NET_H_NEXT);
+	n->packet_len = len && len < left ? len : left;
+	n->rest += n->packet_len;
+}
+
+/* The next packet that the driver wants. Returns false when there is none now. */
+static bool next_packet(struct virtio_net *n)
+{
+	struct iovec v;
+
+	if (n->rest == n->rest_end && !next_message(n))
+		return false;
+	cut_packet(n);
+	if (n->packet_len < NET_HDR + NET_FRAME_MIN || !n->is_up ||
 	    !is_wanted(n, n->packet + NET_HDR, n->packet_len - NET_HDR)) {
 		n->packet_len = 0;
 		return true;
@@ -311,6 +335,8 @@ static void run_rx(struct virtio_net *n)
 		}
 		n->packet_len = 0;
 	}
+	if (n->rest < n->rest_end)
+		virtio_again(&n->dev, 0); /* the descriptor does not tell about these */
 	if (n->watch.fd >= 0)
 		io_watch_set(n->dev.io, &n->watch, n->watch.events | EPOLLIN);
 }
@@ -490,6 +516,7 @@ static void reset(struct virtio_dev *d)
 
 	io_watch_set(n->dev.io, &n->watch, 0);
 	n->packet_len = 0;
+	n->rest = n->rest_end = 0;
 	memcpy(n->mac, n->own_mac, 6);
 	memcpy(d->config + C_MAC, n->own_mac, 6);
 	if (n->out.q)
@@ -587,7 +614,7 @@ int virtio_net_init(struct virtio_net *n, const struct virtio_net_config *cfg,
 		    features_of(cfg));
 	n->end = cfg->end;
 	n->nr_pairs = cfg->nr_pairs;
-	n->packet = mem_new(NET_PACKET_MAX);
+	n->message = mem_new(NET_PACKET_MAX);
 	n->in = mem_new_n(VIRTIO_NET_MERGE, sizeof(*n->in));
 	n->is_up = true;
 	memcpy(n->own_mac, cfg->mac, 6);
@@ -606,14 +633,14 @@ int virtio_net_init(struct virtio_net *n, const struct virtio_net_config *cfg,
 
 void virtio_net_done(struct virtio_net *n)
 {
-	if (!n->packet)
+	if (!n->message)
 		return;
 	/* The machine may go on without the device. */
 	iothread_pause(n->dev.io);
 	io_watch_del(n->dev.io, &n->watch);
 	iothread_resume(n->dev.io);
 	virtio_done(&n->dev);
-	free(take_ptr(&n->packet));
+	free(take_ptr(&n->message));
 	free(take_ptr(&n->in));
 }
 

@@ -26,10 +26,12 @@ struct virtio_net {
 	uint8_t vlans[4096 / 8];
 	unsigned int offloads; /* enum net_offload, of the guest */
 
-	uint8_t *packet;	/* NET_PACKET_MAX: the one that is being received */
-	uint32_t packet_len;	/* 0: none waits */
-	struct virtq_chain *in; /* VIRTIO_NET_MERGE of them */
-	struct virtq_chain out; /* in flight: the other end had no room for it */
+	uint8_t *message;	 /* NET_PACKET_MAX: what was read last */
+	uint32_t rest, rest_end; /* in it: the packets that have not had their turn */
+	uint8_t *packet;	 /* in it: the one that is being received */
+	uint32_t packet_len;	 /* 0: none waits */
+	struct virtq_chain *in;	 /* VIRTIO_NET_MERGE of them */
+	struct virtq_chain out;	 /* in flight: the other end had no room for it */
 	struct virtq_chain control;
 	struct iovec iov[1 + VIRTQ_MAX_IOV]; /* of what is being sent */
 
