@@ -127,6 +127,7 @@ struct cpu {
 	pthread_mutex_t apic_lock; /* guards st.apic and the flags of st.ev that others set */
 	_Atomic uint32_t sleeping; /* any: 1 while the vCPU's thread waits in cpu_sleep() */
 	_Atomic int32_t kvm_tid;   /* any: the vCPU's thread while it may be in KVM_RUN; else 0 */
+	uint64_t wait_awake_ns; /* at the next sleep: so long it is waited for without sleeping */
 	struct timerq_timer apic_timer;
 };
 

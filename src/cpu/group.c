@@ -9,6 +9,7 @@
  */
 #include <errno.h>
 #include <linux/futex.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -22,6 +23,8 @@
 #include "cpu/kvm/kvm.h"
 
 enum { MAX_CPUS = 64 };
+#define WAIT_AWAKE_MIN_NS  10000
+#define WAIT_AWAKE_MAX_NS  200000
 #define CODE_CACHE_DEFAULT (UINT64_C(64) << 20)
 #define CODE_CACHE_MIN	   (UINT64_C(4) << 20)
 #define CODE_CACHE_MAX	   (UINT64_C(2) << 30)
@@ -281,18 +284,46 @@ void cpu_wake(struct cpu *c, uint32_t pending_bits)
 		syscall(SYS_tgkill, getpid(), tid, CPU_KICK_SIGNAL);
 }
 
+/* Whether there was something to do before @until. Others that want this processor have it first. */
+static bool wait_awake(struct cpu *c, uint64_t until)
+{
+	while (!atomic_load(&c->hot.pending)) {
+		if (clock_now(c->grp->clock) >= until)
+			return false;
+		sched_yield();
+	}
+	return true;
+}
+
+/*
+ * Going to sleep and being woken takes longer than a disk or a network peer in memory needs to answer. So a vCPU whose
+ * last sleep was short stays awake for a while: longer each time that it was too short, not at all after a long sleep.
+ */
+static uint64_t next_wait(uint64_t wait_ns, uint64_t slept_ns)
+{
+	if (slept_ns > WAIT_AWAKE_MAX_NS)
+		return 0;
+	if (slept_ns <= wait_ns)
+		return wait_ns;
+	return MIN(MAX(2 * wait_ns, (uint64_t)WAIT_AWAKE_MIN_NS), (uint64_t)WAIT_AWAKE_MAX_NS);
+}
+
 void cpu_sleep(struct cpu *c)
 {
-	uint64_t began = clock_now(c->grp->clock);
+	uint64_t began = clock_now(c->grp->clock), slept;
 
 	cpu_at(c, CPU_AT_SLEEP);
-	atomic_store(&c->sleeping, 1);
-	while (!atomic_load(&c->hot.pending))
-		futex(&c->hot.pending, FUTEX_WAIT, 0);
-	atomic_store(&c->sleeping, 0);
+	if (!c->wait_awake_ns || !wait_awake(c, began + c->wait_awake_ns)) {
+		atomic_store(&c->sleeping, 1);
+		while (!atomic_load(&c->hot.pending))
+			futex(&c->hot.pending, FUTEX_WAIT, 0);
+		atomic_store(&c->sleeping, 0);
+	}
 	cpu_at(c, CPU_AT_MONITOR);
+	slept = clock_now(c->grp->clock) - began;
+	c->wait_awake_ns = next_wait(c->wait_awake_ns, slept);
 	c->stats.halts++;
-	c->stats.halt_ns += clock_now(c->grp->clock) - began;
+	c->stats.halt_ns += slept;
 }
 
 void cpu_kick(struct cpu *c)

@@ -6,7 +6,7 @@
  *	disk_submit()
  *	    ├─ over its limit                          ──> waits for its time (throttle.c), then one of the following
  *	    ├─ reads zero                              ──> done, at once
- *	    ├─ small, read, in the host's page cache   ──> done, at once
+ *	    ├─ small, and moves without waiting        ──> done, at once
  *	    ├─ one extent that can be read, or written in place, and
  *	    │  its table is in memory, and nobody has the range ──> io_uring ──> done, on the ring's thread
  *	    └─ anything else, and what io_uring did in part     ──> worker: the plain code of io.c ──> done
@@ -250,17 +250,26 @@ static void ring_done(struct uring_op *op, int res)
 	to_worker(disk->async, req);
 }
 
-/* What is in the page cache is copied sooner than a thread is woken. */
-static bool read_at_once(const struct disk_request *req)
+/*
+ * What is in memory is copied sooner than a thread is woken. Most file systems can say that a read would wait, few
+ * that a write would.
+ */
+static bool move_at_once(const struct disk_request *req)
 {
+	const struct disk_file *f = req->priv.file;
+	bool write = req->op == DISK_OP_WRITE;
+	off_t off = (off_t)req->priv.host_off;
+	int flags = f->is_memory ? 0 : RWF_NOWAIT;
 	ssize_t n;
 
-	if (req->op != DISK_OP_READ || req->priv.bytes > INLINE_MAX)
+	if (req->priv.bytes > INLINE_MAX || f->align > 1)
 		return false;
 	do
-		n = preadv2(req->priv.file->fd, req->iov, (int)req->nr_iov,
-			    (off_t)req->priv.host_off, RWF_NOWAIT);
+		n = write ? pwritev2(f->fd, req->iov, (int)req->nr_iov, off, flags)
+			  : preadv2(f->fd, req->iov, (int)req->nr_iov, off, flags);
 	while (n < 0 && errno == EINTR);
+	if (write && n > 0)
+		disk_file_grew(req->priv.file, req->priv.host_off + (uint64_t)n);
 	return n == (ssize_t)req->priv.bytes;
 }
 
@@ -319,7 +328,7 @@ static bool start_fast(struct async *a, struct disk_request *req)
 		req->priv.file = at.file;
 		req->priv.host_off = at.host_off;
 		req->priv.op.done = ring_done;
-		if (at.file->align == 1 && read_at_once(req)) {
+		if (move_at_once(req)) {
 			release_and_finish(req, 0);
 			return true;
 		}

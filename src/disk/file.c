@@ -99,6 +99,13 @@ void disk_file_lock_shared(struct disk_file *f)
 
 /* --- opening ---------------------------------------------------------------------------------- */
 
+static bool is_memory(int fd)
+{
+	struct statfs fs;
+
+	return fstatfs(fd, &fs) == 0 && (fs.f_type == TMPFS_MAGIC || fs.f_type == RAMFS_MAGIC);
+}
+
 int disk_file_new(int fd, const char *path, unsigned flags, struct disk_observer *observer,
 		  struct disk_file **ret, struct err *err)
 {
@@ -130,6 +137,7 @@ int disk_file_new(int fd, const char *path, unsigned flags, struct disk_observer
 	f->dev = st.st_dev;
 	f->ino = st.st_ino;
 	f->is_block = S_ISBLK(st.st_mode);
+	f->is_memory = is_memory(fd);
 	f->is_sparse = !f->is_block && (uint64_t)st.st_blocks * 512 < size / 10 * 9;
 	atomic_store(&f->size, size);
 	*ret = f;

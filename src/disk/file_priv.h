@@ -25,6 +25,7 @@ struct disk_file {
 	bool is_writable, no_flush;
 	bool is_block;	/* has the length that it has: a block device, or a server's */
 	bool is_sparse; /* had holes worth looking for when it was opened */
+	bool is_memory; /* on a file system that has no medium to wait for */
 	uint32_t align; /* of offsets, lengths and memory; 1: any */
 	_Atomic uint64_t size;
 	uint64_t dev, ino;

@@ -159,6 +159,16 @@ void iothread_resume(struct iothread *io)
 	mutex_unlock(&io->work);
 }
 
+bool iothread_enter(struct iothread *io)
+{
+	return atomic_load(&io->is_asleep) && pthread_mutex_trylock(&io->work) == 0;
+}
+
+void iothread_leave(struct iothread *io)
+{
+	mutex_unlock(&io->work);
+}
+
 void io_task_init(struct io_task *t, void (*fn)(void *arg), void *arg)
 {
 	*t = (struct io_task){ .fn = fn, .arg = arg };

@@ -59,6 +59,15 @@ bool iothread_run(struct iothread *io);
 void iothread_pause(struct iothread *io);
 void iothread_resume(struct iothread *io);
 
+/*
+ * iothread_enter - be the devices' thread for a moment: true when that one sleeps and nobody else is it. Then no
+ * callback runs until iothread_leave(), and the caller may do what a callback does.
+ *
+ * For what is done sooner than a thread is woken. With no lock held that a callback takes.
+ */
+bool iothread_enter(struct iothread *io);
+void iothread_leave(struct iothread *io);
+
 /* io_task_init - a task in caller's memory. */
 void io_task_init(struct io_task *t, void (*fn)(void *arg), void *arg);
 /* io_task_queue - let the task's function run soon; once, however often it is queued before that. Thread: any. */

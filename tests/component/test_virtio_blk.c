@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <unistd.h>
 
 #include "disk/disk.h"
@@ -154,6 +155,39 @@ static uint32_t on_file(struct fixture *f, uint64_t sector)
 static void start(struct fixture *f, uint64_t features)
 {
 	assert_true(vd_start(&f->v, features, 2, 64));
+}
+
+/* While the I/O thread sleeps, the thread that notifies does the work itself, but not much of it. */
+static void test_at_once(void **state)
+{
+	struct fixture *f = *state;
+	struct vd_piece p[] = { { HEADER, 16, false }, { BUF, 20, true }, { STATUS, 1, true } };
+	struct vd *v = &f->v;
+	unsigned int n = 0;
+	uint32_t len;
+	uint16_t id;
+
+	start(f, 0);
+	put_le32(vd_ram(v, HEADER), T_GET_ID);
+	assert_int_equal(iothread_start(&v->io, NULL), 0);
+	for (unsigned int round = 0; round < 2; round++) {
+		uint64_t wakes;
+
+		while (!atomic_load(&v->io.is_asleep))
+			sched_yield();
+		wakes = atomic_load(&v->io.nr_wakes);
+		for (unsigned int k = 0; k < (round ? 20 : 1); k++)
+			vd_add(v, 0, p, 3, false);
+		vd_notify(v, 0);
+		/* One is answered when the write of the register is done; of twenty the rest are the thread's. */
+		assert_int_equal(atomic_load(&v->io.nr_wakes) - wakes, round);
+		while (round && n < 20) {
+			n += vd_used(v, 0, &id, &len);
+			sched_yield();
+		}
+		assert_int_equal(vd_used(v, 0, &id, &len), !round);
+	}
+	iothread_stop(&v->io);
 }
 
 static void test_rw(void **state)
@@ -404,6 +438,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_rw, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_at_once, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_flush_cache, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_discard, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_serial, setup, teardown),

@@ -117,6 +117,9 @@ static uint64_t answer_done(struct virtio_blk *b)
 	return queues;
 }
 
+/* The device that is below us on the stack, with its lock: it looks by itself at what is done. */
+static _Thread_local const struct virtio_blk *running;
+
 static void on_done(struct disk_request *req, int status)
 {
 	struct virtio_blk_request *rq = container_of(req, struct virtio_blk_request, req);
@@ -128,8 +131,8 @@ static void on_done(struct disk_request *req, int status)
 	was_empty = list_empty(&b->done);
 	list_push(&b->done, &rq->link);
 	mutex_unlock(&b->done_lock);
-	if (was_empty)
-		io_task_queue(b->dev.io, &b->dev.task);
+	if (was_empty && running != b)
+		virtio_soon(&b->dev);
 }
 
 /* --- requests ------------------------------------------------------------------------------------------------ */
@@ -284,11 +287,15 @@ static void run(struct virtio_dev *d, uint64_t kicked)
 	struct virtio_blk *b = container_of(d, struct virtio_blk, dev);
 	uint64_t answered = answer_done(b);
 
+	running = b;
 	if (virtio_is_running(d))
 		for (uint64_t k = kicked | b->starved; k; k &= k - 1)
 			answered |= run_queue(b, &d->q[__builtin_ctzll(k)]);
+	running = NULL;
 	/* What the disk could do at once. */
 	answered |= answer_done(b);
+	if (b->starved && free_request(b))
+		io_task_queue(d->io, &d->task);
 	signal_all(b, answered);
 }
 
@@ -297,7 +304,9 @@ static void reset(struct virtio_dev *d)
 	struct virtio_blk *b = container_of(d, struct virtio_blk, dev);
 
 	/* What is in flight is the disk's, until it says that it is done; the reset waits for that. */
+	running = b;
 	disk_hurry(b->disk);
+	running = NULL;
 	b->starved = 0;
 	d->config[C_WRITEBACK] = 1;
 }
@@ -324,6 +333,7 @@ static void restored(struct virtio_dev *d)
 
 static const struct virtio_ops blk_ops = { .name = "virtio-blk",
 					   .id = ID_BLOCK,
+					   .is_quick = true,
 					   .run = run,
 					   .reset = reset,
 					   .settle = settle,

@@ -29,14 +29,29 @@
 #include "sys/thread.h"
 #include "vm/snapshot/state.h"
 
-static void run_task(void *arg)
+static void run(struct virtio_dev *d, unsigned int batch)
 {
-	struct virtio_dev *d = arg;
 	uint64_t kicked;
 
 	mutex_guard(&d->lock);
 	kicked = atomic_exchange(&d->kicked, 0);
+	d->batch = batch;
 	d->ops->run(d, virtio_is_running(d) ? kicked : 0);
+}
+
+static void run_task(void *arg)
+{
+	run(arg, VIRTIO_BATCH);
+}
+
+void virtio_soon(struct virtio_dev *d)
+{
+	if (!d->ops->is_quick || !iothread_enter(d->io)) {
+		io_task_queue(d->io, &d->task);
+		return;
+	}
+	run(d, VIRTIO_BATCH_HERE);
+	iothread_leave(d->io);
 }
 
 void virtio_init(struct virtio_dev *d, const struct virtio_ops *ops, const struct physmem *mem,
@@ -122,7 +137,7 @@ void virtio_kick(struct virtio_dev *d, unsigned int n)
 		return;
 	atomic_fetch_add_explicit(&d->nr_kicks, 1, memory_order_relaxed);
 	if (!(atomic_fetch_or(&d->kicked, UINT64_C(1) << n) >> n & 1))
-		io_task_queue(d->io, &d->task);
+		virtio_soon(d);
 }
 
 uint8_t virtio_status(struct virtio_dev *d)
@@ -325,7 +340,7 @@ bool virtio_pop(struct virtio_dev *d, struct virtq *q, struct virtq_chain *c, un
 	while (virtio_is_running(d)) {
 		int r;
 
-		if (*n >= VIRTIO_BATCH) {
+		if (*n >= d->batch) {
 			virtio_again(d, q->index);
 			return false;
 		}

@@ -39,7 +39,8 @@ enum virtio_status {
 enum {
 	VIRTIO_CONFIG_MAX = 128, /* bytes of configuration space */
 	VIRTIO_MAX_QUEUES = 64,
-	VIRTIO_BATCH = 256, /* chains of a queue that are served before others have their turn */
+	VIRTIO_BATCH = 256,    /* chains of a queue that are served before others have their turn */
+	VIRTIO_BATCH_HERE = 4, /* the same on the thread of a vCPU, which has other work */
 };
 
 /* Offered by every device. */
@@ -50,8 +51,9 @@ enum {
 struct virtio_ops {
 	const char *name; /* "virtio-blk" */
 	uint16_t id;	  /* device type (5) */
+	bool is_quick; /* a few chains take less than waking a thread: run() is called on vCPU threads, too */
 	/* Queues of mask @kicked may have something; 0 while the driver does not run the device. Also called when
-	 * the device queued its task for something else. I/O thread. */
+	 * the device queued its task for something else. I/O thread, or somebody in its place (iothread_enter()). */
 	void (*run)(struct virtio_dev *d, uint64_t kicked);
 	/* The driver is ready (DRIVER_OK was set). vCPU thread. May be NULL. */
 	void (*started)(struct virtio_dev *d);
@@ -93,6 +95,7 @@ struct virtio_dev {
 
 	pthread_mutex_t lock; /* guards all below */
 	pthread_cond_t idle;  /* a reset is done */
+	unsigned int batch;   /* looks into a queue before others have their turn */
 	uint64_t features;    /* offered */
 	uint64_t accepted;
 	uint32_t features_sel, accepted_sel;
@@ -126,7 +129,11 @@ void virtio_reset_wait(struct virtio_dev *d);
 
 /* --- for transports; each takes the lock ------------------------------------------------------------------- */
 
-/* virtio_kick - the driver notified queue @n; numbers that do not exist are ignored. Takes no lock. */
+/* virtio_soon - let ops->run() look, here and now when the device is quick and the I/O thread sleeps, else there.
+ * With no lock held that the device takes. Thread: any. */
+void virtio_soon(struct virtio_dev *d);
+/* virtio_kick - the driver notified queue @n; numbers that do not exist are ignored.
+ * As virtio_soon(). */
 void virtio_kick(struct virtio_dev *d, unsigned int n);
 
 /* virtio_status, virtio_set_status - the status register. Writing 0 resets; the status is 0 once that is done. */
