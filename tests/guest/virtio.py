@@ -100,6 +100,8 @@ def console(cpus):
         r = guest(["virtio_console"], """
 port=/dev/vport0p1
 want name "$(cat /sys/class/virtio-ports/vport0p1/name)" org.atoll.test
+# The console has its device file before the kernel's thread has heard that it is one.
+until (: >/dev/hvc0) 2>/dev/null; do :; done
 i=0
 while [ $i -lt 2000 ]; do echo "line $i"; i=$((i + 1)); done >/dev/hvc0
 exec 3<>$port
