@@ -61,6 +61,7 @@ bench: deps all
 	@tests/bench/diskbench.py
 	@GUESTBENCH='$(abspath $(GUESTBENCH))' tests/bench/iobench.py
 	@tests/bench/loginbench.py
+	@tests/bench/snapshotbench.py
 
 # make fuzz T=NAME [SECONDS=600]: new inputs are merged into tests/fuzz/corpus/NAME.
 SECONDS := 600
