@@ -161,6 +161,20 @@ struct disk_bitmap_cmd_opts {
 	bool disabled;
 };
 
+/* Where a backup goes, and how much of it. */
+struct backup_opts {
+	const char *format;		/* of the target */
+	const char *bitmap;		/* or NULL */
+	const char *onto, *onto_format; /* the backup below an increment; or NULL */
+	bool update;
+};
+
+struct disk_backup_cmd_opts {
+	struct disk_image_opts image;
+	struct backup_opts backup;
+	bool progress;
+};
+
 struct disk_job_cmd_opts {
 	struct disk_image_opts image;
 	const char *base;
@@ -187,6 +201,7 @@ struct live_opts {
 	bool json, shrink, background, progress;
 	const char *top, *base; /* or NULL */
 	uint64_t speed;		/* bytes a second; 0: no limit */
+	struct backup_opts backup;
 };
 
 struct snapshot_opts {
@@ -204,12 +219,13 @@ extern const struct cmd cmd_cpus, cmd_stop, cmd_reset, cmd_pause, cmd_resume;
 extern const struct cmd cmd_attach, cmd_detach, cmd_devices;
 extern const struct cmd cmd_image_build, cmd_vm_snapshot;
 extern const struct cmd cmd_doctor;
-extern const struct cmd cmd_live_disks, cmd_live_snapshot, cmd_live_commit, cmd_live_stream,
-	cmd_live_cancel, cmd_live_speed, cmd_live_limit, cmd_live_resize, cmd_live_retry;
+extern const struct cmd cmd_live_backup, cmd_live_disks, cmd_live_snapshot, cmd_live_commit,
+	cmd_live_stream, cmd_live_cancel, cmd_live_speed, cmd_live_limit, cmd_live_resize,
+	cmd_live_retry;
 extern const struct cmd cmd_run, cmd_trace, cmd_stats, cmd_ps, cmd_console, cmd_screenshot,
 	cmd_balloon;
 extern const struct cmd cmd_disk_info, cmd_disk_create, cmd_disk_convert, cmd_disk_check,
 	cmd_disk_resize, cmd_disk_snapshot, cmd_disk_compare, cmd_disk_map, cmd_disk_commit,
-	cmd_disk_stream, cmd_disk_serve, cmd_disk_bitmap;
+	cmd_disk_stream, cmd_disk_serve, cmd_disk_bitmap, cmd_disk_backup;
 
 #endif

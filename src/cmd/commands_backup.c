@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* `atoll disk bitmap`, as data: what has changed since a backup. */
+/* `atoll disk bitmap` and `atoll disk backup`, as data: what has changed since a backup, and backups. */
 #include "cmd/commands_priv.h"
 
 static const char *const bitmap_words[] = { "list",   "add",	 "remove", "clear",
@@ -50,4 +50,34 @@ const struct cmd cmd_disk_bitmap = {
 	.opts_size = sizeof(struct disk_bitmap_cmd_opts),
 	.examples = "atoll disk bitmap add disk.qcow2 since-monday\n"
 		    "atoll disk bitmap list --json disk.qcow2",
+};
+
+static const struct opt backup_options[] = {
+	OPTION_FORMAT(struct disk_backup_cmd_opts),
+	OPTION_BACKING_FORMAT(struct disk_backup_cmd_opts),
+	OPTIONS_BACKUP(struct disk_backup_cmd_opts),
+	OPTION_PROGRESS(struct disk_backup_cmd_opts),
+	OPTION_DIRECT(struct disk_backup_cmd_opts),
+	{ 0 },
+};
+
+const struct cmd cmd_disk_backup = {
+	.name = "disk backup",
+	.summary = "Copy a disk, or what has changed of it since the last time",
+	.description =
+		"TARGET is a new image, or with --update the one of the backup before. With --bitmap the "
+		"next backup can be an increment: it holds what was written since this one.\n"
+		"\n"
+		"The bitmap begins anew when the backup is complete and on the medium. After a failure it "
+		"says what it said before, so another attempt misses nothing; a new target of a failed "
+		"backup is removed. For the disk of a running machine: 'atoll live backup'.",
+	.args = "IMAGE TARGET",
+	.args_min = 2,
+	.args_max = 2,
+	.args_are_files = true,
+	.opts = backup_options,
+	.opts_size = sizeof(struct disk_backup_cmd_opts),
+	.examples = "atoll disk backup -B daily disk.qcow2 monday.qcow2\n"
+		    "atoll disk backup -B daily --onto monday.qcow2 disk.qcow2 tuesday.qcow2\n"
+		    "atoll disk backup -B daily -O raw --update disk.qcow2 copy.raw",
 };

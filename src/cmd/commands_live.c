@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The commands of `atoll live`, as data: disks of a machine that goes on running meanwhile. */
-#include "base/attr.h"
-#include "cmd/commands.h"
+#include "cmd/commands_priv.h"
 
 #define WHICH                                                                                      \
 	"\n\nMACHINE is a name or number that 'atoll ps' shows; it may be left out when only one " \
@@ -89,6 +88,12 @@ static const struct opt stream_options[] = {
 	{ 0 },
 };
 
+static const struct opt backup_options[] = {
+	OPTIONS_BACKUP(struct live_opts),
+	JOB_OPTIONS,
+	{ 0 },
+};
+
 CMD(cmd_live_disks, "live disks", "Show the disks of a running machine",
     "Each disk with its images from the top down, its limits, and the work that goes on at it.",
     "[MACHINE]", 0, disks_options, "atoll live disks web --json");
@@ -112,11 +117,24 @@ CMD(cmd_live_stream, "live stream", "Copy what backing files hold into a disk's 
     "The machine goes on, and needs the backing files no more at the end.", "[MACHINE] DISK", 1,
     stream_options, "atoll live stream web 0 --speed 50M");
 
-CMD(cmd_live_cancel, "live cancel", "Stop a commit or stream of a disk",
+CMD(cmd_live_backup, "live backup", "Copy a disk, or what has changed of it, while it is in use",
+    "TARGET shows the disk of the moment when this begins, whatever the machine writes meanwhile. It "
+    "is a new image, or with --update the one of the backup before. With --bitmap the next backup "
+    "can be an increment. The bitmap is kept in the disk's image (qcow2), also when the machine is "
+    "shut down; a machine that crashes leaves it out of date, and then the next backup is a full "
+    "one. It begins anew only when the backup is complete: nothing is missed after a failure.\n"
+    "\n"
+    "It is shown how far the work is. A new target of a failed backup is removed, unless nobody "
+    "waits for it any more: 'atoll live disks' says what became of it.",
+    "[MACHINE] DISK TARGET", 2, backup_options,
+    "atoll live backup web 0 monday.qcow2 -B daily\n"
+    "atoll live backup web 0 tuesday.qcow2 -B daily --onto monday.qcow2 --speed 50M");
+
+CMD(cmd_live_cancel, "live cancel", "Stop a commit, stream or backup of a disk",
     "The disk stays as it is; what was copied already does no harm.", "[MACHINE] DISK", 1, none,
     "atoll live cancel web 0");
 
-CMD(cmd_live_speed, "live speed", "Change the speed of a commit or stream",
+CMD(cmd_live_speed, "live speed", "Change the speed of a commit, stream or backup",
     "SPEED is in bytes a second (20M); 0 means no limit.", "[MACHINE] DISK SPEED", 2, none,
     "atoll live speed web 0 20M");
 

@@ -59,5 +59,48 @@
 		.help = "Threads to work with; 0: as many as the host has CPUs, 2 at least",       \
 		.def = "0", .max = 64, OPT_AT(opts, threads),                                      \
 	}
+/* What a backup is; @opts has a `backup` in it. */
+#define OPTIONS_BACKUP(opts)                                                                       \
+	{                                                                                          \
+		.name = "output-format",                                                           \
+		.letter = 'O',                                                                     \
+		.type = OPT_STR,                                                                   \
+		.arg = "FORMAT",                                                                   \
+		.help = "Format of the target",                                                    \
+		.def = "qcow2",                                                                    \
+		.choices = FORMATS,                                                                \
+		OPT_AT(opts, backup.format),                                                       \
+	},                                                                                         \
+		{                                                                                  \
+			.name = "bitmap",                                                          \
+			.letter = 'B',                                                             \
+			.type = OPT_STR,                                                           \
+			.arg = "NAME",                                                             \
+			.help = "Note from now on in this bitmap what changes; it is made when "   \
+				"there is none",                                                   \
+			OPT_AT(opts, backup.bitmap),                                               \
+		},                                                                                 \
+		{                                                                                  \
+			.name = "onto",                                                            \
+			.type = OPT_PATH,                                                          \
+			.arg = "FILE",                                                             \
+			.help = "Only what the bitmap has noted, in an image on top of FILE, the " \
+				"backup before",                                                   \
+			OPT_AT(opts, backup.onto),                                                 \
+		},                                                                                 \
+		{                                                                                  \
+			.name = "onto-format",                                                     \
+			.type = OPT_STR,                                                           \
+			.arg = "FORMAT",                                                           \
+			.help = "Format of that backup",                                           \
+			.def = "qcow2",                                                            \
+			.choices = FORMATS,                                                        \
+			OPT_AT(opts, backup.onto_format),                                          \
+		},                                                                                 \
+	{                                                                                          \
+		.name = "update", .type = OPT_FLAG,                                                \
+		.help = "Only what the bitmap has noted, into the backup that the target is",      \
+		OPT_AT(opts, backup.update),                                                       \
+	}
 
 #endif

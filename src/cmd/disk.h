@@ -13,6 +13,7 @@ int cmd_disk_check_exec(const struct cmd_call *call);
 int cmd_disk_resize_exec(const struct cmd_call *call);
 int cmd_disk_snapshot_exec(const struct cmd_call *call);
 int cmd_disk_bitmap_exec(const struct cmd_call *call);
+int cmd_disk_backup_exec(const struct cmd_call *call);
 int cmd_disk_commit_exec(const struct cmd_call *call);
 int cmd_disk_stream_exec(const struct cmd_call *call);
 int cmd_disk_compare_exec(const struct cmd_call *call);

@@ -85,6 +85,26 @@ static void add_limits(struct strbuf *out, const struct json *l)
 		strbuf_addf(out, ", %" PRIu64 " requests wait\n", control_number(l, "waiting"));
 }
 
+static void add_bitmaps(struct strbuf *out, const struct json *all)
+{
+	const struct json *b;
+
+	for (size_t i = 0; (b = json_at(all, i)); i++) {
+		bool old = false;
+
+		ignore_result(
+			json_bool(json_get(b, "out_of_date"), &old)); /* missing means false */
+		strbuf_adds(out, "  bitmap ");
+		control_plain(out, control_word(b, "name"));
+		strbuf_adds(out, ": ");
+		if (old)
+			strbuf_adds(out, "out of date\n");
+		else
+			strbuf_addf(out, "%" PRIu64 " bytes changed\n",
+				    control_number(b, "dirty_bytes"));
+	}
+}
+
 static void disk_text(const struct json *d, struct strbuf *out)
 {
 	const struct json *job = json_get(d, "job"), *image;
@@ -96,6 +116,7 @@ static void disk_text(const struct json *d, struct strbuf *out)
 	for (size_t i = 0; (image = json_at(json_get(d, "chain"), i)); i++)
 		strbuf_addf(out, "  %s%s (%s)\n", i ? "on " : "", control_word(image, "file"),
 			    control_word(image, "format"));
+	add_bitmaps(out, json_get(d, "bitmaps"));
 	add_limits(out, json_get(d, "limits"));
 	if (control_number(d, "full"))
 		strbuf_addf(out, "  no space on the host: %" PRIu64 " requests wait\n",
@@ -253,6 +274,34 @@ static int simple(const struct cmd_call *call, const char *what)
 	struct err err = ERR_INIT;
 
 	return finish(call, &request, begin(call, what, &request, &err), &err);
+}
+
+int cmd_live_backup_exec(const struct cmd_call *call)
+{
+	const struct live_opts *o = call->opts;
+	_cleanup_(strbuf_done) struct strbuf request = { 0 };
+	_cleanup_(json_freep) struct json *disks = NULL;
+	_cleanup_(live_files_close) struct live_files files = { .nr = 0 };
+	const struct json *disk = NULL;
+	const char *path = control_operand(call, 1);
+	bool made = false;
+	struct err err = ERR_INIT;
+	int r = begin(call, "backup", &request, &err);
+
+	if (r == 0)
+		r = look(call, &disks, &disk, &err);
+	if (r == 0)
+		r = live_open_target(disk, &o->backup, path, &files, &made, &request, &err);
+	if (r == 0 && o->speed)
+		strbuf_addf(&request, ",\"bps\":%" PRIu64, o->speed);
+	if (r == 0)
+		r = ask(call, &request, &files, &err);
+	if (r == 0 && !o->background)
+		r = wait_for(call, o->progress, &err);
+	/* A part of a backup looks like one. Who is not answered any more does not know that it is a part. */
+	if (r < 0 && made && r != -ECONNRESET)
+		unlink(path);
+	return r < 0 ? control_complain(call, r, &err) : 0;
 }
 
 int cmd_live_cancel_exec(const struct cmd_call *call)

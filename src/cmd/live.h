@@ -9,6 +9,7 @@ int cmd_live_disks_exec(const struct cmd_call *call);
 int cmd_live_snapshot_exec(const struct cmd_call *call);
 int cmd_live_commit_exec(const struct cmd_call *call);
 int cmd_live_stream_exec(const struct cmd_call *call);
+int cmd_live_backup_exec(const struct cmd_call *call);
 int cmd_live_cancel_exec(const struct cmd_call *call);
 int cmd_live_speed_exec(const struct cmd_call *call);
 int cmd_live_limit_exec(const struct cmd_call *call);

@@ -8,13 +8,13 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <libgen.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/mem.h"
+#include "cmd/backup_target.h"
 #include "disk/disk.h"
 #include "sys/fd.h"
 
@@ -81,28 +81,6 @@ static int find(const struct json *disk, const char *path, size_t *ret, struct e
 
 /* --- a snapshot ----------------------------------------------------------------------------------- */
 
-/* A file of no bytes where none was. */
-static int reserve(const char *path, struct err *err)
-{
-	_cleanup_(fd_closep) int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-
-	if (fd < 0 && errno == EEXIST)
-		return err_set(err, -EEXIST, "'%s' is there already; a snapshot needs a new file",
-			       path);
-	return fd < 0 ? err_set_errno(err, "make '%s'", path) : 0;
-}
-
-static int sync_with_folder(int fd, const char *path, struct err *err)
-{
-	_cleanup_(mem_freep) char *copy = mem_strdup(path);
-	_cleanup_(fd_closep) int dir = -EBADF;
-	int r = fd_open(dirname(copy), O_RDONLY | O_DIRECTORY, &dir, err);
-
-	if (r == 0 && (fsync(fd) < 0 || fsync(dir) < 0))
-		r = err_set_errno(err, "sync '%s'", path);
-	return r;
-}
-
 static int make_overlay(const struct json *disk, const char *path, const char *below,
 			struct live_files *files, struct strbuf *request, struct err *err)
 {
@@ -121,7 +99,7 @@ static int make_overlay(const struct json *disk, const char *path, const char *b
 	if (r == 0)
 		r = add_file(files, below, O_PATH, err);
 	if (r == 0)
-		r = sync_with_folder(files->fd[0], path, err);
+		r = new_file_sync(files->fd[0], path, err);
 	add_member(request, "name", strbuf_cstr(&name));
 	return r;
 }
@@ -135,7 +113,7 @@ int live_open_overlay(const struct json *disk, const char *path, struct live_fil
 
 	/* Otherwise the machine has something to say. */
 	if (path_of(disk, 0, &below)) {
-		r = reserve(path, err);
+		r = new_file_reserve(path, "a snapshot", err);
 		if (r < 0)
 			return r;
 		r = make_overlay(disk, path, strbuf_cstr(&below), files, request, err);
@@ -187,4 +165,31 @@ int live_open_images(const struct json *disk, bool is_commit, const char *top, c
 		r = add_file(files, strbuf_cstr(&upper), O_RDWR, err);
 	add_member(request, "name", strbuf_cstr(&name));
 	return r;
+}
+
+/* --- a backup ------------------------------------------------------------------------------------- */
+
+int live_open_target(const struct json *disk, const struct backup_opts *o, const char *path,
+		     struct live_files *files, bool *ret_made, struct strbuf *request,
+		     struct err *err)
+{
+	_cleanup_(mem_freep) char *real = NULL;
+	uint64_t size = 0;
+	int r;
+
+	*ret_made = false;
+	if (!json_u64(json_get(disk, "size"), &size))
+		return 0; /* the machine has something to say */
+	r = backup_target_make(o, path, size, ret_made, err);
+	if (r == 0)
+		r = add_file(files, path, O_RDWR, err);
+	if (r < 0)
+		return r;
+	real = realpath(path, NULL);
+	add_member(request, "file", real ? real : path);
+	add_member(request, "format", o->format);
+	if (o->bitmap)
+		add_member(request, "bitmap", o->bitmap);
+	strbuf_addf(request, ",\"increment\":%s", o->update || o->onto ? "true" : "false");
+	return 0;
 }

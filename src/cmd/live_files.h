@@ -7,6 +7,7 @@
 #include "base/attr.h"
 #include "base/err.h"
 #include "base/str.h"
+#include "cmd/commands.h"
 #include "json/json.h"
 #include "sys/ipc.h"
 
@@ -40,5 +41,15 @@ _nodiscard_ int live_open_overlay(const struct json *disk, const char *path,
 _nodiscard_ int live_open_images(const struct json *disk, bool is_commit, const char *top,
 				 const char *base, struct live_files *files, struct strbuf *request,
 				 struct err *err);
+
+/*
+ * live_open_target - make what a backup goes to, as the options want it, and open it.
+ *
+ * @ret_made:  as of backup_target_make(); else as live_open_overlay()
+ * Thread: the first.
+ */
+_nodiscard_ int live_open_target(const struct json *disk, const struct backup_opts *o,
+				 const char *path, struct live_files *files, bool *ret_made,
+				 struct strbuf *request, struct err *err);
 
 #endif

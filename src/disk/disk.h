@@ -612,6 +612,7 @@ _nodiscard_ int disk_snapshot_external(struct disk *disk, const char *path,
 enum disk_job_kind {
 	DISK_JOB_COMMIT, /* images into one below them; they leave the chain */
 	DISK_JOB_STREAM, /* what is below the top image into it; images leave the chain */
+	DISK_JOB_BACKUP, /* what the disk holds at the beginning, or what has changed, to another disk */
 };
 enum disk_job_state {
 	DISK_JOB_NONE,
@@ -628,6 +629,17 @@ struct disk_job_opts {
 		base; /* file of the image to merge into (NULL: the one below @top), or to keep below a stream
 			   * (NULL: none) */
 	uint64_t bps; /* bytes a second to copy at most; 0: no limit */
+	/*
+	 * Of a backup: where to, at least as large, used by nobody else. The job's, which closes it, unless it could not be
+	 * started. An increment that goes to an image on top of an earlier backup needs DISK_TOP_ONLY.
+	 */
+	struct disk *target;
+	/*
+	 * Of a backup: this bitmap follows what changes from its beginning on, once the backup is on the medium; it is made
+	 * when there is none. NULL: none.
+	 */
+	const char *bitmap;
+	bool is_increment; /* of a backup: only what the bitmap has marked */
 	/*
 	 * NULL: files are opened by path. Else @top and @base are paths as disk_info() tells them, and there are: the base;
 	 * of a commit for writing, and so the image above @top when that is not the disk's top.
@@ -648,7 +660,8 @@ struct disk_job_status {
  * disk_job_start - begin long work on the graph; requests go on meanwhile.
  *
  * After a commit of the top image, the disk is the image that was merged into; the former top is empty, shows what is
- * below it, and is not open any more. What a crash leaves is said in src/disk/job_commit.c.
+ * below it, and is not open any more. What a crash leaves is said in src/disk/job_commit.c. A backup shows the disk of one
+ * moment, soon after it was started.
  *
  * Returns 0; -EBUSY (one is running), -EINVAL, -ENOENT (no such image), -EOPNOTSUPP (the format cannot), -EROFS.
  * Thread: any.

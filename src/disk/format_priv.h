@@ -205,6 +205,8 @@ struct image {
 	char *path;
 	struct image *below;	 /* its backing file */
 	_Atomic bool is_written; /* first_write() was called */
+	struct guard
+		*guard; /* who is asked before a change; NULL: nobody. Changed when all is held */
 };
 
 /* formats.c: all formats, ended by NULL; raw is the first. */

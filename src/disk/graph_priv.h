@@ -41,6 +41,9 @@ struct merged {
 _nodiscard_ int graph_map(struct image *top, uint64_t off, uint64_t len, unsigned flags,
 			  struct merged *ret);
 
+/* graph_map() that looks for holes where data may be one. */
+_nodiscard_ int graph_map_holes(struct image *top, uint64_t off, uint64_t len, struct merged *ret);
+
 /* The same of the images above @stop, which is one of the chain or NULL. */
 _nodiscard_ int graph_map_above(struct image *top, const struct image *stop, uint64_t off,
 				uint64_t len, unsigned flags, struct merged *ret);
@@ -53,7 +56,8 @@ _nodiscard_ int graph_read(struct image *top, uint64_t off, struct iov_iter *it,
 _nodiscard_ int graph_write(struct image *img, uint64_t off, struct iov_iter *it, uint64_t len);
 _nodiscard_ int graph_zero(struct image *img, uint64_t off, uint64_t len, bool unmap);
 
-/* All of the range is data of the top image that may be overwritten in place; *ret is the first extent. */
+/* All of the range is data of the top image that may be overwritten in place, and nobody guards it; *ret is the first
+ * extent. */
 _nodiscard_ int graph_is_in_place(struct image *top, uint64_t off, uint64_t len, unsigned flags,
 				  struct where_at *ret, bool *ret_in_place);
 
@@ -84,11 +88,22 @@ bool dirty_next(const struct dirty *d, uint64_t from, uint64_t max, uint64_t *re
 bool dirty_is_marked(const struct dirty *d, uint64_t off, uint64_t len);
 uint64_t dirty_bytes(const struct dirty *d);
 
-/* A range is about to change: tell who keeps track. The caller holds it. */
+/*
+ * Who wants what parts of the top image hold before they change. before() is called for marked ones by whoever holds the
+ * range exclusively, and no lock; it may wait, and leaves none of them marked unless it has given up.
+ */
+struct guard {
+	struct dirty *todo;
+	void (*before)(struct guard *g, uint64_t off, uint64_t len);
+};
+
+/* A range is about to change: tell who keeps track. The caller holds it, and no lock of an image. */
 static inline void graph_changing(struct disk *disk, uint64_t off, uint64_t len)
 {
 	struct dirty *d;
 
+	if (disk->top->guard)
+		disk->top->guard->before(disk->top->guard, off, len);
 	list_for_each(d, &disk->trackers, link)
 		dirty_mark(d, off, len);
 }

@@ -79,6 +79,13 @@ int graph_map(struct image *top, uint64_t off, uint64_t len, unsigned flags, str
 	return graph_map_above(top, NULL, off, len, flags, ret);
 }
 
+int graph_map_holes(struct image *top, uint64_t off, uint64_t len, struct merged *ret)
+{
+	int r = graph_map(top, off, len, 0, ret);
+
+	return r == 0 && ret->img ? look_for_hole(&ret->at) : r;
+}
+
 static int range_in_disk(struct disk *disk, uint64_t off, uint64_t len)
 {
 	return range_ok(off, len, disk_size(disk)) ? 0 : -ERANGE;
@@ -99,9 +106,7 @@ int disk_map(struct disk *disk, uint64_t off, uint64_t len, struct disk_extent *
 	if (r < 0)
 		return r;
 	range_take(&disk->ranges, &hold, off, len, false);
-	r = graph_map(disk->top, off, len, 0, &m);
-	if (r == 0 && m.img)
-		r = look_for_hole(&m.at);
+	r = graph_map_holes(disk->top, off, len, &m);
 	range_release(&disk->ranges, &hold);
 	if (r < 0)
 		return r;
@@ -209,6 +214,8 @@ int graph_is_in_place(struct image *top, uint64_t off, uint64_t len, unsigned fl
 	struct where_at at;
 
 	*ret_in_place = false;
+	if (top->guard && dirty_is_marked(top->guard->todo, off, len))
+		return 0;
 	for (uint64_t done = 0; done < len; done += at.len) {
 		int r = image_map(top, off + done, len - done, flags, &at);
 
@@ -498,12 +505,12 @@ int disk_discard(struct disk *disk, uint64_t off, uint64_t len)
 	whole_units(top, off, len, &from, &to);
 	if (to > from && top->fmt->discard) {
 		r = image_touch(top);
-		mutex_lock(&top->lock);
 		if (r == 0) {
 			graph_changing(disk, from, to - from);
+			mutex_lock(&top->lock);
 			r = top->fmt->discard(top, from, to - from);
+			mutex_unlock(&top->lock);
 		}
-		mutex_unlock(&top->lock);
 	}
 	range_release(&disk->ranges, &hold);
 	return r;

@@ -53,6 +53,7 @@ const char *disk_job_kind_name(enum disk_job_kind kind)
 	static const char *const names[] = {
 		[DISK_JOB_COMMIT] = "commit",
 		[DISK_JOB_STREAM] = "stream",
+		[DISK_JOB_BACKUP] = "backup",
 	};
 
 	return names[kind];
@@ -164,11 +165,20 @@ static int keep_handed(struct job *j, const struct disk_handed *h, struct err *e
 	return 0;
 }
 
+static const struct {
+	int (*check)(struct job *j, struct err *err);
+	int (*run)(struct job *j, struct err *err);
+} kinds[] = {
+	[DISK_JOB_COMMIT] = { job_commit_check, job_commit },
+	[DISK_JOB_STREAM] = { job_stream_check, job_stream },
+	[DISK_JOB_BACKUP] = { job_backup_check, job_backup },
+};
+
 static void work(void *arg)
 {
 	struct job *j = arg;
 	struct err err = ERR_INIT;
-	int r = j->opts.kind == DISK_JOB_COMMIT ? job_commit(j, &err) : job_stream(j, &err);
+	int r = kinds[j->opts.kind].run(j, &err);
 
 	mutex_lock(&j->lock);
 	drop_handed(j);
@@ -191,6 +201,7 @@ static void job_free(struct job *j)
 		return;
 	thread_join(&j->thread);
 	drop_handed(j);
+	free((void *)(uintptr_t)j->opts.bitmap);
 	pthread_cond_destroy(&j->changed);
 	pthread_mutex_destroy(&j->lock);
 	free(j);
@@ -242,7 +253,6 @@ static int find_images(struct job *j, struct err *err)
 	const struct disk_job_opts *o = &j->opts;
 	int r = 0;
 
-	j->upper = j->disk->top;
 	if (o->top && o->kind == DISK_JOB_COMMIT)
 		r = find_image(j->disk, o->top, &j->upper, err);
 	else if (o->top)
@@ -266,15 +276,13 @@ static int find_images(struct job *j, struct err *err)
 
 static int check(struct job *j, struct err *err)
 {
-	struct disk *disk = j->disk;
-	int r = find_images(j, err);
+	int r = 0;
 
-	if (r < 0)
-		return r;
-	if (!(disk->flags & DISK_RDWR))
-		return err_set(err, -EROFS, "the disk is open for reading");
-	return j->opts.kind == DISK_JOB_COMMIT ? job_commit_check(j, err)
-					       : job_stream_check(j, err);
+	if (j->opts.kind != DISK_JOB_BACKUP)
+		r = find_images(j, err);
+	if (r == 0 && j->opts.kind != DISK_JOB_BACKUP && !(j->disk->flags & DISK_RDWR))
+		r = err_set(err, -EROFS, "the disk is open for reading");
+	return r < 0 ? r : kinds[j->opts.kind].check(j, err);
 }
 
 int disk_job_start(struct disk *disk, const struct disk_job_opts *o, struct err *err)
@@ -288,7 +296,9 @@ int disk_job_start(struct disk *disk, const struct disk_job_opts *o, struct err 
 	mutex_init(&j->lock);
 	cond_init(&j->changed);
 	j->disk = disk;
+	j->upper = disk->top;
 	j->opts = *o;
+	j->opts.bitmap = o->bitmap ? mem_strdup(o->bitmap) : NULL;
 	j->status.kind = o->kind;
 	j->status.state = DISK_JOB_RUNNING;
 	set_speed(j, o->bps);
@@ -296,7 +306,8 @@ int disk_job_start(struct disk *disk, const struct disk_job_opts *o, struct err 
 	if (r == 0)
 		r = check(j, err);
 	j->opts.top = j->opts.base = NULL; /* the caller's */
-	j->status.total = j->upper ? j->upper->size : 0;
+	/* A backup says itself how much it is. */
+	j->status.total = o->kind == DISK_JOB_BACKUP ? 0 : j->upper->size;
 	if (r == 0)
 		r = thread_start(&j->thread, "disk-job", work, j, err);
 	if (r == 0) {

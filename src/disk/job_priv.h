@@ -41,9 +41,11 @@ int job_fail(struct err *err, int r, const char *what, uint64_t off);
 /* Can it be done? Under admin. */
 _nodiscard_ int job_commit_check(struct job *j, struct err *err);
 _nodiscard_ int job_stream_check(struct job *j, struct err *err);
+_nodiscard_ int job_backup_check(struct job *j, struct err *err);
 /* Do it. Return 0; -ECANCELED; else with the story. */
 _nodiscard_ int job_commit(struct job *j, struct err *err);
 _nodiscard_ int job_stream(struct job *j, struct err *err);
+_nodiscard_ int job_backup(struct job *j, struct err *err);
 /* The graph stands still: `above` names @base (NULL: none) as its backing file, on the medium and here. What was between
  * them is closed. */
 _nodiscard_ int job_cut_out(struct job *j, struct image *above, struct image *base,

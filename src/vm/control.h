@@ -26,6 +26,8 @@
  *		"stream", "base": path, "bps": number
  *			and of both, "name": how the image above the base will name it	descriptors: the base; of a commit for
  *			writing, and so the image above "top"
+ *		"backup", "file": path, "format": text, "bitmap": text, "increment": bool, "bps": number	a descriptor: the
+ *			target, which is called "file"; the last three are optional
  *		"cancel"; "speed", "bps": number	of the job
  *		"limit", "limits": "iops=100,bps=10M"	what is not named stays
  *		"resize", "size": number, "shrink": bool

@@ -11,10 +11,8 @@ static int parse_texts(const struct json *j, struct disk_request_spec *s, struct
 	const struct {
 		const char *key;
 		const char **to;
-	} texts[] = { { "file", &s->file },
-		      { "top", &s->top },
-		      { "base", &s->base },
-		      { "name", &s->name },
+	} texts[] = { { "file", &s->file },    { "top", &s->top },	 { "base", &s->base },
+		      { "name", &s->name },    { "format", &s->format }, { "bitmap", &s->bitmap },
 		      { "limits", &s->limits } };
 
 	for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
@@ -30,7 +28,7 @@ static int parse_texts(const struct json *j, struct disk_request_spec *s, struct
 static int parse_numbers(const struct json *j, struct disk_request_spec *s, struct err *err)
 {
 	const struct json *bps = json_get(j, "bps"), *size = json_get(j, "size");
-	const struct json *shrink = json_get(j, "shrink");
+	const struct json *shrink = json_get(j, "shrink"), *increment = json_get(j, "increment");
 	uint64_t n;
 
 	if (!json_u64(json_get(j, "disk"), &n) || n >= MACHINE_VIRTIO_MAX)
@@ -42,6 +40,8 @@ static int parse_numbers(const struct json *j, struct disk_request_spec *s, stru
 		return err_set(err, -EINVAL, "\"size\" is a number of bytes");
 	if (shrink && !json_bool(shrink, &s->shrink))
 		return err_set(err, -EINVAL, "\"shrink\" is true or false");
+	if (increment && !json_bool(increment, &s->increment))
+		return err_set(err, -EINVAL, "\"increment\" is true or false");
 	return 0;
 }
 
@@ -53,6 +53,7 @@ int disk_request_parse(const struct json *j, const struct ipc_fds *fds, struct d
 		[DISK_ASK_STREAM] = "stream",	  [DISK_ASK_CANCEL] = "cancel",
 		[DISK_ASK_SPEED] = "speed",	  [DISK_ASK_LIMIT] = "limit",
 		[DISK_ASK_RESIZE] = "resize",	  [DISK_ASK_RETRY] = "retry",
+		[DISK_ASK_BACKUP] = "backup",
 	};
 	const char *what = json_str(json_get(j, "what"));
 	size_t i = 0;
@@ -63,7 +64,7 @@ int disk_request_parse(const struct json *j, const struct ipc_fds *fds, struct d
 		i++;
 	if (!what || i == ARRAY_SIZE(names))
 		return err_set(err, -EINVAL,
-			       "\"what\" is one of snapshot, commit, stream, cancel, speed, limit, "
+			       "\"what\" is one of snapshot, commit, stream, backup, cancel, speed, limit, "
 			       "resize, retry");
 	s->ask = (enum disk_ask)i;
 	r = parse_numbers(j, s, err);
@@ -73,6 +74,10 @@ int disk_request_parse(const struct json *j, const struct ipc_fds *fds, struct d
 		return r;
 	if (s->ask == DISK_ASK_SNAPSHOT && !s->file)
 		return err_set(err, -EINVAL, "a snapshot needs \"file\", the new image");
+	if (s->ask == DISK_ASK_BACKUP && (!s->file || !s->format || !s->nr_fds))
+		return err_set(err, -EINVAL,
+			       "a backup needs \"file\" and \"format\", of its target, and that as a "
+			       "descriptor");
 	if (s->ask == DISK_ASK_LIMIT && !s->limits)
 		return err_set(err, -EINVAL, "\"limits\" is missing: \"iops=100,bps=10M\"");
 	if (s->ask == DISK_ASK_RESIZE && !s->size)

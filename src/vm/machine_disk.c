@@ -6,8 +6,10 @@
 #include "vm/machine_disk.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 
+#include "base/mem.h"
 #include "disk/disk.h"
 #include "vm/machine_priv.h"
 #include "vm/virtio/blk.h"
@@ -26,6 +28,31 @@ static int start_job(struct disk *d, const struct disk_request_spec *s,
 	};
 
 	return disk_job_start(d, &o, err);
+}
+
+static int start_backup(struct disk *d, const struct disk_request_spec *s, struct err *err)
+{
+	const struct disk_open_opts open = {
+		.flags = DISK_RDWR | DISK_UNMAP | DISK_TOP_ONLY,
+		.format = s->format,
+	};
+	struct disk_job_opts o = {
+		.kind = DISK_JOB_BACKUP,
+		.bitmap = s->bitmap,
+		.is_increment = s->increment,
+		.bps = s->bps,
+	};
+	int fd = fcntl(s->fds[0], F_DUPFD_CLOEXEC, 0), r;
+
+	if (fd < 0)
+		return err_set_errno(err, "target '%s'", s->file);
+	r = disk_open_fd(fd, s->file, &open, &o.target, err);
+	if (r < 0)
+		return r;
+	r = disk_job_start(d, &o, err);
+	if (r < 0)
+		disk_close(o.target, NULL);
+	return r;
 }
 
 static int limit(struct disk *d, const char *text, struct err *err)
@@ -57,6 +84,8 @@ int machine_disk_ask(struct machine *m, const struct disk_request_spec *s, struc
 	case DISK_ASK_COMMIT:
 	case DISK_ASK_STREAM:
 		return start_job(d, s, &handed, err);
+	case DISK_ASK_BACKUP:
+		return start_backup(d, s, err);
 	case DISK_ASK_CANCEL:
 		return disk_job_cancel(d, err);
 	case DISK_ASK_SPEED:
@@ -88,6 +117,25 @@ static void add_chain(struct disk *d, struct strbuf *out)
 		strbuf_addf(out, ",\"format\":\"%s\",\"host_bytes\":%" PRIu64 "}", info.format,
 			    info.host_bytes);
 		disk_info_done(&info);
+	}
+	strbuf_addc(out, ']');
+}
+
+static void add_bitmaps(struct disk *d, struct strbuf *out)
+{
+	_cleanup_(mem_freep) struct disk_bitmap *all = NULL;
+	size_t n;
+
+	strbuf_adds(out, ",\"bitmaps\":[");
+	ignore_result(disk_bitmaps(d, &all, &n, NULL)); /* damaged ones are none */
+	for (size_t i = 0; i < n; i++) {
+		strbuf_adds(out, i ? ",{\"name\":" : "{\"name\":");
+		strbuf_add_json(out, str_of(all[i].name));
+		strbuf_addf(out,
+			    ",\"granularity\":%" PRIu64
+			    ",\"enabled\":%s,\"out_of_date\":%s,\"dirty_bytes\":%" PRIu64 "}",
+			    all[i].granularity, all[i].is_enabled ? "true" : "false",
+			    all[i].is_out_of_date ? "true" : "false", all[i].dirty_bytes);
 	}
 	strbuf_addc(out, ']');
 }
@@ -144,6 +192,7 @@ void machine_disks(struct machine *m, struct strbuf *out)
 		strbuf_adds(out, ",\"folder\":"); /* that paths in the chain begin in */
 		strbuf_add_json(out, str_of(m->folder));
 		add_chain(d, out);
+		add_bitmaps(d, out);
 		add_limits(d, out);
 		add_job(d, out);
 		strbuf_addc(out, '}');

@@ -15,6 +15,7 @@ enum disk_ask {
 	DISK_ASK_SNAPSHOT, /* file, name, files */
 	DISK_ASK_COMMIT,   /* top, base, bps, name, files */
 	DISK_ASK_STREAM,   /* base, bps, name, files */
+	DISK_ASK_BACKUP,   /* file, format, bitmap, increment, bps, files */
 	DISK_ASK_CANCEL,
 	DISK_ASK_SPEED,	 /* bps */
 	DISK_ASK_LIMIT,	 /* limits */
@@ -25,12 +26,12 @@ enum disk_ask {
 /* A request; texts belong to whoever parsed it. */
 struct disk_request_spec {
 	enum disk_ask ask;
-	unsigned int disk;			       /* in the order of the machine's options */
-	const char *file, *top, *base, *limits, *name; /* NULL: not given */
+	unsigned int disk; /* in the order of the machine's options */
+	const char *file, *top, *base, *limits, *name, *format, *bitmap; /* NULL: not given */
 	const int *fds; /* files that came with the request, as struct disk_handed wants them */
 	unsigned int nr_fds;
 	uint64_t bps, size;
-	bool shrink;
+	bool shrink, increment;
 };
 
 /* disk_request_parse - a request of the control socket (vm/control.h) and what came with it, which stays the caller's.
@@ -39,7 +40,7 @@ _nodiscard_ int disk_request_parse(const struct json *j, const struct ipc_fds *f
 				   struct disk_request_spec *ret, struct err *err);
 
 /*
- * machine_disk_ask - do it, or begin it (commit and stream).
+ * machine_disk_ask - do it, or begin it (commit, stream, backup).
  *
  * Returns 0; -ENODEV (no such disk); as disk_snapshot_external(), disk_job_start() and so on. Thread: the control
  * socket's.

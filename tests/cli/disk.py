@@ -163,6 +163,29 @@ def check_bitmaps():
     assert json.loads(atoll("bitmap", "list", "--json", "-f", "raw", "b.raw")) == []
 
 
+def check_backup():
+    atoll("create", "u.qcow2", "8M")
+    run("qemu-io", "-c", "write -P 3 1M 3M", "u.qcow2")
+    atoll("backup", "-B", "b", "u.qcow2", "u0.qcow2")
+    atoll("backup", "-O", "raw", "u.qcow2", "u.raw")
+    qemu("compare", "u.qcow2", "u0.qcow2")
+    for n in range(1, 4):
+        run("qemu-io", "-c", "write -P %d %dM 70K" % (n, 2 * n), "-c", "write -z %dK 64K" % (1024 + 64 * n), "u.qcow2")
+        qemu("bitmap", "--add", "u.qcow2", "copy")
+        qemu("bitmap", "--merge", "b", "u.qcow2", "copy")
+        atoll("backup", "-B", "b", "--onto", "u%d.qcow2" % (n - 1), "u.qcow2", "u%d.qcow2" % n)
+        atoll("backup", "-B", "copy", "-O", "raw", "--update", "u.qcow2", "u.raw")
+        atoll("bitmap", "remove", "u.qcow2", "copy")
+        qemu("compare", "-F", "qcow2", "u.qcow2", "u%d.qcow2" % n)
+        qemu("compare", "-F", "raw", "u.qcow2", "u.raw")
+        qemu("check", "u%d.qcow2" % n)
+        qemu("check", "u.qcow2")
+    assert "needs a new file" in complaint("backup", "u.qcow2", "u1.qcow2")
+    assert "no bitmaps" in complaint("backup", "-f", "raw", "-B", "b", "u.raw", "x.qcow2")
+    assert "only a qcow2 image" in complaint("backup", "-O", "raw", "-B", "b", "--onto", "u1.qcow2", "u.qcow2", "x")
+    assert not os.path.exists("x.qcow2")
+
+
 def check_resize():
     atoll("create", "-o", "cluster_size=4K", "r.qcow2", "1M")
     run("qemu-io", "-c", "write -P 5 0 1M", "r.qcow2")

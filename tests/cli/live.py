@@ -196,6 +196,44 @@ def failure_of(request, *handed):
     return disk()["job"]["error"]
 
 
+def check_backup():
+    make()
+    run("qemu-img", "create", "-q", "-f", "qcow2", "disk.qcow2", "8M")
+    run("qemu-io", "-f", "qcow2", "-c", "write -P 5 1M 3M", "disk.qcow2")
+    run("qemu-img", "convert", "-O", "raw", "disk.qcow2", "want.raw")
+    with Machine("disk.qcow2"):
+        live("backup", "m", "0", "full.qcow2", "--bitmap", "b", "--progress")
+        assert disk()["job"]["kind"] == "backup" and disk()["job"]["state"] == "done"
+        assert [(b["name"], b["enabled"], b["dirty_bytes"]) for b in disk()["bitmaps"]] == [("b", True, 0)]
+        assert "  bitmap b: 0 bytes changed\n" in live("disks")
+        live("backup", "0", "plain.raw", "-O", "raw")
+        live("backup", "0", "next.qcow2", "-B", "b", "--onto", "full.qcow2")
+        live("backup", "0", "plain.raw", "-O", "raw", "-B", "b", "--update")
+        assert "needs a new file" in complaint("backup", "0", "full.qcow2")
+        assert "has no bitmap 'none'" in complaint("backup", "0", "x.qcow2", "-B", "none", "--onto", "full.qcow2")
+        assert "needs to know" in complaint("backup", "0", "x.qcow2", "--onto", "full.qcow2")
+        assert "exclude" in complaint("backup", "0", "x.qcow2", "--onto", "full.qcow2", "--update")
+        assert not os.path.exists("x.qcow2")
+        live("backup", "0", "slow.qcow2", "--speed", "1", "--background")
+        assert "a backup is going on" in complaint("backup", "0", "x.qcow2")
+        assert not os.path.exists("x.qcow2")
+        live("cancel", "0")
+    for name in ("full.qcow2", "plain.raw", "next.qcow2"):
+        same(name)
+    # What was written between two runs is in the next increment, and the machine goes on from there.
+    run("qemu-io", "-f", "qcow2", "-c", "write -P 7 2M 1M", "-c", "discard 0 1M", "disk.qcow2")
+    run("qemu-img", "convert", "-O", "raw", "disk.qcow2", "want.raw")
+    with Machine("disk.qcow2"):
+        assert disk()["bitmaps"][0]["dirty_bytes"] == 2 << 20
+        live("backup", "0", "third.qcow2", "-B", "b", "--onto", "next.qcow2")
+        assert disk()["bitmaps"][0]["dirty_bytes"] == 0
+    same("third.qcow2")
+    run("qemu-img", "check", "disk.qcow2")
+    allocated = sum(e["length"] for e in json.loads(run("qemu-img", "map", "--output=json", "third.qcow2"))
+                    if e["depth"] == 0)
+    assert allocated == 2 << 20, allocated
+
+
 def check_limits_and_size():
     make()
     with Machine("a.qcow2,iops=100"):
