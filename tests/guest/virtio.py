@@ -100,10 +100,15 @@ def console(cpus):
         r = guest(["virtio_console"], """
 port=/dev/vport0p1
 want name "$(cat /sys/class/virtio-ports/vport0p1/name)" org.atoll.test
-# The console has its device file before the kernel's thread has heard that it is one.
-until (: >/dev/hvc0) 2>/dev/null; do :; done
+# The driver hears by a message that it has a console, each time with the next number.
+try() { for con in /dev/hvc[0-7]; do (echo "$1" >$con) 2>/dev/null && return 0; done; return 1; }
+say() {
+	i=0
+	until try "$1"; do i=$((i + 1)); [ $i -lt 200 ] || fail no console; sleep 0.05; done
+}
+say first
 i=0
-while [ $i -lt 2000 ]; do echo "line $i"; i=$((i + 1)); done >/dev/hvc0
+while [ $i -lt 2000 ]; do echo "line $i"; i=$((i + 1)); done >$con
 exec 3<>$port
 echo guest-listens
 read -r line <&3
@@ -112,18 +117,16 @@ read -r line <&3
 want long "${#line}" 100000
 echo "an answer of the guest" >&3
 exec 3>&-
-for i in 1 2 3; do
-	cat /dev/zero >/dev/hvc0 2>/dev/null &
+for round in 1 2 3; do
+	cat /dev/zero 2>/dev/null >$con &
 	cat $port >/dev/null 2>&1 &
 	echo virtio0 >$driver/virtio_console/unbind || fail unbind
-	kill %1 %2 2>/dev/null
+	kill %1 %2 2>/dev/null || :
 	wait
 	echo virtio0 >$driver/virtio_console/bind || fail bind
+	say "round $round"
 done
-# It comes back by messages, and with the next number.
-try() { for d in /dev/hvc[0-7]; do echo last >$d && return 0; done 2>/dev/null; return 1; }
-i=0
-until try; do i=$((i + 1)); [ $i -lt 200 ] || fail no console; sleep 0.05; done
+say last
 """, ["--console", "file:" + out, "--console", "org.atoll.test=unix:" + sock, "--rng", "off"], cpus=cpus,
                   on_line=answer)
         want(heard, "the guest did not listen")
@@ -137,7 +140,7 @@ until try; do i=$((i + 1)); [ $i -lt 200 ] || fail no console; sleep 0.05; done
         want(said.endswith(b"an answer of the guest\n"), f"the guest's answer is {said[-60:]!r}")
         with open(out, "rb") as f:
             text = f.read().replace(b"\0", b"").replace(b"\r", b"")
-        lines = b"".join(b"line %d\n" % i for i in range(2000))
+        lines = b"first\n" + b"".join(b"line %d\n" % i for i in range(2000))
         want(text.startswith(lines) and text.endswith(b"last\n"), f"lines of the console are missing: {text[:80]!r} ... {text[-80:]!r}, {len(text)}")
         want(r.find("guest-ok: long"), "the long line did not come")
 
