@@ -222,23 +222,28 @@ int machine_snapshot_prepare(struct machine *m, struct snapshot *snap, uint64_t 
 
 /* --- saving -------------------------------------------------------------------------------------- */
 
-static void save_cpus(struct machine *m, struct snapshot_writer *w)
+static int save_cpus(struct machine *m, struct snapshot_writer *w, struct err *err)
 {
 	struct cpu_state *state = aligned_alloc(64, sizeof(*state));
 	char name[SNAPSHOT_NAME];
 
-	for (unsigned int i = 0; state && i < m->nr_cpus; i++) {
+	if (!state)
+		return err_set(err, -ENOMEM, "no memory for a CPU's state");
+	for (unsigned int i = 0; i < m->nr_cpus; i++) {
 		cpu_get_state(m->vcpu[i].cpu, state);
 		snprintf(name, sizeof(name), "cpu %u", i);
 		state_save(&cpu_state_desc, state, snapshot_add(w, name, cpu_state_desc.version));
 	}
 	free(state);
+	return 0;
 }
 
-static void save_parts(struct machine *m, struct snapshot_writer *w, struct parts *p)
+static int save_parts(struct machine *m, struct snapshot_writer *w, struct parts *p,
+		      struct err *err)
 {
 	struct whole whole;
 	struct cpu_group_time t;
+	int r;
 
 	fill_whole(m, &whole);
 	list_parts(m, p);
@@ -247,7 +252,7 @@ static void save_parts(struct machine *m, struct snapshot_writer *w, struct part
 			   snapshot_add(w, p->part[i].name, p->part[i].desc->version));
 	if (m->vars.mmio)
 		strbuf_add(snapshot_add(w, "flash data", 1), m->vars.data, m->vars.size);
-	save_cpus(m, w);
+	r = save_cpus(m, w, err);
 	/* Last, so that no time that was saved is in the future. */
 	whole.clock_ns = clock_now(m->clock);
 	cpu_group_get_time(m->cpus, &t);
@@ -257,6 +262,7 @@ static void save_parts(struct machine *m, struct snapshot_writer *w, struct part
 	memcpy(whole.boot_id, m->boot_id, sizeof(whole.boot_id));
 	state_save(&whole_state, &whole, snapshot_add(w, "machine", whole_state.version));
 	strbuf_adds(snapshot_add(w, "options", 1), m->options);
+	return r;
 }
 
 struct memory_job {
@@ -337,7 +343,7 @@ int machine_snapshot_save(struct machine *m, int fd, struct strbuf *out, struct 
 	began = clock_now(clock_real());
 	r = freeze(m, err);
 	if (r == 0)
-		save_parts(m, &w, parts);
+		r = save_parts(m, &w, parts, err);
 	if (r == 0)
 		r = memory_each_used(&m->memory, save_memory, &job);
 	thaw(m);
