@@ -20,6 +20,7 @@ struct run_opts {
 	uint64_t memory_bytes;
 	uint64_t nr_cpus;	/* 1 to 64 */
 	uint64_t max_cpus;	/* 0: as many */
+	unsigned board;		/* enum machine_board */
 	unsigned engine;	/* index in the choices of --engine: enum cpu_engine_kind */
 	const char *cpu;	/* model and changes: "host", "v2,+x2apic,-pcid" */
 	struct opt_list serial; /* one each port from COM1 on; empty: stdio on COM1 */

@@ -266,6 +266,7 @@ static _noinline_ int vm_start(const struct run_opts *o, const struct cpu_hot_qu
 {
 	_cleanup_(mem_freep) char *cpu = mem_strdup(o->cpu);
 	struct machine_config cfg = {
+		.board = (enum machine_board)o->board,
 		.kernel = o->kernel,
 		.firmware = o->firmware || o->kernel ? o->firmware : "seabios",
 		.firmware_vars = o->firmware_vars,

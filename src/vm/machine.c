@@ -2,7 +2,7 @@
 /*
  * Putting a machine together: memory, buses, devices, vCPUs.
  *
- * The board is fixed (a Q35-like PC without disks and display yet), so it is written down as a list of
+ * The board is fixed (a Q35-like PC, and a small one that has a part of it), so it is written down as a list of
  * steps rather than described by data. Parts are made in one order and ended in the opposite one; `parts`
  * says how far it got, which makes every failure on the way clean up exactly what exists.
  */
@@ -245,11 +245,11 @@ static int make_part(struct machine *m, const struct machine_config *cfg, enum m
 	case PART_FIRMWARE:
 		return machine_firmware_init(m, cfg, err);
 	case PART_DEBUG_EXIT:
-		return cfg->debug_exit ? debug_exit_init(&m->debug_exit_dev, b, err) : 0;
+		return debug_exit_init(&m->debug_exit_dev, b, err);
 	case PART_TESTDEV:
-		return cfg->debug_exit ? make_test_devices(m, err) : 0;
+		return make_test_devices(m, err);
 	case PART_VIRTIO:
-		return machine_virtio_init(&m->virtio, b, &m->pci, cfg, err);
+		return machine_virtio_init(&m->virtio, b, m->is_mini ? NULL : &m->pci, cfg, err);
 	case PART_HOT_SLOTS:
 		return machine_plug_init(m, err);
 	case PART_NONE:
@@ -314,12 +314,10 @@ static void end_part(struct machine *m, enum machine_part part)
 		machine_firmware_done(m);
 		break;
 	case PART_DEBUG_EXIT:
-		if (m->debug_exit)
-			debug_exit_done(&m->debug_exit_dev);
+		debug_exit_done(&m->debug_exit_dev);
 		break;
 	case PART_TESTDEV:
-		if (m->debug_exit)
-			end_test_devices(m);
+		end_test_devices(m);
 		break;
 	case PART_VIRTIO:
 		machine_virtio_done(&m->virtio);
@@ -330,6 +328,29 @@ static void end_part(struct machine *m, enum machine_part part)
 	case PART_NONE:
 	case PART_ALL:
 		break;
+	}
+}
+
+bool machine_has_part(const struct machine *m, enum machine_part part)
+{
+	switch (part) {
+	case PART_HPET:
+	case PART_I8042:
+	case PART_PCI:
+	case PART_FW_CFG:
+	case PART_VGA:
+	case PART_AHCI:
+	case PART_WATCHDOG:
+	case PART_PVPANIC:
+	case PART_FIRMWARE:
+	case PART_HOT_SLOTS:
+		return !m->is_mini;
+	case PART_DEBUG_EXIT:
+		return m->debug_exit;
+	case PART_TESTDEV:
+		return m->debug_exit && !m->is_mini;
+	default:
+		return true;
 	}
 }
 
@@ -356,7 +377,7 @@ static int make_board(struct machine *m, const struct machine_config *cfg, struc
 		.msi_arg = m,
 	};
 	for (enum machine_part p = PART_MEMORY; p < PART_ALL; p++) {
-		r = make_part(m, cfg, p, err);
+		r = machine_has_part(m, p) ? make_part(m, cfg, p, err) : 0;
 		if (r < 0)
 			return r;
 		m->parts = p;
@@ -365,7 +386,7 @@ static int make_board(struct machine *m, const struct machine_config *cfg, struc
 	if (r < 0)
 		return r;
 	rtc_set_memory(&m->rtc, m->memory.low_end, m->memory.high_end - MEMORY_HIGH_BASE);
-	return m->has_firmware ? 0 : pci_assign_bars(&m->pci, err);
+	return m->has_firmware || m->is_mini ? 0 : pci_assign_bars(&m->pci, err);
 }
 
 /* What test guests and firmware ask for; fails only without memory. */
@@ -438,7 +459,7 @@ static int build(struct machine *m, const struct machine_config *cfg, struct err
 	r = make_board(m, cfg, err);
 	if (r < 0)
 		return r;
-	r = fill_fw_cfg(m, cfg->memory_bytes, err);
+	r = m->is_mini ? 0 : fill_fw_cfg(m, cfg->memory_bytes, err);
 	if (r == 0)
 		r = machine_firmware_fill(m, cfg->name, err);
 	if (r < 0)
@@ -471,6 +492,22 @@ static void read_boot_id(struct machine *m)
 		memcpy(m->boot_id, text, MIN(n, sizeof(m->boot_id)));
 }
 
+static int check_mini(const struct machine_config *cfg, struct err *err)
+{
+	bool has_sata = false;
+
+	for (unsigned int k = 0; k < MACHINE_SATA; k++)
+		has_sata = has_sata || cfg->sata[k].disk;
+	if (cfg->board != MACHINE_MINI ||
+	    (cfg->kernel && !cfg->firmware && !cfg->vga && !cfg->watchdog && !has_sata))
+		return 0;
+	return err_set(err, -EINVAL, "the mini board has no %s",
+		       !cfg->kernel || cfg->firmware ? "firmware: it starts a kernel"
+		       : cfg->vga		     ? "display"
+		       : cfg->watchdog		     ? "watchdog"
+				       : "SATA: disks are virtio, CD-ROM drives are not possible");
+}
+
 int machine_new(const struct machine_config *cfg, struct machine **ret, struct err *err)
 {
 	struct machine *m;
@@ -488,7 +525,11 @@ int machine_new(const struct machine_config *cfg, struct machine **ret, struct e
 			       "guest memory must be a multiple of 4 KiB from 2 MiB to 512 GiB");
 	if (!cfg->kernel && !cfg->firmware)
 		return err_set(err, -EINVAL, "neither a kernel nor firmware to start");
+	r = check_mini(cfg, err);
+	if (r < 0)
+		return r;
 	m = mem_new(sizeof(*m));
+	m->is_mini = cfg->board == MACHINE_MINI;
 	m->nr_cpus = MAX(cfg->nr_cpus, cfg->max_cpus);
 	m->first_cpus = cfg->nr_cpus;
 	m->debug_exit = cfg->debug_exit;
@@ -545,7 +586,8 @@ void machine_free(struct machine *m)
 		if (m->has_serial[i])
 			serial16550_done(&m->serial[i]);
 	for (enum machine_part p = m->parts; p > PART_MEMORY; p--)
-		end_part(m, p);
+		if (machine_has_part(m, p))
+			end_part(m, p);
 	if (m->cpus) {
 		memory_detach_engine(&m->memory);
 		cpu_group_free(m->cpus);

@@ -100,7 +100,14 @@ struct machine_net {
 	bool packed;
 };
 
+/* What stands around the CPUs. */
+enum machine_board {
+	MACHINE_Q35, /* a PC */
+	MACHINE_MINI, /* no PCI, and of a PC what a kernel started directly needs: virtio devices by MMIO */
+};
+
 struct machine_config {
+	enum machine_board board;
 	const char *
 		kernel; /* path of a bzImage, ELF vmlinux (PVH) or multiboot image; NULL: firmware boots from disks */
 	const char *firmware; /* "seabios", "ovmf" or a path; NULL: the kernel is started directly */

@@ -131,8 +131,13 @@ void machine_acpi_config(const struct machine *m, struct acpi_config *ret)
 		.mmio64_base = align_up(m->memory.high_end, PCI_MMIO64_ALIGN),
 		.mmio64_last = PCI_MMIO64_LAST,
 		.has_vga = m->has_vga,
-		.hot_slots = MACHINE_VIRTIO_SLOTS & ~(uint32_t)m->hot_slots.cfg.fixed,
+		.is_mini = m->is_mini,
 	};
+	if (m->is_mini)
+		ret->nr_virtio_mmio =
+			(unsigned int)__builtin_popcount(machine_virtio_slots(&m->virtio));
+	else
+		ret->hot_slots = MACHINE_VIRTIO_SLOTS & ~(uint32_t)m->hot_slots.cfg.fixed;
 	for (unsigned int i = 0; i < MACHINE_SERIALS; i++)
 		if (m->has_serial[i])
 			ret->serial_mask |= 1u << i;
@@ -154,10 +159,13 @@ static int place_tables(struct machine *m)
 	if (r < 0)
 		return r;
 
-	cfg.base = MACHINE_MPTABLE;
-	mptable_build(&cfg, &mp);
-	r = place(m, cfg.base, mp.p, mp.n);
-	strbuf_done(&mp);
+	/* The older table knows of no windows, so it would tell of a machine without devices. */
+	if (!m->is_mini) {
+		cfg.base = MACHINE_MPTABLE;
+		mptable_build(&cfg, &mp);
+		r = place(m, cfg.base, mp.p, mp.n);
+		strbuf_done(&mp);
+	}
 	if (r < 0)
 		return r;
 
@@ -201,11 +209,9 @@ int machine_boot(struct machine *m, struct err *err)
 	return 0;
 }
 
-static void reset_devices(struct machine *m)
+/* What only the PC has; the rest comes after it, as interrupt controllers come last. */
+static void reset_pc(struct machine *m)
 {
-	for (unsigned int i = 0; i < MACHINE_SERIALS; i++)
-		if (m->has_serial[i])
-			serial16550_reset(&m->serial[i]);
 	if (m->debug_exit) {
 		testdev_reset(&m->testdev);
 		edu_reset(&m->edu);
@@ -219,14 +225,23 @@ static void reset_devices(struct machine *m)
 		vga_reset(&m->vga);
 	if (m->vars.mmio)
 		pflash_reset(&m->vars);
-	machine_virtio_reset(&m->virtio);
 	fw_cfg_reset(&m->fw_cfg);
 	pci_reset(&m->pci);
 	i8042_reset(&m->kbd);
-	acpi_plug_reset(&m->hot_cpus, m->hot_cpus.cfg.present);
 	acpi_plug_reset(&m->hot_slots, machine_virtio_slots(&m->virtio));
-	acpi_pm_reset(&m->pm);
 	hpet_reset(&m->hpet);
+}
+
+static void reset_devices(struct machine *m)
+{
+	for (unsigned int i = 0; i < MACHINE_SERIALS; i++)
+		if (m->has_serial[i])
+			serial16550_reset(&m->serial[i]);
+	machine_virtio_reset(&m->virtio);
+	if (!m->is_mini)
+		reset_pc(m);
+	acpi_plug_reset(&m->hot_cpus, m->hot_cpus.cfg.present);
+	acpi_pm_reset(&m->pm);
 	rtc_reset(&m->rtc);
 	i8254_reset(&m->pit);
 	irq_router_reset(&m->irqs);
@@ -245,7 +260,7 @@ int machine_reset(struct machine *m, struct err *err)
 		return r;
 	cpu_group_reset(m->cpus);
 	cpu_group_flush(m->cpus);
-	r = m->has_firmware ? 0 : pci_assign_bars(&m->pci, err);
+	r = m->has_firmware || m->is_mini ? 0 : pci_assign_bars(&m->pci, err);
 	if (r < 0)
 		return r;
 	return machine_boot(m, err);

@@ -38,6 +38,11 @@ static void announce(struct machine *m, const struct machine_unit *u, struct str
 		    u->slot);
 }
 
+static int no_slots(struct err *err)
+{
+	return err_set(err, -EOPNOTSUPP, "the mini board has no slots: nothing comes or goes");
+}
+
 int machine_attach_disk(struct machine *m, const char *spec, int fd, struct strbuf *out,
 			struct err *err)
 {
@@ -46,6 +51,8 @@ int machine_attach_disk(struct machine *m, const char *spec, int fd, struct strb
 	struct machine_disk disk;
 	int r;
 
+	if (m->is_mini)
+		return no_slots(err);
 	if (!m->open_disk)
 		return err_set(err, -EOPNOTSUPP, "this machine opens no disks while it runs");
 	r = m->open_disk(m->open_arg, spec, &image, &disk, err);
@@ -78,6 +85,10 @@ int machine_attach_net(struct machine *m, const struct machine_net *net, struct 
 	int r;
 
 	*end = *net->end;
+	if (m->is_mini) {
+		free_end(end);
+		return no_slots(err);
+	}
 	own.end = end;
 	own.release = (struct machine_release){ .fn = free_end, .owner = end };
 	mutex_lock(&m->control);
@@ -174,6 +185,8 @@ int machine_detach(struct machine *m, const char *name, struct err *err)
 	struct machine_unit *u;
 	int r;
 
+	if (m->is_mini)
+		return no_slots(err);
 	mutex_guard(&m->control);
 	u = find(m, name, err);
 	r = u ? check_job(m, u, err) : -ENODEV;

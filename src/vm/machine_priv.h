@@ -103,7 +103,7 @@ struct machine_image {
 struct machine {
 	/* Configuration, copied. */
 	unsigned int nr_cpus, first_cpus; /* all that can be; those at power-on */
-	bool debug_exit, no_reboot, count_blocks;
+	bool debug_exit, no_reboot, count_blocks, is_mini;
 	uint16_t gdb_port;
 	uint64_t memory_bytes, engine_switch_ns;
 	char *cmdline, *options;	  /* options: for snapshots, as is: */
@@ -258,6 +258,9 @@ _nodiscard_ int machine_cpus_init(struct machine *m, struct err *err);
 
 /* machine_cpus_at_power_on - those that are there then, and no others. Every vCPU is parked, under m->lock. */
 void machine_cpus_at_power_on(struct machine *m);
+
+/* machine_has_part - is it on this machine's board, or could be? */
+bool machine_has_part(const struct machine *m, enum machine_part part);
 
 /* machine_plug_init - the registers by which devices in slots come and go; the devices of the start are there. Returns 0, or
  * what acpi_plug_init() says. */

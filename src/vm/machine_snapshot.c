@@ -200,6 +200,8 @@ int machine_snapshot_prepare(struct machine *m, struct snapshot *snap, uint64_t 
 	uint64_t khz;
 	int r = read_whole(snap, &w, err);
 
+	if (m->is_mini)
+		return err_set(err, -EOPNOTSUPP, "a snapshot is of a PC (--board q35)");
 	if (r < 0)
 		return r;
 	if (w.memory_bytes != m->memory_bytes || snap->memory_bytes != memory_bytes(&m->memory))
@@ -280,6 +282,8 @@ static int save_memory(void *arg, uint64_t off, const uint8_t *p, uint64_t len)
 /* What there is no table for. */
 static int can_save(const struct machine *m, struct err *err)
 {
+	if (m->is_mini)
+		return err_set(err, -EOPNOTSUPP, "machines on the mini board cannot be saved");
 	if (m->has_ahci)
 		return err_set(
 			err, -EOPNOTSUPP,

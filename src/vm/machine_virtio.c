@@ -40,6 +40,20 @@ static struct machine_unit *unit_new(void *device, void (*done)(void *device))
 	return u;
 }
 
+static void unit_reset(struct machine_unit *u)
+{
+	if (u->mmio.dev)
+		virtio_mmio_reset(&u->mmio);
+	else
+		virtio_pci_reset(&u->pci);
+}
+
+static void unit_unplug(struct machine_unit *u)
+{
+	virtio_pci_done(&u->pci);
+	virtio_mmio_done(&u->mmio);
+}
+
 static void unit_free(struct machine_unit *u)
 {
 	u->done(u->device);
@@ -51,17 +65,20 @@ static void unit_free(struct machine_unit *u)
 static int plug(struct machine_virtio *v, struct machine_unit *u, struct virtio_dev *d,
 		uint32_t class_code, struct err *err)
 {
-	unsigned int n = 0;
+	unsigned int n = 0, max = v->bus ? MACHINE_VIRTIO_MAX : VIRTIO_MMIO_MAX;
 	int r = 0;
 
-	while (n < MACHINE_VIRTIO_MAX && v->unit[n])
+	while (n < max && v->unit[n])
 		n++;
-	if (n == MACHINE_VIRTIO_MAX)
-		r = err_set(err, -ENOSPC, "more than %d virtio devices", MACHINE_VIRTIO_MAX);
+	if (n == max)
+		r = err_set(err, -ENOSPC, "more than %u virtio devices", max);
 	u->slot = MACHINE_VIRTIO_SLOT + n;
 	snprintf(u->name, sizeof(u->name), "%s %u", d->ops->name, u->number);
 	d->name = u->name;
-	if (r == 0)
+	u->dev = d;
+	if (r == 0 && !v->bus)
+		r = virtio_mmio_init(&u->mmio, d, v->board, n, err);
+	else if (r == 0)
 		r = virtio_pci_init(&u->pci, d, v->board, v->bus, (uint8_t)(u->slot << 3),
 				    class_code, err);
 	if (r < 0) {
@@ -274,7 +291,7 @@ void machine_virtio_done(struct machine_virtio *v)
 		if (!u)
 			continue;
 		r = u->release;
-		virtio_pci_done(&u->pci);
+		unit_unplug(u);
 		unit_free(u);
 		machine_release(&r);
 	}
@@ -286,10 +303,10 @@ struct machine_release machine_virtio_remove(struct machine_virtio *v, struct ma
 {
 	struct machine_release r = u->release;
 
-	virtio_pci_reset(&u->pci);
+	unit_reset(u);
 	/* The device's work may want to interrupt somebody. */
 	iothread_pause(&v->io);
-	virtio_pci_done(&u->pci);
+	unit_unplug(u);
 	iothread_resume(&v->io);
 	if (u->kind == UNIT_DISK)
 		v->disk[u->number] = NULL;
@@ -335,7 +352,7 @@ void machine_virtio_reset(struct machine_virtio *v)
 {
 	for (unsigned int n = 0; n < MACHINE_VIRTIO_MAX; n++)
 		if (v->unit[n])
-			virtio_pci_reset(&v->unit[n]->pci);
+			unit_reset(v->unit[n]);
 }
 
 void machine_virtio_stats(struct machine_virtio *v, bool json, struct strbuf *out)
@@ -352,6 +369,6 @@ void machine_virtio_stats(struct machine_virtio *v, bool json, struct strbuf *ou
 		if (json && !first)
 			strbuf_addc(out, ',');
 		first = false;
-		virtio_print_stats(v->unit[n]->pci.dev, json, out);
+		virtio_print_stats(v->unit[n]->dev, json, out);
 	}
 }

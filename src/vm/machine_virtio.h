@@ -9,11 +9,12 @@
 #include "base/str.h"
 #include "vm/iothread.h"
 #include "vm/machine.h"
+#include "vm/virtio/mmio.h"
 #include "vm/virtio/pci.h"
 
 /*
  * The virtio devices of a machine, each in a PCI slot of its own from MACHINE_VIRTIO_SLOT on, and the thread that does their
- * work. Disks and network devices have numbers of their own from 0 on, and may come and go; the lowest free slot and number
+ * work; on a board without PCI, the slots are windows. Disks and network devices have numbers of their own from 0 on, and may come and go; the lowest free slot and number
  * are taken, so those of the start are in the order in which they were made.
  *
  * Devices come and go under machine.control; who looks at them while the machine runs holds it.
@@ -25,8 +26,10 @@ enum { MACHINE_VIRTIO_SLOT = 8, MACHINE_VIRTIO_MAX = 22 };
 enum machine_unit_kind { UNIT_FIXED, UNIT_DISK, UNIT_NET };
 
 struct machine_unit {
-	struct virtio_pci pci;
-	char name[24]; /* "virtio-blk 0" */
+	struct virtio_dev *dev;
+	struct virtio_pci pci;	 /* its transport on a board with PCI */
+	struct virtio_mmio mmio; /* and without */
+	char name[24];		 /* "virtio-blk 0" */
 	enum machine_unit_kind kind;
 	unsigned int number, slot;
 	bool is_asked; /* the guest is to let it go */
@@ -38,7 +41,7 @@ struct machine_unit {
 
 struct machine_virtio {
 	const struct board *board;
-	struct pci_bus *bus;
+	struct pci_bus *bus; /* NULL: a board without PCI */
 	struct iothread io;
 	struct machine_unit *unit[MACHINE_VIRTIO_MAX]; /* by slot; NULL: none there */
 	struct virtio_balloon *balloon;		       /* a unit's, or NULL */

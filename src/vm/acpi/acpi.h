@@ -21,9 +21,11 @@ struct acpi_config {
 	uint32_t base; /* guest-physical address of the first byte of the tables; 64-byte aligned */
 	uint64_t mmio64_base, mmio64_last; /* window for 64-bit BARs above all RAM; both 0: none */
 	bool has_vga;
+	bool is_mini;		     /* no PCI, HPET or keyboard controller */
+	unsigned int nr_virtio_mmio; /* devices of virtio/mmio.h, in the first windows */
 };
 
-/* The tables, one after the other in one block. */
+/* The tables, one after the other in one block; those of what is not there have no bytes. */
 enum acpi_table {
 	ACPI_RSDP, /* first, where guests search for it: on a 16-byte boundary of the BIOS area */
 	ACPI_FACS,

@@ -315,6 +315,15 @@ void crs_irq(struct strbuf *b, unsigned int irq)
 	add_le(b, UINT64_C(1) << irq, 2);
 }
 
+void crs_gsi(struct strbuf *b, unsigned int gsi)
+{
+	add_le(b, 0x89, 1);
+	add_le(b, 6, 2);
+	add_le(b, 1, 1); /* consumed; level, active high, exclusive */
+	add_le(b, 1, 1);
+	add_le(b, gsi, 4);
+}
+
 void crs_mem32_fixed(struct strbuf *b, uint32_t base, uint32_t len)
 {
 	add_le(b, 0x86, 1);

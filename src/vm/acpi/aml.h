@@ -71,6 +71,7 @@ void aml_name_eisaid(struct aml *a, const char *path, const char *id);
  */
 void crs_io(struct strbuf *b, uint16_t first, uint8_t len);
 void crs_irq(struct strbuf *b, unsigned int irq);
+void crs_gsi(struct strbuf *b, unsigned int gsi); /* level-triggered, active high, not shared */
 void crs_mem32_fixed(struct strbuf *b, uint32_t base, uint32_t len);
 void crs_bus_range(struct strbuf *b, uint16_t first, uint16_t last);
 void crs_io_window(struct strbuf *b, uint16_t first, uint16_t last);

@@ -15,6 +15,7 @@
 #include "vm/dev/hpet.h"
 #include "vm/dev/pci.h"
 #include "vm/dev/vmgenid.h"
+#include "vm/virtio/mmio.h"
 
 enum { PCI_SLOTS = 32, PCI_PINS = 4, PCI_LPC_ADR = PCI_DEVFN_LPC >> 3 << 16 };
 
@@ -159,7 +160,7 @@ static void add_interrupt_routing(struct aml *a)
 	aml_close(a);
 }
 
-static void add_isa_devices(struct aml *a, unsigned int serial_mask, struct strbuf *crs)
+static void add_isa_devices(struct aml *a, const struct acpi_config *cfg, struct strbuf *crs)
 {
 	static const struct {
 		const char *name;
@@ -171,7 +172,7 @@ static void add_isa_devices(struct aml *a, unsigned int serial_mask, struct strb
 		    { "COM4", 0x2e8, 3 } };
 
 	for (unsigned int i = 0; i < ARRAY_SIZE(com); i++) {
-		if (!(serial_mask & 1u << i))
+		if (!(cfg->serial_mask & 1u << i))
 			continue;
 		aml_device(a, com[i].name);
 		aml_name_eisaid(a, "_HID", "PNP0501");
@@ -189,6 +190,8 @@ static void add_isa_devices(struct aml *a, unsigned int serial_mask, struct strb
 	aml_crs(a, crs);
 	aml_close(a);
 
+	if (cfg->is_mini)
+		return;
 	aml_device(a, "PS2K");
 	aml_name_eisaid(a, "_HID", "PNP0303");
 	crs_io(crs, 0x60, 1);
@@ -225,7 +228,7 @@ static void add_pci_host(struct aml *a, const struct acpi_config *cfg, struct st
 
 	aml_device(a, "LPC");
 	aml_name_int(a, "_ADR", PCI_LPC_ADR);
-	add_isa_devices(a, cfg->serial_mask, crs);
+	add_isa_devices(a, cfg, crs);
 	aml_close(a);
 	add_slots(a, cfg->hot_slots);
 
@@ -233,17 +236,20 @@ static void add_pci_host(struct aml *a, const struct acpi_config *cfg, struct st
 }
 
 /* Addresses that belong to the board itself, so that nothing else is put there. */
-static void add_motherboard(struct aml *a, struct strbuf *crs)
+static void add_motherboard(struct aml *a, const struct acpi_config *cfg, struct strbuf *crs)
 {
 	aml_device(a, "MBRD");
 	aml_name_eisaid(a, "_HID", "PNP0C02");
 	aml_name_int(a, "_UID", 1);
-	crs_mem32_fixed(crs, PCI_ECAM_BASE, PCI_ECAM_SIZE);
+	if (!cfg->is_mini)
+		crs_mem32_fixed(crs, PCI_ECAM_BASE, PCI_ECAM_SIZE);
 	crs_io(crs, ACPI_PM_BASE, ACPI_PM_LEN);
 	crs_io(crs, ACPI_SMI_CMD, 2);
 	aml_crs(a, crs);
 	aml_close(a);
 
+	if (cfg->is_mini)
+		return;
 	aml_device(a, "HPET");
 	aml_name_eisaid(a, "_HID", "PNP0103");
 	aml_name_int(a, "_UID", 0);
@@ -285,6 +291,27 @@ static void add_generation_event(struct aml *a)
 	aml_close(a);
 }
 
+/* The mini board: the ISA devices without a bridge, and virtio devices at their windows. */
+static void add_mini(struct aml *a, const struct acpi_config *cfg, struct strbuf *crs)
+{
+	add_isa_devices(a, cfg, crs);
+	for (unsigned int n = 0; n < cfg->nr_virtio_mmio; n++) {
+		char name[5];
+
+		snprintf(name, sizeof(name), "VM%02X", n & 0xff);
+		aml_device(a, name);
+		aml_name(a, "_HID");
+		aml_string(a, "LNRO0005");
+		aml_name_int(a, "_UID", n);
+		aml_name_int(a, "_CCA", 1);
+		crs_mem32_fixed(crs, (uint32_t)(VIRTIO_MMIO_BASE + n * VIRTIO_MMIO_STEP),
+				VIRTIO_MMIO_LEN);
+		crs_gsi(crs, virtio_mmio_gsi(n));
+		aml_crs(a, crs);
+		aml_close(a);
+	}
+}
+
 void acpi_build_dsdt(const struct acpi_config *cfg, struct strbuf *out)
 {
 	struct aml a = { 0 };
@@ -292,9 +319,12 @@ void acpi_build_dsdt(const struct acpi_config *cfg, struct strbuf *out)
 
 	add_sleep_states(&a);
 	aml_scope(&a, "_SB");
-	add_motherboard(&a, &crs);
+	add_motherboard(&a, cfg, &crs);
 	add_slot_sets(&a, cfg->hot_slots);
-	add_pci_host(&a, cfg, &crs);
+	if (cfg->is_mini)
+		add_mini(&a, cfg, &crs);
+	else
+		add_pci_host(&a, cfg, &crs);
 	add_processors(&a, cfg);
 	add_generation(&a);
 	aml_close(&a);

@@ -160,11 +160,11 @@ static void build_fadt(struct acpi_tables *t, const struct acpi_config *cfg)
 	put_le16(p + FADT_P_LVL2_LAT, NO_LATENCY);
 	put_le16(p + FADT_P_LVL3_LAT, NO_LATENCY);
 	p[FADT_CENTURY] = RTC_CENTURY;
-	put_le16(p + FADT_IAPC_BOOT_ARCH,
-		 BOOT_LEGACY_DEVICES | BOOT_8042 | (cfg->has_vga ? 0 : BOOT_NO_VGA));
+	put_le16(p + FADT_IAPC_BOOT_ARCH, BOOT_LEGACY_DEVICES | (cfg->is_mini ? 0 : BOOT_8042) |
+						  (cfg->has_vga ? 0 : BOOT_NO_VGA));
 	put_le32(p + FADT_FLAGS,
 		 FLAG_WBINVD | FLAG_PROC_C1 | FLAG_NO_SLEEP_BUTTON | FLAG_RESET_REG_SUP);
-	put_gas_io(p + FADT_RESET_REG, ACPI_RESET_PORT, 1);
+	put_gas_io(p + FADT_RESET_REG, cfg->is_mini ? ACPI_PM_RESET : ACPI_RESET_PORT, 1);
 	p[FADT_RESET_VALUE] = ACPI_RESET_VALUE;
 	put_gas_io(p + FADT_X_PM1A_EVT_BLK, ACPI_PM1_EVT, 4);
 	put_gas_io(p + FADT_X_PM1A_CNT_BLK, ACPI_PM1_CNT, 2);
@@ -254,12 +254,15 @@ static void build_root(struct acpi_tables *t, enum acpi_table which, const char 
 {
 	static const enum acpi_table listed[] = { ACPI_FADT, ACPI_MADT, ACPI_HPET, ACPI_MCFG,
 						  ACPI_WAET };
-	uint8_t *p;
+	uint8_t address[8];
 
-	table_begin(t, which, 16, HEADER_SIZE + width * ARRAY_SIZE(listed));
-	p = at(t, which) + HEADER_SIZE;
-	for (size_t i = 0; i < ARRAY_SIZE(listed); i++)
-		put_le(p + i * width, base + t->off[listed[i]], width);
+	table_begin(t, which, 16, HEADER_SIZE);
+	for (size_t i = 0; i < ARRAY_SIZE(listed); i++) {
+		if (!t->len[listed[i]])
+			continue;
+		put_le64(address, base + t->off[listed[i]]);
+		strbuf_add(&t->blob, address, width);
+	}
 	table_end(t, which, sig, 1);
 }
 
@@ -286,8 +289,10 @@ void acpi_build(const struct acpi_config *cfg, struct acpi_tables *ret)
 	build_dsdt(ret, cfg);
 	build_fadt(ret, cfg);
 	build_madt(ret, cfg);
-	build_hpet(ret);
-	build_mcfg(ret);
+	if (!cfg->is_mini) {
+		build_hpet(ret);
+		build_mcfg(ret);
+	}
 	build_waet(ret);
 	build_root(ret, ACPI_RSDT, "RSDT", 4, cfg->base);
 	build_root(ret, ACPI_XSDT, "XSDT", 8, cfg->base);

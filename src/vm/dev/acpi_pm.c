@@ -23,6 +23,7 @@ enum {
 	OFF_GPE_EN = 0x28,
 	OFF_SMI_EN = 0x30,
 	OFF_SMI_STS = 0x34,
+	OFF_RESET = ACPI_PM_RESET - ACPI_PM_BASE,
 	GPE_BYTES = ACPI_GPE0_LEN / 2,
 
 	PM1_TMR = 1 << 0,
@@ -138,6 +139,10 @@ static void write_byte(struct acpi_pm *pm, uint64_t off, uint8_t value)
 		break;
 	case OFF_SMI_STS ... OFF_SMI_STS + 3:
 		pm->smi_sts &= ~((uint32_t)value << (8 * (off - OFF_SMI_STS)));
+		break;
+	case OFF_RESET:
+		if (value == ACPI_RESET_VALUE)
+			machine_request(pm->events, MACHINE_RESET, 0);
 		break;
 	default:
 		break;

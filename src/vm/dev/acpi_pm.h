@@ -24,6 +24,7 @@ struct state_desc; /* vm/snapshot/state.h */
 #define ACPI_PM_TMR	 (ACPI_PM_BASE + 0x08) /* 4 */
 #define ACPI_GPE0	 (ACPI_PM_BASE + 0x20) /* 8 status, 8 enable */
 #define ACPI_GPE0_LEN	 16
+#define ACPI_PM_RESET	 (ACPI_PM_BASE + 0x38) /* 1: for boards without the ISA bridge's register */
 #define ACPI_PM_LEN	 0x80
 #define ACPI_SMI_CMD	 0xb2
 #define ACPI_RESET_PORT	 0xcf9
