@@ -103,6 +103,8 @@ bool apic_has_interrupt(struct cpu *c)
 	uint32_t any = 0;
 	bool extint;
 
+	if (atomic_load_explicit(&c->grp->apic_away, memory_order_relaxed))
+		return false;
 	for (int k = 0; k < 8; k++)
 		any |= __atomic_load_n(&a->irr[k], __ATOMIC_RELAXED);
 	extint = __atomic_load_n(&c->st.ev.extint, __ATOMIC_RELAXED);

@@ -130,7 +130,7 @@ int apic_deliver(struct cpu_group *grp, const struct apic_msg *m)
 	return n;
 }
 
-int cpu_group_msi(struct cpu_group *grp, uint64_t addr, uint32_t data)
+static int msi_to_ours(struct cpu_group *grp, uint64_t addr, uint32_t data)
 {
 	struct apic_msg m = {
 		.dest = addr >> 12 & 0xff,
@@ -140,16 +140,12 @@ int cpu_group_msi(struct cpu_group *grp, uint64_t addr, uint32_t data)
 		.vector = (uint8_t)data,
 	};
 
-	if (addr >> MSI_BASE_SHIFT != MSI_BASE)
-		return 0;
 	if (m.delivery == APIC_DM_FIXED && m.logical && (addr >> 3 & 1)) /* redirection hint */
 		m.delivery = APIC_DM_LOWEST;
-	if (m.delivery == APIC_DM_STARTUP || m.delivery == 3)
-		return 0;
 	return apic_deliver(grp, &m);
 }
 
-void cpu_group_nmi(struct cpu_group *grp)
+static void nmi_to_ours(struct cpu_group *grp)
 {
 	for (unsigned int k = 0; k < grp->nr; k++) {
 		struct cpu *c = grp->cpu[k];
@@ -161,6 +157,30 @@ void cpu_group_nmi(struct cpu_group *grp)
 		if (wake)
 			cpu_wake(c, wake);
 	}
+}
+
+int cpu_group_msi(struct cpu_group *grp, uint64_t addr, uint32_t data)
+{
+	unsigned int delivery = data >> 8 & 7;
+	int n;
+
+	if (addr >> MSI_BASE_SHIFT != MSI_BASE || delivery == APIC_DM_STARTUP || delivery == 3)
+		return 0;
+	pthread_rwlock_rdlock(&grp->msg_lock);
+	n = atomic_load(&grp->apic_away) ? atomic_load(&grp->engine)->msi(grp, addr, data)
+					 : msi_to_ours(grp, addr, data);
+	pthread_rwlock_unlock(&grp->msg_lock);
+	return n;
+}
+
+void cpu_group_nmi(struct cpu_group *grp)
+{
+	pthread_rwlock_rdlock(&grp->msg_lock);
+	if (atomic_load(&grp->apic_away))
+		atomic_load(&grp->engine)->nmi(grp);
+	else
+		nmi_to_ours(grp);
+	pthread_rwlock_unlock(&grp->msg_lock);
 }
 
 static void send_illegal(struct cpu *c)

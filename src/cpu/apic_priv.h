@@ -76,6 +76,7 @@ bool apic_timer_set_initial(struct cpu *c, uint32_t count);
 bool apic_timer_set_divide(struct cpu *c, uint32_t value);
 bool apic_timer_set_lvt(struct cpu *c, uint32_t lvt);
 bool apic_timer_set_deadline(struct cpu *c, uint64_t tsc);
+void apic_timer_resume(struct cpu *c, uint32_t current); /* the count stands there; 0: it is over */
 uint32_t apic_timer_current(const struct cpu *c);
 void apic_timer_fired(void *arg); /* not under the lock: timerq's callback */
 

@@ -98,6 +98,8 @@ static uint64_t next_deadline(const struct cpu *c)
 	const struct cpu_apic_state *a = &c->st.apic;
 	uint64_t at, now, tsc, ticks;
 
+	if (atomic_load(&c->grp->apic_away))
+		return UINT64_MAX;
 	switch (timer_mode(a)) {
 	case APIC_LVT_TIMER_ONESHOT:
 	case APIC_LVT_TIMER_PERIODIC:
@@ -185,6 +187,14 @@ static void restart_from(struct cpu *c, uint32_t current)
 		a->timer_start_ns = now - MIN(done, now);
 	}
 	apic_timer_rearm(c);
+}
+
+void apic_timer_resume(struct cpu *c, uint32_t current)
+{
+	struct cpu_apic_state *a = &c->st.apic;
+
+	a->timer_start_ns = current ? 0 : APIC_TIMER_STOPPED;
+	restart_from(c, MIN(current, a->timer_initial));
 }
 
 bool apic_timer_set_divide(struct cpu *c, uint32_t value)

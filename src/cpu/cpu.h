@@ -33,6 +33,13 @@ enum cpu_exit {
 	CPU_EXIT_ERROR, /* the engine cannot go on; struct err says why */
 };
 
+/* Where local APICs are, for engines that can choose. */
+enum cpu_apic_place {
+	CPU_APIC_AUTO,	 /* in the kernel, where it can do all that ours can */
+	CPU_APIC_OURS,	 /* what a debugger needs */
+	CPU_APIC_KERNEL, /* or the group is not made */
+};
+
 /* What a group needs from its machine. All callbacks run on vCPU threads, concurrently. */
 struct cpu_machine_ops {
 	/* Port I/O; size is 1, 2 or 4. A port nobody answers reads as all ones. */
@@ -59,7 +66,8 @@ struct cpu_group_config {
 	const struct cpu_machine_ops *ops;
 	void *arg;
 	uint64_t tsc_khz; /* what the guest is told that its TSC counts; 0: what the host's does */
-	bool trace;	  /* log every instruction (slow; for debugging the engine) */
+	enum cpu_apic_place apic;  /* kvm */
+	bool trace;		   /* log every instruction (slow; for debugging the engine) */
 	uint64_t code_cache_bytes; /* dbt: memory for translated code, 4 MiB to 2 GiB; 0 = 64 MiB */
 	bool count_blocks;	   /* dbt: every translated block counts its executions */
 	bool perf_map;		   /* dbt: tell perf(1) which guest code each translation is of */

@@ -37,12 +37,23 @@ struct cpu_engine {
 	 * make, and every feature may be. @grp is as it was when it fails. */
 	int (*admit)(struct cpu_group *grp, struct cpuid_limit *ret, struct err *err);
 	void (*release)(struct cpu_group *grp); /* after done() of every vCPU; what admit() made */
+	/*
+	 * For an engine that may have local APICs of its own; NULL: it has not. adopt: after state_loaded() of every vCPU;
+	 * sets grp->apic_away when it has. leave: before done(); st.apic is the truth again. Both under msg_lock, for
+	 * writing, and return 0 or negative. save: make a copy of it in st. msi, nmi: while apic_away, under msg_lock.
+	 */
+	int (*adopt)(struct cpu_group *grp, struct err *err);
+	int (*leave)(struct cpu_group *grp, struct err *err);
+	void (*save)(struct cpu *c);
+	int (*msi)(struct cpu_group *grp, uint64_t addr, uint32_t data);
+	void (*nmi)(struct cpu_group *grp);
 	int (*init)(struct cpu *c,
 		    struct err *err); /* what it leaves behind when it fails is done()'s */
 	void (*done)(struct cpu *c);
 	enum cpu_exit (*run)(struct cpu *c, struct err *err);
-	void (*flush)(struct cpu *c);	     /* on the vCPU's thread */
-	void (*state_loaded)(struct cpu *c); /* c->st was replaced: derive everything again */
+	void (*flush)(struct cpu *c);	      /* on the vCPU's thread */
+	void (*state_loaded)(struct cpu *c);  /* c->st was replaced: derive everything again */
+	void (*debug_changed)(struct cpu *c); /* c->debug was; NULL: as if c->st was, too */
 };
 extern const struct cpu_engine interp_engine, dbt_engine, kvm_engine;
 
@@ -143,8 +154,12 @@ struct cpu_group {
 	void *arg;
 	struct cpu_cpuid cpuid; /* what the guest is told, and what #UD is raised for */
 	uint64_t tsc_khz;
-	uint64_t start_ns;  /* host clock when guest time was 0 */
-	uint64_t start_tsc; /* host TSC at that moment */
+	uint64_t start_ns;	   /* host clock when guest time was 0 */
+	uint64_t start_tsc;	   /* host TSC at that moment */
+	pthread_rwlock_t msg_lock; /* who sends interrupt messages reads; for apic_away */
+	_Atomic bool
+		apic_away; /* local APICs are the engine's own, st.apic is a copy; no vCPU runs when it changes */
+	enum cpu_apic_place apic_place;
 	bool trace;
 	uint64_t code_cache_bytes;		   /* dbt: 4 MiB to 2 GiB */
 	bool count_blocks, perf_map;		   /* dbt, as in cpu_group_config */

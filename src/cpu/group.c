@@ -81,6 +81,18 @@ static int cpu_new(struct cpu_group *grp, unsigned int index, const struct cpu_e
 	return 0;
 }
 
+static int adopt(struct cpu_group *grp, const struct cpu_engine *engine, struct err *err)
+{
+	int r;
+
+	if (!engine->adopt)
+		return 0;
+	pthread_rwlock_wrlock(&grp->msg_lock);
+	r = engine->adopt(grp, err);
+	pthread_rwlock_unlock(&grp->msg_lock);
+	return r;
+}
+
 int cpu_group_new(const struct cpu_group_config *cfg, struct cpu_group **ret, struct err *err)
 {
 	const struct cpu_engine *engine = NULL;
@@ -106,6 +118,8 @@ int cpu_group_new(const struct cpu_group_config *cfg, struct cpu_group **ret, st
 	grp->clock = cfg->clock;
 	grp->ops = cfg->ops;
 	grp->arg = cfg->arg;
+	pthread_rwlock_init(&grp->msg_lock, NULL);
+	grp->apic_place = cfg->apic;
 	grp->trace = cfg->trace;
 	grp->code_cache_bytes = cfg->code_cache_bytes ? cfg->code_cache_bytes : CODE_CACHE_DEFAULT;
 	grp->count_blocks = cfg->count_blocks;
@@ -121,6 +135,8 @@ int cpu_group_new(const struct cpu_group_config *cfg, struct cpu_group **ret, st
 				cfg->nr_cpus, grp->tsc_khz, engine->admit ? &limit : NULL, err);
 	for (unsigned int k = 0; r == 0 && k < grp->nr; k++)
 		r = cpu_new(grp, k, engine, err);
+	if (r == 0)
+		r = adopt(grp, engine, err);
 	if (r < 0) {
 		cpu_group_free(grp);
 		return r;
@@ -156,12 +172,17 @@ int cpu_group_set_engine(struct cpu_group *grp, enum cpu_engine_kind kind, struc
 	r = admit_running(grp, engine, err);
 	if (r < 0)
 		return r;
+	if (old->leave) {
+		pthread_rwlock_wrlock(&grp->msg_lock);
+		r = old->leave(grp, err);
+		pthread_rwlock_unlock(&grp->msg_lock);
+	}
 	for (unsigned int k = 0; k < grp->nr; k++)
 		old->done(grp->cpu[k]);
 	if (old->release)
 		old->release(grp);
 	atomic_store(&grp->engine, engine);
-	for (unsigned int k = 0; k < grp->nr; k++) {
+	for (unsigned int k = 0; r == 0 && k < grp->nr; k++) {
 		struct cpu *c = grp->cpu[k];
 
 		c->engine = engine;
@@ -170,7 +191,7 @@ int cpu_group_set_engine(struct cpu_group *grp, enum cpu_engine_kind kind, struc
 			return err_wrap(err, r, "vCPU %u: engine '%s'", k, engine->name);
 		engine->state_loaded(c);
 	}
-	return 0;
+	return r == 0 ? adopt(grp, engine, err) : r;
 }
 
 const char *cpu_group_engine(const struct cpu_group *grp)
@@ -187,6 +208,7 @@ void cpu_group_free(struct cpu_group *grp)
 	if (atomic_load(&grp->engine)->release)
 		atomic_load(&grp->engine)->release(grp);
 	exclusive_free(grp->exclusive);
+	pthread_rwlock_destroy(&grp->msg_lock);
 	free(grp->cpu);
 	free(grp);
 }
@@ -359,5 +381,8 @@ enum cpu_place cpu_place(const struct cpu *c)
 void cpu_set_debug(struct cpu *c, const struct cpu_debug *debug)
 {
 	c->debug = *debug;
-	c->engine->state_loaded(c);
+	if (c->engine->debug_changed)
+		c->engine->debug_changed(c);
+	else
+		c->engine->state_loaded(c);
 }

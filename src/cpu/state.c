@@ -105,6 +105,8 @@ void cpu_reset(struct cpu *c, bool is_init)
 
 void cpu_get_state(struct cpu *c, struct cpu_state *ret)
 {
+	if (c->engine->save)
+		c->engine->save(c);
 	apic_pv_sync(c); /* nobody else need know what was offered to the guest */
 	pthread_mutex_lock(&c->apic_lock);
 	*ret = c->st;

@@ -412,6 +412,7 @@ static int make_cpus(struct machine *m, const struct machine_config *cfg, uint64
 		.tsc_khz = tsc_khz,
 		.nr_cpus = m->nr_cpus,
 		.engine = cfg->engine,
+		.apic = cfg->gdb_port ? CPU_APIC_OURS : CPU_APIC_AUTO,
 		.code_cache_bytes = cfg->code_cache_bytes,
 		.count_blocks = cfg->count_blocks,
 		.perf_map = cfg->perf_map,

@@ -38,6 +38,38 @@ static inline struct guest *kvm_guest(unsigned int nr_cpus, const char *features
 	return g;
 }
 
+/* has_kernel_apic - can local APICs be in the kernel? */
+static inline bool has_kernel_apic(void)
+{
+	struct kvm_host host;
+	bool ok;
+
+	if (kvm_host_open(&host, NULL) < 0)
+		return false;
+	ok = kvm_lapic_wanted(&host, CPU_APIC_KERNEL);
+	kvm_host_close(&host);
+	return ok;
+}
+
+/* Two tests of one: with our local APICs, and with the kernel's. */
+#define BOTH(name)                                                                                 \
+	static void name##_ours(void **state)                                                      \
+	{                                                                                          \
+		guest_apic = CPU_APIC_OURS;                                                        \
+		name(state);                                                                       \
+	}                                                                                          \
+	static void name##_kernel(void **state)                                                    \
+	{                                                                                          \
+		NEEDS_KVM();                                                                       \
+		if (!has_kernel_apic()) {                                                          \
+			print_message("this KVM has no local APICs for us\n");                     \
+			skip();                                                                    \
+		}                                                                                  \
+		guest_apic = CPU_APIC_KERNEL;                                                      \
+		name(state);                                                                       \
+	}
+#define BOTH_TESTS(name) cmocka_unit_test(name##_ours), cmocka_unit_test(name##_kernel)
+
 /* ASM(g, at, "text"): assemble to an address; 64-bit code. ASM16, ASM32: code of other modes. */
 #define ASM_(g, at, mode, text)                                                                    \
 	do {                                                                                       \

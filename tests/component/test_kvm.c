@@ -316,12 +316,16 @@ static void test_shutdown(void **state)
 
 	NEEDS_KVM();
 	g = kvm_guest(1, NULL);
-	ASM(g, G_CODE, "ud2"); /* and no handler */
+	/* It switches its APIC on; and there is no handler. */
+	ASM(g, G_CODE, "mov dword ptr [0x6000f0], 0x1aa; ud2");
 	guest_long(g, G_CS64);
+	put_le64(g->ram + G_PT + 0x2018, 0xfee00000 | 0x87); /* at 6 MiB */
 	assert_int_equal(guest_go(g), CPU_EXIT_SHUTDOWN);
 	assert_int_equal(g->st.ev.mp_state, CPU_MP_SHUTDOWN);
+	assert_int_equal(g->st.apic.svr, 0x1aa);
 	cpu_group_reset(g->grp);
 	cpu_get_state(g->cpu, &g->st);
+	assert_int_equal(g->st.apic.svr, 0xff);
 	ASM(g, G_CODE, "mov eax, 9" END);
 	guest_long(g, G_CS64);
 	go_to_end(g);
@@ -493,7 +497,7 @@ static void test_interrupts(void **state)
 	assert_int_equal(g->st.gpr[CPU_RDX], 0);
 	assert_int_equal(g->st.gpr[CPU_RSI], 1);
 	assert_int_equal(g->st.gpr[CPU_R14], 1);
-	assert_int_equal(stats(g)->interrupts, 1);
+	assert_int_equal(stats(g)->interrupts, guest_apic == CPU_APIC_OURS);
 	for (unsigned int k = 0; k < 8; k++)
 		assert_int_equal(g->st.apic.isr[k] | g->st.apic.irr[k], 0);
 	guest_free(g);
@@ -516,7 +520,7 @@ static void *sender(void *arg)
 	else if (s->what == 1)
 		cpu_group_extint(g->grp, true);
 	else
-		apic_nmi(g->cpu);
+		cpu_group_nmi(g->grp);
 	return NULL;
 }
 
@@ -548,6 +552,7 @@ static void test_wake(void **state)
 	g = kvm_guest(1, NULL);
 	irq_guest(g, G_CS64);
 	g->st.apic.lvt_lint0 = 0x700;
+	g->st.apic.lvt_lint1 = 0x400;
 	for (unsigned int k = 0; k < 3; k++) {
 		ASM(g, G_CODE, "mov dword ptr [0x9000], 1; sti; hlt; cli" END);
 		interrupted(g, k, reg[k]);
@@ -589,6 +594,59 @@ static void test_apic_timer(void **state)
 	    "mov dword ptr [rsi+0x380], 10000; sti; 1: hlt; cmp r14, 3; jb 1b; cli" END);
 	go_to_end(g);
 	assert_true(g->st.gpr[CPU_R14] >= 3);
+	guest_free(g);
+}
+
+/* By the TSC, and by MSRs. */
+static void test_deadline(void **state)
+{
+	struct guest *g;
+	struct err err = ERR_INIT;
+
+	NEEDS_KVM();
+	g = kvm_guest(1, NULL);
+	assert_int_equal(timerq_start(&g->timers, &err), 0);
+	irq_guest(g, G_CS64);
+	g->st.apic.base |= APIC_BASE_X2APIC;
+	ASM(g, G_HANDLER + APIC_VECTOR * 16, "inc r14; iretq");
+	ASM(g, G_CODE,
+	    "mov ecx, 0x832; mov eax, 0x40041; xor edx, edx; wrmsr; rdtsc; add eax, 100000; adc edx, 0; "
+	    "mov ecx, 0x6e0; wrmsr; sti; hlt; cli; rdmsr; mov ebx, eax; mov ecx, 0x80b; xor eax, eax; "
+	    "xor edx, edx; wrmsr; mov ecx, 0x802; rdmsr" END);
+	go_to_end(g);
+	assert_int_equal(g->st.gpr[CPU_R14], 1);
+	assert_int_equal(g->st.gpr[CPU_RBX], 0);
+	assert_int_equal(g->st.gpr[CPU_RAX], 0);
+	assert_int_equal(g->st.apic.tsc_deadline, 0);
+	assert_int_equal(g->st.apic.lvt_timer, 0x40041);
+	guest_free(g);
+}
+
+/* The I/O APIC is told of the end of a level-triggered interrupt, and of no other. */
+static void test_level(void **state)
+{
+	struct guest *g;
+
+	NEEDS_KVM();
+	g = kvm_guest(1, NULL);
+	irq_guest(g, G_CS64);
+	ASM(g, G_CODE, "sti; nop; out 0x80, al; mov rbx, r14; cli" END);
+	for (unsigned int k = 0; k < 60; k++) {
+		unsigned int vector = 0x41 + k % 30;
+
+		guest_gate64(g, vector, G_CS64, 14, 0, 0);
+		put_le16(g->ram + G_IDT + vector * 16, G_HANDLER + APIC_VECTOR * 16);
+		g->st.rip = G_CODE;
+		g->st.gpr[CPU_R14] = 0;
+		cpu_set_state(g->cpu, &g->st);
+		assert_int_equal(cpu_group_msi(g->grp, 0xfee00000,
+					       vector | (k & 1) << 15 | (k & 1) << 14),
+				 1);
+		cpu_get_state(g->cpu, &g->st);
+		go_to_end(g);
+		assert_int_equal(g->st.gpr[CPU_R14], 1);
+		assert_int_equal(g->eois, (k + 1) / 2);
+	}
 	guest_free(g);
 }
 
@@ -702,12 +760,13 @@ static void test_cpuid(void **state)
 	guest_free(g);
 }
 
-/* A debugger sees the same as under the interpreter. */
+/* A debugger sees the same as under the interpreter. With the kernel's APICs there is none. */
 static void test_debugger(void **state)
 {
 	struct guest *g;
 
 	NEEDS_KVM();
+	guest_apic = CPU_APIC_OURS;
 	g = kvm_guest(1, NULL);
 	guest_long(g, G_CS64);
 	ASM(g, G_CODE, "mov eax, 1; mov ebx, 2; mov ecx, 3" END);
@@ -720,7 +779,30 @@ static void test_debugger(void **state)
 	assert_int_equal(g->pio_outs, 1);
 	assert_true(stats(g)->kvm_exits > 0);
 	guest_free(g);
+	if (!has_kernel_apic())
+		return;
+	guest_apic = CPU_APIC_KERNEL;
+	g = kvm_guest(1, NULL);
+	guest_long(g, G_CS64);
+	assert_int_equal(guest_run(g, G_CODE + 10), CPU_EXIT_ERROR);
+	assert_non_null(strstr(g->err.text, "debugger"));
+	guest_free(g);
 }
+
+BOTH(test_pio)
+BOTH(test_mmio)
+BOTH(test_shutdown)
+BOTH(test_kick)
+BOTH(test_odd_instructions)
+BOTH(test_interrupts)
+BOTH(test_wake)
+BOTH(test_wake_ring3)
+BOTH(test_apic_timer)
+BOTH(test_second_cpu)
+BOTH(test_msrs)
+BOTH(test_cpuid)
+BOTH(test_level)
+BOTH(test_deadline)
 
 int main(void)
 {
@@ -731,23 +813,25 @@ int main(void)
 		cmocka_unit_test(test_long),
 		cmocka_unit_test(test_ring3),
 		cmocka_unit_test(test_rings),
-		cmocka_unit_test(test_pio),
-		cmocka_unit_test(test_mmio),
+		BOTH_TESTS(test_pio),
+		BOTH_TESTS(test_mmio),
 		cmocka_unit_test(test_rom_and_window),
 		cmocka_unit_test(test_forged_exits),
-		cmocka_unit_test(test_shutdown),
-		cmocka_unit_test(test_kick),
-		cmocka_unit_test(test_odd_instructions),
+		BOTH_TESTS(test_shutdown),
+		BOTH_TESTS(test_kick),
+		BOTH_TESTS(test_odd_instructions),
 		cmocka_unit_test(test_odd_instruction_changed),
 		cmocka_unit_test(test_odd_fault),
-		cmocka_unit_test(test_interrupts),
-		cmocka_unit_test(test_wake),
-		cmocka_unit_test(test_wake_ring3),
-		cmocka_unit_test(test_apic_timer),
-		cmocka_unit_test(test_second_cpu),
-		cmocka_unit_test(test_msrs),
+		BOTH_TESTS(test_interrupts),
+		BOTH_TESTS(test_wake),
+		BOTH_TESTS(test_wake_ring3),
+		BOTH_TESTS(test_apic_timer),
+		BOTH_TESTS(test_deadline),
+		BOTH_TESTS(test_level),
+		BOTH_TESTS(test_second_cpu),
+		BOTH_TESTS(test_msrs),
 		cmocka_unit_test(test_tsc),
-		cmocka_unit_test(test_cpuid),
+		BOTH_TESTS(test_cpuid),
 		cmocka_unit_test(test_debugger),
 	};
 

@@ -63,6 +63,7 @@ struct guest {
 	struct err err;
 	uint64_t mmio_reads, mmio_writes, pio_ins, pio_outs;
 	uint64_t last_mmio, last_pio;
+	uint64_t eois; /* of level-triggered interrupts */
 };
 
 static uint32_t guest_pio_in(void *arg, uint16_t port, unsigned int size)
@@ -108,6 +109,9 @@ static uint8_t guest_extint_ack(void *arg)
 
 static void guest_eoi(void *arg, uint8_t vector)
 {
+	struct guest *g = arg;
+
+	g->eois++;
 }
 
 static const struct cpu_machine_ops guest_ops = {
@@ -158,6 +162,9 @@ static inline void guest_paging_long(struct guest *g)
 		put_le64(pt + 0x3000 + k * 8, k << 12 | 7);
 }
 
+/* Where the local APICs of the next guest are to be. */
+static enum cpu_apic_place guest_apic;
+
 /* Returns NULL when there is no such engine here: @err says why. */
 static inline struct guest *guest_new_on(enum cpu_engine_kind engine, unsigned int nr_cpus,
 					 const char *features, struct err *err)
@@ -165,6 +172,7 @@ static inline struct guest *guest_new_on(enum cpu_engine_kind engine, unsigned i
 	struct guest *g = calloc(1, sizeof(*g));
 	struct cpu_group_config cfg = { .nr_cpus = nr_cpus,
 					.engine = engine,
+					.apic = guest_apic,
 					.features = features,
 					.mem = &g->mem,
 					.timers = &g->timers,

@@ -70,7 +70,7 @@ static void exit_rdmsr(struct kvm_cpu *k)
 	uint64_t value = 0;
 
 	k->c->stats.msr_read++;
-	run->msr.error = kvm_msr_is_kernels(run->msr.index) ||
+	run->msr.error = kvm_msr_is_kernels(k->vm, run->msr.index) ||
 			 msr_read(k->c, run->msr.index, &value) < 0;
 	run->msr.data = value;
 	k->is_incomplete = true;
@@ -85,7 +85,7 @@ static void exit_wrmsr(struct kvm_cpu *k)
 		       MSR_TSC; /* of what is the kernel's, the one that it may not write */
 
 	c->stats.msr_write++;
-	run->msr.error = (kvm_msr_is_kernels(index) && !is_move) ||
+	run->msr.error = (kvm_msr_is_kernels(k->vm, index) && !is_move) ||
 			 msr_write(c, index, run->msr.data) < 0;
 	/* The kernel keeps a copy, for CPUID. */
 	if (index == MSR_APIC_BASE && !run->msr.error)
@@ -131,6 +131,9 @@ int kvm_exit(struct kvm_cpu *k, struct err *err)
 		return 0;
 	case KVM_EXIT_INTERNAL_ERROR:
 		return exit_internal(k, err);
+	case KVM_EXIT_IOAPIC_EOI:
+		k->c->grp->ops->eoi(k->c->grp->arg, run->eoi.vector);
+		return 0;
 	case KVM_EXIT_IRQ_WINDOW_OPEN: /* each round looks for interrupts */
 	case KVM_EXIT_SET_TPR:	       /* each round looks at CR8 */
 	case KVM_EXIT_INTR:

@@ -52,17 +52,28 @@ struct kvm_slot {
 	uint32_t flags; /* KVM_MEM_* */
 };
 
+enum { KVM_NR_ROUTES = 24 };
+
+/* A level-triggered message whose end the kernel is to tell. addr 0: none. */
+struct kvm_route {
+	uint64_t addr;
+	uint32_t data;
+};
+
 /* The virtual machine of a group. */
 struct kvm_vm {
 	struct cpu_group *grp;
 	struct kvm_host host;
 	int fd;
+	bool has_lapic;	    /* local APICs are in the kernel */
 	bool has_all_modes; /* what is outside of long mode is KVM's, too, not the interpreter's */
 
 	pthread_mutex_t lock;			   /* guards what follows */
 	struct kvm_slot slot[PHYSMEM_MAX_REGIONS]; /* as numbered in physmem.region */
 	uint64_t *dirty;			   /* room for the bitmap of the largest slot */
 	uint64_t dirty_bytes;
+	struct kvm_route route[KVM_NR_ROUTES];
+	unsigned int next_route;
 };
 
 /* kvm_vm_new - a virtual machine without vCPUs and memory. Returns 0 or negative; kvm_vm_free(); NULL is accepted. */
@@ -91,8 +102,14 @@ struct kvm_cpu {
 	int injected; /* at home: vector of an interrupt that was taken and not delivered; -1: none */
 	bool is_stale;	     /* memory may have been written since code was decoded */
 	uint32_t steps;	     /* at home: execute so many instructions before going away */
-	uint64_t tsc_offset; /* st.tsc_offset as the kernel knows it */
+	uint64_t tsc_offset; /* what the kernel adds to the host's, if tsc_is_set */
 	bool tsc_is_set;
+
+	/* With the APIC in the kernel. */
+	struct kvm_lapic_state lapic; /* room for lapic.c */
+	_Atomic bool lint1;	      /* any: LINT1 was pulsed */
+	int lapic_error; /* a state that was put in did not get there; negative errno */
+
 	struct kvm_xsave xsave; /* room for state.c: too large for a stack */
 };
 
@@ -117,11 +134,35 @@ _nodiscard_ int kvm_state_get(struct kvm_cpu *k, struct err *err);
 /* kvm_tsc_put - the kernel learns of st.tsc_offset when it has changed. Returns 0 or negative. Thread: the vCPU's own. */
 _nodiscard_ int kvm_tsc_put(struct kvm_cpu *k, struct err *err);
 
+/* kvm_enable - switch a capability of the virtual machine on; @what: for the story. Returns 0 or negative. */
+_nodiscard_ int kvm_enable(int vm_fd, uint32_t cap, uint64_t arg, const char *what,
+			   struct err *err);
+
+/* kvm_lapic_wanted - are local APICs to be the kernel's? Asks what it can do. Thread: any. */
+bool kvm_lapic_wanted(const struct kvm_host *host, enum cpu_apic_place place);
+/* kvm_lapic_enable - make them so; before there are vCPUs. Returns 0 or negative. */
+_nodiscard_ int kvm_lapic_enable(struct kvm_vm *vm, struct err *err);
+
+/*
+ * kvm_lapic_put, kvm_lapic_get - st.apic, st.ev's INIT, SIPI and mp_state, and the PV EOI register into the kernel, and out
+ * of it.
+ *
+ * Returns 0 or negative. Thread: any while the vCPU does not run.
+ */
+_nodiscard_ int kvm_lapic_put(struct kvm_cpu *k, struct err *err);
+_nodiscard_ int kvm_lapic_get(struct kvm_cpu *k, struct err *err);
+
+/* kvm_lapic_msi, kvm_lapic_nmi - for struct cpu_engine. kvm_lapic_lint1 - the vCPU's part of an NMI by LINT1; returns 0 or
+ * negative. Thread: the vCPU's own. */
+int kvm_lapic_msi(struct cpu_group *grp, uint64_t addr, uint32_t data);
+void kvm_lapic_nmi(struct cpu_group *grp);
+_nodiscard_ int kvm_lapic_lint1(struct kvm_cpu *k, struct err *err);
+
 /* kvm_msr_is_kernels - does KVM keep this register? Others leave KVM_RUN and are served by cpu/msr.c. Thread: any. */
-bool kvm_msr_is_kernels(uint32_t index);
+bool kvm_msr_is_kernels(const struct kvm_vm *vm, uint32_t index);
 
 /* kvm_msr_filter - make it so. Returns 0 or negative. */
-_nodiscard_ int kvm_msr_filter(int vm_fd, struct err *err);
+_nodiscard_ int kvm_msr_filter(struct kvm_vm *vm, struct err *err);
 
 /*
  * kvm_exit - serve what KVM_RUN came back with.

@@ -7,8 +7,9 @@
  *	  |  events.c: exceptions, NMI, INIT, SIPI, sleeping     |  devices, MSRs, HLT, interrupts
  *	  |  interp: `steps` instructions, modes without KVM     |
  *
- * The local APIC is ours, as under the other engines: KVM is told an interrupt when it can take one (KVM_INTERRUPT),
- * and tells us when it can (interrupt window). What is rare is done at home by the interpreter's code, which has it
+ * Where the local APIC is ours, as under the other engines, KVM is told an interrupt when it can take one
+ * (KVM_INTERRUPT), and tells us when it can (interrupt window). Where it is the kernel's (lapic.c), that is left for the
+ * 8259s' interrupts, and HLT, INIT and SIPI do not get here. What is rare is done at home by the interpreter's code, which has it
  * all: that leaves a small loop here, and the same behaviour.
  *
  * To be woken: a waker sets a pending bit first and looks for `kvm_tid` second, we publish kvm_tid first and look at
@@ -145,21 +146,22 @@ static void eat_signal(void)
 	(void)sigtimedwait(&set, NULL, &now); /* there may be none */
 }
 
-/* Enter the kernel. Returns 0; 1: it was interrupted; negative. */
-static int enter(struct kvm_cpu *k, struct err *err)
+/* Enter the kernel, unless somebody wants something and it is not to be @forced. Returns 0; 1: it was interrupted;
+ * negative. */
+static int enter(struct kvm_cpu *k, bool forced, struct err *err)
 {
 	struct cpu *c = k->c;
 	int r = -EINTR;
 
-	k->run->cr8 = c->st.apic.tpr >> 4;
+	k->run->cr8 = c->st.apic.tpr >> 4; /* the kernel's own APIC does not look at it */
 	atomic_store(&c->kvm_tid, (int32_t)gettid());
-	if (!atomic_load(&c->hot.pending) || k->run->immediate_exit) {
+	if (forced || !atomic_load(&c->hot.pending)) {
 		cpu_at(c, CPU_AT_CODE);
 		r = kvm_ioctl(k->fd, KVM_RUN, NULL);
 		cpu_at(c, CPU_AT_MONITOR);
 	}
 	atomic_store(&c->kvm_tid, 0);
-	if ((k->run->cr8 ^ c->st.apic.tpr >> 4) & 15)
+	if (!k->vm->has_lapic && ((k->run->cr8 ^ c->st.apic.tpr >> 4) & 15))
 		apic_set_cr8(c, k->run->cr8 & 15);
 	if (r == -EINTR || r == -EAGAIN) {
 		eat_signal();
@@ -170,20 +172,39 @@ static int enter(struct kvm_cpu *k, struct err *err)
 	return 0;
 }
 
-/* Let the kernel complete the instruction whose access was served. */
-static int complete(struct kvm_cpu *k, struct err *err)
+static int complete_access(struct kvm_cpu *k, struct err *err)
 {
 	int r = 0;
 
 	k->run->immediate_exit = 1;
 	while (r >= 0 && k->is_incomplete) {
 		k->is_incomplete = false;
-		r = enter(k, err);
+		r = enter(k, true, err);
 		if (r == 0)
 			r = kvm_exit(k, err);
 	}
 	k->run->immediate_exit = 0;
 	return r < 0 ? r : 0;
+}
+
+/*
+ * Let the kernel complete the instruction whose access was served. And what it would have told when it is entered the
+ * next time: the end of an interrupt is in no state that can be fetched. A signal keeps it from executing the guest.
+ */
+static int complete(struct kvm_cpu *k, struct err *err)
+{
+	int r = complete_access(k, err);
+
+	while (r == 0 && k->vm->has_lapic) {
+		syscall(SYS_tgkill, getpid(), gettid(), CPU_KICK_SIGNAL);
+		r = enter(k, true, err);
+		if (r)
+			return r < 0 ? r : 0;
+		r = kvm_exit(k, err);
+		if (r == 0)
+			r = complete_access(k, err);
+	}
+	return r;
 }
 
 static int come_home(struct kvm_cpu *k, struct err *err)
@@ -207,6 +228,14 @@ static int come_home(struct kvm_cpu *k, struct err *err)
 	return 0;
 }
 
+/* Is there one that we would give it? With the APIC in the kernel only the 8259s are ours. */
+static bool has_interrupt(const struct kvm_cpu *k)
+{
+	if (k->vm->has_lapic)
+		return __atomic_load_n(&k->c->st.ev.extint, __ATOMIC_RELAXED);
+	return apic_has_interrupt(k->c);
+}
+
 /* Tell KVM an interrupt, or ask it to say when it can take one. */
 static int offer_interrupt(struct kvm_cpu *k, struct err *err)
 {
@@ -215,8 +244,8 @@ static int offer_interrupt(struct kvm_cpu *k, struct err *err)
 	int vector, r;
 
 	k->run->request_interrupt_window = 0;
-	if (k->intr_waiting && k->can_inject && apic_has_interrupt(c)) {
-		vector = apic_accept(c);
+	if (k->intr_waiting && k->can_inject && has_interrupt(k)) {
+		vector = k->vm->has_lapic ? c->grp->ops->extint_ack(c->grp->arg) : apic_accept(c);
 		if (vector >= 0) {
 			c->stats.interrupts++;
 			irq.irq = (uint32_t)vector;
@@ -227,7 +256,7 @@ static int offer_interrupt(struct kvm_cpu *k, struct err *err)
 					       strerror(-r));
 		}
 	}
-	k->intr_waiting = k->intr_waiting && apic_has_interrupt(c);
+	k->intr_waiting = k->intr_waiting && has_interrupt(k);
 	k->run->request_interrupt_window = k->intr_waiting;
 	return 0;
 }
@@ -262,12 +291,14 @@ static int run_away(struct kvm_cpu *k, struct err *err)
 	if (c->st.ev.mp_state == CPU_MP_HALTED && !halted(k))
 		return 0;
 	r = kvm_tsc_put(k, err);
+	if (r == 0 && atomic_exchange(&k->lint1, false))
+		r = kvm_lapic_lint1(k, err);
 	if (r == 0)
 		r = offer_interrupt(k, err);
 	if (r < 0)
 		return r;
 	k->is_incomplete = false;
-	r = enter(k, err);
+	r = enter(k, false, err);
 	if (r < 0)
 		return r;
 	k->can_inject = k->run->ready_for_interrupt_injection;
@@ -316,8 +347,19 @@ static enum cpu_exit kvm_run(struct cpu *c, struct err *err)
 	struct kvm_cpu *k = kvm_cpu(c);
 	enum cpu_exit exit;
 
-	if (c->debug.single_step || c->debug.nr_breaks || c->grp->trace)
-		return interp_engine.run(c, err);
+	if (c->debug.single_step || c->debug.nr_breaks || c->grp->trace) {
+		if (!k->vm->has_lapic)
+			return interp_engine.run(c, err);
+		err_set(err, -EOPNOTSUPP, "a debugger needs local APICs outside of the kernel");
+		return CPU_EXIT_ERROR;
+	}
+	if (k->lapic_error < 0) {
+		err_set(err, k->lapic_error, "KVM: set the APIC: %s", strerror(-k->lapic_error));
+		return CPU_EXIT_ERROR;
+	}
+	/* Whether it is halted is the kernel's knowledge then. */
+	if (k->vm->has_lapic && c->st.ev.mp_state != CPU_MP_SHUTDOWN)
+		event_mp_state(c, CPU_MP_RUNNING);
 	if (set_signals(k, err) < 0)
 		return CPU_EXIT_ERROR;
 	exclusive_enter(c);
@@ -409,15 +451,64 @@ static void kvm_state_loaded(struct cpu *c)
 	k->tsc_is_set = false;
 	k->is_stale = true;
 	interp_engine.state_loaded(c);
+	if (atomic_load(&c->grp->apic_away))
+		k->lapic_error = kvm_lapic_put(k, NULL);
+}
+
+/* What is here is not newer than what the kernel has. */
+static void kvm_debug_changed(struct cpu *c)
+{
+	interp_engine.state_loaded(c);
+}
+
+static int kvm_adopt(struct cpu_group *grp, struct err *err)
+{
+	int r = 0;
+
+	if (!grp->kvm->has_lapic)
+		return 0;
+	for (unsigned int n = 0; r == 0 && n < grp->nr; n++)
+		r = kvm_lapic_put(kvm_cpu(grp->cpu[n]), err);
+	atomic_store(&grp->apic_away, r == 0);
+	for (unsigned int n = 0; n < grp->nr; n++)
+		apic_state_loaded(grp->cpu[n]); /* its timer is off now */
+	return r;
+}
+
+static int kvm_leave(struct cpu_group *grp, struct err *err)
+{
+	int r = 0;
+
+	if (!atomic_load(&grp->apic_away))
+		return 0;
+	for (unsigned int n = 0; r == 0 && n < grp->nr; n++)
+		r = kvm_lapic_get(kvm_cpu(grp->cpu[n]), err);
+	atomic_store(&grp->apic_away, false);
+	for (unsigned int n = 0; n < grp->nr; n++)
+		apic_state_loaded(grp->cpu[n]);
+	return r;
+}
+
+/* A vCPU that fails here fails when it runs as well. */
+static void kvm_save(struct cpu *c)
+{
+	if (atomic_load(&c->grp->apic_away))
+		ignore_result(kvm_lapic_get(kvm_cpu(c), NULL));
 }
 
 const struct cpu_engine kvm_engine = {
 	.name = "kvm",
 	.admit = kvm_admit,
 	.release = kvm_release,
+	.adopt = kvm_adopt,
+	.leave = kvm_leave,
+	.save = kvm_save,
+	.msi = kvm_lapic_msi,
+	.nmi = kvm_lapic_nmi,
 	.init = kvm_init,
 	.done = kvm_done,
 	.run = kvm_run,
 	.flush = kvm_flush,
 	.state_loaded = kvm_state_loaded,
+	.debug_changed = kvm_debug_changed,
 };

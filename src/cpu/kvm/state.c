@@ -21,6 +21,7 @@
 #include "cpu/interp/vcpu.h"
 #include "cpu/kvm/kvm_priv.h"
 #include "cpu/msr.h"
+#include "cpu/pv.h"
 #include "sys/thread.h"
 
 enum { LEGACY_BYTES = 416, OFF_XSTATE_BV = 512, OFF_YMM = 576, OFF_PKRU = 832 };
@@ -62,8 +63,11 @@ static uint64_t *msr_field(struct cpu_state *s, const struct msr_slot *m)
 	return (uint64_t *)(void *)((uint8_t *)s + m->offset);
 }
 
-bool kvm_msr_is_kernels(uint32_t index)
+bool kvm_msr_is_kernels(const struct kvm_vm *vm, uint32_t index)
 {
+	if (vm->has_lapic && (index == MSR_APIC_BASE || index == MSR_TSC_DEADLINE ||
+			      index == PV_MSR_EOI || index >> 8 == MSR_X2APIC_FIRST >> 8))
+		return true;
 	for (unsigned int k = 0; k < NR_KEPT; k++)
 		if (kept[k].index == index)
 			return true;
@@ -80,9 +84,10 @@ static void filter_allow(struct kvm_msr_filter_range *r, uint32_t index)
 }
 
 /* A low range, EFER to SFMASK, and FS_BASE to TSC_AUX; what is outside leaves to us. */
-int kvm_msr_filter(int vm_fd, struct err *err)
+int kvm_msr_filter(struct kvm_vm *vm, struct err *err)
 {
-	uint8_t low[128] = { 0 }, syscall[16] = { 0 }, bases[16] = { 0 }, tsc[1] = { 1 };
+	static const uint32_t apic[] = { MSR_APIC_BASE, MSR_TSC_DEADLINE, PV_MSR_EOI };
+	uint8_t low[128] = { 0 }, syscall[16] = { 0 }, bases[16] = { 0 }, one[1] = { 1 };
 	struct kvm_msr_filter f = {
 		.flags = KVM_MSR_FILTER_DEFAULT_DENY,
 		.ranges = {
@@ -90,7 +95,7 @@ int kvm_msr_filter(int vm_fd, struct err *err)
 			{ .flags = KVM_MSR_FILTER_READ | KVM_MSR_FILTER_WRITE, .nmsrs = 128, .base = MSR_EFER, .bitmap = syscall },
 			{ .flags = KVM_MSR_FILTER_READ | KVM_MSR_FILTER_WRITE, .nmsrs = 128, .base = MSR_FS_BASE, .bitmap = bases },
 			/* Moving the TSC is ours, reading it need not leave the guest. */
-			{ .flags = KVM_MSR_FILTER_READ, .nmsrs = 1, .base = MSR_TSC, .bitmap = tsc },
+			{ .flags = KVM_MSR_FILTER_READ, .nmsrs = 1, .base = MSR_TSC, .bitmap = one },
 		},
 	};
 	int r;
@@ -102,7 +107,13 @@ int kvm_msr_filter(int vm_fd, struct err *err)
 		filter_allow(&f.ranges[k], MSR_FS_BASE);
 		filter_allow(&f.ranges[k], MSR_GS_BASE);
 	}
-	r = kvm_ioctl(vm_fd, KVM_X86_SET_MSR_FILTER, &f);
+	for (unsigned int k = 0; vm->has_lapic && k < ARRAY_SIZE(apic); k++)
+		f.ranges[4 + k] = (struct kvm_msr_filter_range){ .flags = KVM_MSR_FILTER_READ |
+									  KVM_MSR_FILTER_WRITE,
+								 .nmsrs = 1,
+								 .base = apic[k],
+								 .bitmap = one };
+	r = kvm_ioctl(vm->fd, KVM_X86_SET_MSR_FILTER, &f);
 	return r < 0 ? failed(err, r, "the MSR filter") : 0;
 }
 
@@ -167,13 +178,13 @@ int kvm_tsc_put(struct kvm_cpu *k, struct err *err)
 					.addr = (uint64_t)(uintptr_t)&offset };
 	int r;
 
-	if (k->tsc_is_set && k->tsc_offset == c->st.tsc_offset)
+	if (k->tsc_is_set && k->tsc_offset == offset)
 		return 0;
 	r = kvm_ioctl(k->fd, KVM_SET_DEVICE_ATTR, &attr);
 	if (r < 0)
 		return failed(err, r, "the TSC's offset");
 	k->tsc_is_set = true;
-	k->tsc_offset = c->st.tsc_offset;
+	k->tsc_offset = offset;
 	return 0;
 }
 
@@ -317,6 +328,10 @@ static int sregs_get(struct kvm_cpu *k, struct err *err)
 	s->cr3 = r.cr3;
 	s->cr4 = r.cr4;
 	s->efer = r.efer;
+	if (k->vm->has_lapic) { /* or the next put would undo what the guest has done */
+		s->apic.base = r.apic_base;
+		s->apic.tpr = (uint32_t)r.cr8 << 4;
+	}
 	for (unsigned int p = 0; p < 4 && (r.flags & KVM_SREGS2_FLAGS_PDPTRS_VALID); p++)
 		s->pdpte[p] = r.pdptrs[p];
 	return 0;

@@ -157,7 +157,7 @@ static int on_log(void *arg)
 
 /* --- life ------------------------------------------------------------------------------------------ */
 
-static int enable(int fd, uint32_t cap, uint64_t arg, const char *what, struct err *err)
+int kvm_enable(int fd, uint32_t cap, uint64_t arg, const char *what, struct err *err)
 {
 	struct kvm_enable_cap c = { .cap = cap, .args = { arg } };
 	int r = kvm_ioctl(fd, KVM_ENABLE_CAP, &c);
@@ -173,15 +173,17 @@ static int set_up(struct kvm_vm *vm, struct err *err)
 	vm->fd = kvm_ioctl(vm->host.fd, KVM_CREATE_VM, NULL);
 	if (vm->fd < 0)
 		return err_set(err, vm->fd, "KVM: make a virtual machine: %s", strerror(-vm->fd));
-	r = enable(vm->fd, KVM_CAP_X86_USER_SPACE_MSR,
-		   KVM_MSR_EXIT_REASON_INVAL | KVM_MSR_EXIT_REASON_UNKNOWN |
-			   KVM_MSR_EXIT_REASON_FILTER,
-		   "MSRs in user space", err);
+	r = kvm_enable(vm->fd, KVM_CAP_X86_USER_SPACE_MSR,
+		       KVM_MSR_EXIT_REASON_INVAL | KVM_MSR_EXIT_REASON_UNKNOWN |
+			       KVM_MSR_EXIT_REASON_FILTER,
+		       "MSRs in user space", err);
 	if (r == 0)
-		r = enable(vm->fd, KVM_CAP_EXIT_ON_EMULATION_FAILURE, 1,
-			   "exits where emulation fails", err);
+		r = kvm_enable(vm->fd, KVM_CAP_EXIT_ON_EMULATION_FAILURE, 1,
+			       "exits where emulation fails", err);
 	if (r == 0)
-		r = kvm_msr_filter(vm->fd, err);
+		r = kvm_msr_filter(vm, err);
+	if (r == 0 && vm->has_lapic)
+		r = kvm_lapic_enable(vm, err);
 	/* Only VMX needs these; others refuse or ignore them. */
 	if (r == 0) {
 		ignore_result(kvm_ioctl(vm->fd, KVM_SET_IDENTITY_MAP_ADDR, &identity));
@@ -201,15 +203,19 @@ int kvm_vm_new(struct cpu_group *grp, struct kvm_vm **ret, struct err *err)
 	vm->fd = -1;
 	pthread_mutex_init(&vm->lock, NULL);
 	r = kvm_host_open(&vm->host, err);
-	if (r < 0)
+	if (r < 0) {
 		vm->host.fd = -1;
-	else
-		r = set_up(vm, err);
+	} else {
+		vm->has_lapic = kvm_lapic_wanted(&vm->host, grp->apic_place);
+		vm->has_all_modes = vm->host.is_whole || vm->has_lapic;
+		r = grp->apic_place == CPU_APIC_KERNEL && !vm->has_lapic
+			    ? err_set(err, -EOPNOTSUPP, "this host's KVM has no local APICs for us")
+			    : set_up(vm, err);
+	}
 	if (r < 0) {
 		kvm_vm_free(vm);
 		return r;
 	}
-	vm->has_all_modes = vm->host.is_whole;
 	m->log_changed = on_log;
 	m->log_collect = on_collect;
 	m->log_arg = vm;
