@@ -35,6 +35,14 @@
 #define _force_
 #endif
 
+/* Whether this is a build with AddressSanitizer, which reads /proc and makes calls of its own. */
+#ifndef __has_feature
+#define __has_feature(x) 0
+#endif
+#if defined(__SANITIZE_ADDRESS__) || __has_feature(address_sanitizer)
+#define IS_SANITIZED 1
+#endif
+
 #define likely(x)   __builtin_expect(!!(x), 1)
 #define unlikely(x) __builtin_expect(!!(x), 0)
 

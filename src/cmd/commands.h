@@ -50,6 +50,7 @@ struct run_opts {
 	bool perf_map;
 	uint64_t engine_switch_ns; /* 0: never */
 	const char *restore;	   /* path or NULL */
+	unsigned sandbox;	   /* index in the choices of --sandbox: 1: require */
 };
 
 /* run_can_boot - whether there is something to start a machine with. Disks alone are started by SeaBIOS. Thread: any. */
@@ -101,6 +102,11 @@ struct detach_opts {
 
 struct devices_opts {
 	bool json;
+};
+
+struct top_opts {
+	bool json, once;
+	uint64_t interval_ns;
 };
 
 struct power_opts {
@@ -219,7 +225,7 @@ struct image_build_opts {
 extern const struct cmd cmd_cpus, cmd_stop, cmd_reset, cmd_pause, cmd_resume;
 extern const struct cmd cmd_attach, cmd_detach, cmd_devices;
 extern const struct cmd cmd_image_build, cmd_vm_snapshot;
-extern const struct cmd cmd_doctor;
+extern const struct cmd cmd_doctor, cmd_top;
 extern const struct cmd cmd_live_backup, cmd_live_disks, cmd_live_snapshot, cmd_live_commit,
 	cmd_live_stream, cmd_live_cancel, cmd_live_speed, cmd_live_limit, cmd_live_resize,
 	cmd_live_retry;

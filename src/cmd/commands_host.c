@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The subcommands that tell about the host, as data: what `atoll doctor` can be asked. */
+/* The subcommands that tell about the host, as data: what it can do, and what machines cost it. */
 #include "base/attr.h"
 #include "cmd/commands.h"
 
@@ -29,4 +29,48 @@ const struct cmd cmd_doctor = {
 	.exit_status = "0, whatever was found.",
 	.examples = "atoll doctor\n"
 		    "atoll doctor --json | jq -r 'select(.state != \"ok\").name'",
+};
+
+static const struct opt top_options[] = {
+	{
+		.name = "json",
+		.letter = 'j',
+		.type = OPT_FLAG,
+		.help = "Write one JSON object a look, with the machines in an array",
+		OPT_AT(struct top_opts, json),
+	},
+	{
+		.name = "once",
+		.letter = '1',
+		.type = OPT_FLAG,
+		.help = "Look once; CPU% is then the average since a machine's start",
+		OPT_AT(struct top_opts, once),
+	},
+	{
+		.name = "interval",
+		.letter = 'i',
+		.type = OPT_DURATION,
+		.arg = "TIME",
+		.help = "Time between two looks",
+		.def = "2s",
+		.min = UINT64_C(100000000),
+		.max = UINT64_C(3600000000000),
+		OPT_AT(struct top_opts, interval_ns),
+	},
+	{ 0 },
+};
+
+const struct cmd cmd_top = {
+	.name = "top",
+	.summary = "Show what the running machines cost: CPU time, real and shared memory",
+	.description =
+		"Goes on until interrupted. MEMORY is what the guest was given. REAL is what the "
+		"process takes of the host's, where a page that it shares counts in parts (PSS), so "
+		"that the sum is what all machines take together; SHARED is what somebody else has, "
+		"too; MERGED of it is what the kernel found to be equal (KSM). CPU% is of one CPU, "
+		"since the look before.",
+	.opts = top_options,
+	.opts_size = sizeof(struct top_opts),
+	.examples = "atoll top\n"
+		    "atoll top --once --json | jq .real_bytes",
 };

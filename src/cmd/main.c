@@ -14,6 +14,7 @@
 #include "cmd/run.h"
 #include "cmd/screenshot.h"
 #include "cmd/snapshot.h"
+#include "cmd/top.h"
 
 static const struct cmd_binding commands[] = {
 	{ &cmd_run, cmd_run_exec },
@@ -26,6 +27,7 @@ static const struct cmd_binding commands[] = {
 	{ &cmd_devices, cmd_devices_exec },
 	{ &cmd_attach, cmd_attach_exec },
 	{ &cmd_detach, cmd_detach_exec },
+	{ &cmd_top, cmd_top_exec },
 	{ &cmd_stats, cmd_stats_exec },
 	{ &cmd_trace, cmd_trace_exec },
 	{ &cmd_console, cmd_console_exec },

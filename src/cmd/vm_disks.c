@@ -290,8 +290,14 @@ int vm_disks_open(struct vm_disks *v, const struct opt_list *specs, unsigned int
 int vm_disks_attach(void *arg, const char *spec, int *fd, struct machine_disk *ret, struct err *err)
 {
 	struct vm_disk *d;
-	int r = open_one(arg, spec, fd, &d, err);
+	int r;
 
+	if (*fd < 0)
+		return err_set(err, -EOPNOTSUPP,
+			       "--disk %s: a running machine reaches no servers: give it this disk "
+			       "at its start",
+			       spec);
+	r = open_one(arg, spec, fd, &d, err);
 	if (r < 0)
 		return err_wrap(err, r, "--disk %s", spec);
 	if (d->bus != VM_DISK_VIRTIO) {

@@ -17,6 +17,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "cmd/commands.h"
+#include "cmd/vm_confine.h"
 #include "cmd/vm_disks.h"
 #include "cmd/vm_nets.h"
 #include "cmd/vm_restore.h"
@@ -25,6 +26,7 @@
 #include "cmd/vm_vsock.h"
 #include "sys/fd.h"
 #include "sys/ipc.h"
+#include "sys/sandbox/outside.h"
 #include "vm/chardev_host.h"
 #include "sys/term.h"
 #include "vm/machine.h"
@@ -184,8 +186,25 @@ static void split_cpu(char *cpu, struct machine_config *cfg)
 /* Where the machine can be reached while it runs. */
 struct socket {
 	char name[IPC_NAME_MAX + 1];
-	int dir_fd, fd; /* negative: none */
+	char *path;
+	int fd; /* negative: none */
 };
+
+static int socket_listen(struct socket *s, struct err *err)
+{
+	_cleanup_(strbuf_done) struct strbuf path = { 0 };
+	_cleanup_(fd_closep) int dir_fd = -EBADF;
+	int r = runtime_dir_open(&dir_fd, err);
+
+	if (r == 0)
+		r = ipc_path(dir_fd, s->name, &path, err);
+	if (r == 0)
+		r = ipc_listen(dir_fd, s->name, &s->fd, err);
+	if (r < 0)
+		return r;
+	s->path = strbuf_take(&path);
+	return outside_will_remove(s->path, err);
+}
 
 static int socket_open(struct socket *s, const char *name, struct err *err)
 {
@@ -199,9 +218,7 @@ static int socket_open(struct socket *s, const char *name, struct err *err)
 		snprintf(s->name, sizeof(s->name), "%s", name);
 	else
 		snprintf(s->name, sizeof(s->name), "%d", (int)getpid());
-	r = runtime_dir_open(&s->dir_fd, err);
-	if (r == 0)
-		r = ipc_listen(s->dir_fd, s->name, &s->fd, err);
+	r = socket_listen(s, err);
 	if (r == 0 || name)
 		return r;
 	/* Nobody asked for it by name: the machine is as good without. */
@@ -213,9 +230,10 @@ static int socket_open(struct socket *s, const char *name, struct err *err)
 static void socket_close(struct socket *s)
 {
 	if (s->fd >= 0)
-		ipc_remove(s->dir_fd, s->name);
+		outside_remove(s->path);
+	free(s->path);
+	s->path = NULL;
 	fd_closep(&s->fd);
-	fd_closep(&s->dir_fd);
 }
 
 static int exit_status(enum machine_end end, int status)
@@ -226,16 +244,19 @@ static int exit_status(enum machine_end end, int status)
 }
 
 /* Run a machine that is built; the terminal is raw meanwhile. */
-static int run_machine(struct machine *m, struct chardev_host *host, const struct run_opts *o,
-		       bool *ret_has_run, struct err *err)
+static int run_machine(struct machine *m, struct chardev_host *host, const struct vm_disks *disks,
+		       const struct run_opts *o, bool *ret_has_run, struct err *err)
 {
 	enum machine_end end;
 	int status = 1;
 
 	the_machine = m;
 	catch_signals(on_stop_signal);
-	if (chardev_host_start(host, err) < 0)
+	if (chardev_host_start(host, err) < 0 || machine_start(m, err) < 0 ||
+	    vm_confine(disks, o->sandbox, err) < 0) {
+		chardev_host_stop(host);
 		return 1;
+	}
 	if (o->gdb_port)
 		fprintf(stderr, "atoll-vm: waiting for gdb: target remote :%llu\r\n",
 			(unsigned long long)o->gdb_port);
@@ -292,7 +313,7 @@ static _noinline_ int vm_start(const struct run_opts *o, const struct cpu_hot_qu
 		.restore = snap,
 		.options = options,
 	};
-	_cleanup_(socket_close) struct socket s = { .dir_fd = -EBADF, .fd = -EBADF };
+	_cleanup_(socket_close) struct socket s = { .fd = -EBADF };
 	char *names[MACHINE_CONSOLES] = { NULL };
 	struct vm_disks disks = { .nr = 0 };
 	struct vm_nets nets = { .nr = 0 };
@@ -313,7 +334,7 @@ static _noinline_ int vm_start(const struct run_opts *o, const struct cpu_hot_qu
 	log_setup(STDERR_FILENO, LOG_AUTO, (enum log_level)o->log_level, NULL);
 	signal(SIGPIPE, SIG_IGN);
 	split_cpu(cpu, &cfg);
-	if (chardev_host_new(on_leave, &m, &host, &err) == 0 &&
+	if (vm_confine_begin(&err) == 0 && chardev_host_new(on_leave, &m, &host, &err) == 0 &&
 	    open_serial_ports(host, o, &cfg, &err) == 0 &&
 	    open_firmware_log(host, o, &cfg, &err) == 0 &&
 	    parse_display(o, &cfg, password, &err) == 0 &&
@@ -330,7 +351,7 @@ static _noinline_ int vm_start(const struct run_opts *o, const struct cpu_hot_qu
 			cfg.open_disk = vm_disks_attach;
 			cfg.open_arg = &disks;
 			if (machine_new(&cfg, &m, &err) == 0)
-				status = run_machine(m, host, o, &has_run, &err);
+				status = run_machine(m, host, &disks, o, &has_run, &err);
 		}
 	}
 	if (has_run && (o->stats || o->stats_json))
@@ -345,6 +366,8 @@ static _noinline_ int vm_start(const struct run_opts *o, const struct cpu_hot_qu
 	if (vm_disks_close(&disks) < 0 && !status)
 		status = 1;
 	chardev_host_free(host);
+	socket_close(&s);
+	outside_stop();
 	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
 		free(names[i]);
 	if (err.code)
@@ -401,5 +424,6 @@ int main(int argc, char **argv)
 		.sole = is_trace ? &trace : &run,
 	};
 
+	vm_confine_prepare();
 	return cmd_main(&program, argc, argv);
 }

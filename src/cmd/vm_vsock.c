@@ -15,6 +15,7 @@
 
 #include "base/str.h"
 #include "sys/fd.h"
+#include "sys/sandbox/outside.h"
 #include "sys/ipc.h"
 
 enum { BACKLOG = 16, PATH_MAX_BYTES = sizeof(((struct vm_vsock *)0)->path) - 1 };
@@ -57,7 +58,8 @@ static int listen_at(struct vm_vsock *v, struct err *err)
 	if (r < 0 || listen(fd, BACKLOG) < 0)
 		return err_set_errno(err, "listen at '%s'", v->path);
 	v->fd = fd_take(&fd);
-	return 0;
+	r = outside_will_remove(v->path, err);
+	return r < 0 ? r : outside_will_dial(v->path, err);
 }
 
 int vm_vsock_open(struct vm_vsock *v, const char *spec, struct machine_vsock *ret, struct err *err)
@@ -82,6 +84,6 @@ int vm_vsock_open(struct vm_vsock *v, const char *spec, struct machine_vsock *re
 void vm_vsock_close(struct vm_vsock *v)
 {
 	if (v->fd >= 0)
-		unlink(v->path);
+		outside_remove(v->path);
 	fd_closep(&v->fd);
 }

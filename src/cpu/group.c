@@ -19,6 +19,7 @@
 #include "base/mem.h"
 #include "cpu/apic.h"
 #include "cpu/cpu_priv.h"
+#include "cpu/dbt/inspect.h"
 #include "cpu/exclusive.h"
 #include "cpu/kvm/kvm.h"
 
@@ -124,6 +125,8 @@ int cpu_group_new(const struct cpu_group_config *cfg, struct cpu_group **ret, st
 	grp->code_cache_bytes = cfg->code_cache_bytes ? cfg->code_cache_bytes : CODE_CACHE_DEFAULT;
 	grp->count_blocks = cfg->count_blocks;
 	grp->perf_map = cfg->perf_map;
+	if (cfg->perf_map)
+		perf_map_open();
 	atomic_store(&grp->engine, engine);
 	grp->tsc_khz = cfg->tsc_khz ? cfg->tsc_khz : clock_tsc_khz();
 	grp->start_ns = clock_now(cfg->clock);

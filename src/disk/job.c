@@ -227,7 +227,9 @@ static void set_speed(struct job *j, uint64_t bps)
 }
 
 /* The image of the chain that a file is. */
-static int find_image(struct disk *disk, const char *path, struct image **ret, struct err *err)
+/* @by_name: as disk_info() tells it, and nothing else. */
+static int find_image(struct disk *disk, const char *path, bool by_name, struct image **ret,
+		      struct err *err)
 {
 	struct stat st;
 
@@ -237,6 +239,8 @@ static int find_image(struct disk *disk, const char *path, struct image **ret, s
 			return 0;
 		}
 	}
+	if (by_name)
+		return err_set(err, -ENOENT, "'%s' is no image of this disk", path);
 	if (stat(path, &st) < 0)
 		return err_set_errno(err, "'%s'", path);
 	for (struct image *img = disk->top; img; img = img->below) {
@@ -254,7 +258,7 @@ static int find_images(struct job *j, struct err *err)
 	int r = 0;
 
 	if (o->top && o->kind == DISK_JOB_COMMIT)
-		r = find_image(j->disk, o->top, &j->upper, err);
+		r = find_image(j->disk, o->top, o->handed, &j->upper, err);
 	else if (o->top)
 		r = err_set(err, -EINVAL, "a stream goes into the top image");
 	if (r < 0)
@@ -264,7 +268,7 @@ static int find_images(struct job *j, struct err *err)
 	if (o->kind == DISK_JOB_COMMIT)
 		j->base = j->upper->below;
 	if (o->base)
-		r = find_image(j->disk, o->base, &j->base, err);
+		r = find_image(j->disk, o->base, o->handed, &j->base, err);
 	if (r < 0)
 		return r;
 	for (struct image *img = j->upper->below; img && o->base; img = img->below)

@@ -57,6 +57,19 @@ struct vnc {
 	unsigned int nr_fresh;
 };
 
+/* The library that encrypts passwords reads files at its first use: later there are none (sys/sandbox). */
+static void warm_up(struct vnc *v)
+{
+	int (*encrypt)(unsigned char *bytes, char *password) = NULL;
+	void *f = dlsym(v->lib, "rfbEncryptBytes");
+	unsigned char challenge[16] = { 0 };
+	char password[] = "x";
+
+	memcpy(&encrypt, &f, sizeof(f));
+	if (encrypt)
+		encrypt(challenge, password);
+}
+
 static int load(struct vnc *v, struct err *err)
 {
 	const struct {
@@ -86,6 +99,7 @@ static int load(struct vnc *v, struct err *err)
 			return err_set(err, -ENOENT, "%s has no %s", LIBRARY, symbols[k].name);
 		memcpy(symbols[k].to, &f, sizeof(f));
 	}
+	warm_up(v);
 	return 0;
 }
 

@@ -18,6 +18,11 @@ static const struct json *out(const json_t *j)
 	return (const struct json *)(const void *)j;
 }
 
+void json_init(void)
+{
+	json_object_seed(0);
+}
+
 int json_parse(struct str text, struct json **ret, struct err *err)
 {
 	json_error_t e;

@@ -15,6 +15,10 @@
  */
 struct json;
 
+/* json_init - what the library would do at its first use, reading random numbers from a file, is done now: for a process that
+ * cannot open one later (sys/sandbox). Thread: the only one. */
+void json_init(void);
+
 /*
  * json_parse - read a text: one object or array, nothing behind it.
  *

@@ -196,6 +196,23 @@ int ipc_listen(int dir_fd, const char *name, int *ret_fd, struct err *err)
 	return 0;
 }
 
+int ipc_path(int dir_fd, const char *name, struct strbuf *out, struct err *err)
+{
+	struct ipc_file f = file_of(name);
+	char self[32], dir[2048];
+	ssize_t n;
+
+	snprintf(self, sizeof(self), "/proc/self/fd/%d", dir_fd);
+	n = readlink(self, dir, sizeof(dir));
+	if (n < 0)
+		return err_set_errno(err, "path of the runtime folder");
+	if ((size_t)n == sizeof(dir)) /* cut, perhaps */
+		return err_set(err, -ENAMETOOLONG, "path of the runtime folder");
+	strbuf_add(out, dir, (size_t)n);
+	strbuf_addf(out, "/%.*s", (int)sizeof(f.name) - 1, f.name);
+	return 0;
+}
+
 void ipc_remove(int dir_fd, const char *name)
 {
 	struct ipc_file f = file_of(name);

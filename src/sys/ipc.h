@@ -8,6 +8,7 @@
 
 #include "base/attr.h"
 #include "base/err.h"
+#include "base/str.h"
 
 /*
  * Sockets by which our processes of one user are reached: files NAME.sock in the user's runtime folder, which
@@ -39,6 +40,10 @@ _pure_ bool ipc_name_ok(const char *name);
  * Returns 0; -EINVAL (name); -EADDRINUSE (somebody alive has it); negative errno. Thread: any.
  */
 _nodiscard_ int ipc_listen(int dir_fd, const char *name, int *ret_fd, struct err *err);
+
+/* ipc_path - the path of the socket NAME.sock, appended; for a process that cannot keep the folder open. Returns 0; those of
+ * readlink(2). Thread: any. */
+_nodiscard_ int ipc_path(int dir_fd, const char *name, struct strbuf *out, struct err *err);
 
 /* ipc_remove - remove our own socket's name. Thread: any. */
 void ipc_remove(int dir_fd, const char *name);

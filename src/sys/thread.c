@@ -16,23 +16,36 @@
 
 #include "base/clock.h"
 
+static void (*on_begin)(const char *name);
+
+void thread_on_begin(void (*fn)(const char *name))
+{
+	on_begin = fn;
+}
+
 static void *thread_main(void *arg)
 {
 	struct thread *t = arg;
 
 	pthread_setname_np(pthread_self(), t->name);
+	if (on_begin)
+		on_begin(t->name);
 	t->fn(t->arg);
 	return NULL;
 }
 
-int thread_start(struct thread *t, const char *name, void (*fn)(void *arg), void *arg,
-		 struct err *err)
+/* Touched by the only thread there is. */
+static struct {
+	bool on;
+	struct thread *first, **end;
+} hold;
+
+static int begin(struct thread *t, struct err *err)
 {
-	static const int own[] = { SIGBUS, SIGFPE, SIGILL, SIGSEGV, SIGTRAP };
+	static const int own[] = { SIGBUS, SIGFPE, SIGILL, SIGSEGV, SIGSYS, SIGTRAP };
 	sigset_t blocked, old;
 	int e;
 
-	*t = (struct thread){ .name = name, .fn = fn, .arg = arg };
 	sigfillset(&blocked);
 	for (size_t i = 0; i < ARRAY_SIZE(own); i++)
 		sigdelset(&blocked, own[i]);
@@ -40,11 +53,60 @@ int thread_start(struct thread *t, const char *name, void (*fn)(void *arg), void
 	e = pthread_create(&t->id, NULL, thread_main, t);
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
 	if (e) {
+		const char *name = t->name;
+
 		t->name = NULL;
 		errno = e;
 		return err_set_errno(err, "start thread '%s'", name);
 	}
 	return 0;
+}
+
+int thread_start(struct thread *t, const char *name, void (*fn)(void *arg), void *arg,
+		 struct err *err)
+{
+	*t = (struct thread){ .name = name, .fn = fn, .arg = arg, .is_held = hold.on };
+	if (!hold.on)
+		return begin(t, err);
+	*hold.end = t;
+	hold.end = &t->next;
+	return 0;
+}
+
+void thread_hold(void)
+{
+	hold.on = true;
+	hold.first = NULL;
+	hold.end = &hold.first;
+}
+
+int thread_release(struct err *err)
+{
+	int r = 0;
+
+	hold.on = false;
+	while (r == 0 && hold.first) {
+		struct thread *t = hold.first;
+
+		hold.first = t->next;
+		t->is_held = false;
+		r = begin(t, err);
+	}
+	return r;
+}
+
+/* It ends before it began. */
+static void forget(struct thread *t)
+{
+	struct thread **at = &hold.first;
+
+	while (*at && *at != t)
+		at = &(*at)->next;
+	if (*at)
+		*at = t->next;
+	if (hold.on && !t->next)
+		hold.end = at;
+	t->name = NULL;
 }
 
 void thread_join(struct thread *t)
@@ -53,6 +115,10 @@ void thread_join(struct thread *t)
 
 	if (!t->name)
 		return;
+	if (t->is_held) {
+		forget(t);
+		return;
+	}
 	e = pthread_join(t->id, NULL);
 	assert(e == 0);
 	t->name = NULL;

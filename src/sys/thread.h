@@ -3,6 +3,7 @@
 #define ATOLL_SYS_THREAD_H
 
 #include <pthread.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/attr.h"
@@ -17,7 +18,22 @@ struct thread {
 	const char *name; /* static; NULL: not running */
 	void (*fn)(void *arg);
 	void *arg;
+	bool is_held;	     /* started, and waits for thread_release() */
+	struct thread *next; /* of those */
 };
+
+/*
+ * thread_hold, thread_release - threads that are started in between begin at the release, in the order in which they
+ * were started. A process that gives its rights up (sys/sandbox) must have one thread at that moment, while what
+ * serves its descriptors has a thread each.
+ *
+ * thread_release() returns 0; as thread_start(): the rest is not running. Thread: the only one.
+ */
+void thread_hold(void);
+_nodiscard_ int thread_release(struct err *err);
+
+/* thread_on_begin - threads call fn(name) before anything else from now on. Thread: the only one. */
+void thread_on_begin(void (*fn)(const char *name));
 
 /*
  * thread_start - run fn(arg) on a new thread, with all signals blocked but those of its own faults.

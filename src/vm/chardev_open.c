@@ -20,6 +20,7 @@
 #include <unistd.h>
 
 #include "sys/fd.h"
+#include "sys/sandbox/outside.h"
 #include "vm/chardev_priv.h"
 
 int stream_open_stdio(struct stream *s, struct err *err)
@@ -113,13 +114,13 @@ int stream_open_unix(struct stream *s, const char *path, struct err *err)
 		return err_set_errno(err, "socket '%s'", path);
 	s->listen_fd = fd_take(&fd);
 	snprintf(s->where, sizeof(s->where), "%s", path);
-	return 0;
+	return outside_will_remove(path, err);
 }
 
 void stream_close_fds(struct stream *s)
 {
 	if (s->kind == STREAM_UNIX && s->listen_fd >= 0)
-		unlink(s->where);
+		outside_remove(s->where);
 	if (s->out_fd != s->in_fd)
 		fd_closep(&s->out_fd);
 	s->out_fd = -EBADF;

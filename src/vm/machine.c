@@ -579,6 +579,7 @@ void machine_free(struct machine *m)
 {
 	if (!m)
 		return;
+	machine_stop_threads(m);
 	vnc_free(m->vnc);
 	control_free(m->control_socket);
 	gdb_free(m->gdb);

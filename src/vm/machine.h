@@ -169,7 +169,15 @@ _nodiscard_ int machine_new(const struct machine_config *cfg, struct machine **r
 void machine_free(struct machine *m);
 
 /*
- * machine_run - start the vCPU threads and wait until the machine ends.
+ * machine_start - start the threads. machine_run() does it where it was not done before: by whoever confines the
+ * process, with threads that are held (sys/thread.h).
+ *
+ * Returns 0; -EAGAIN: machine_free() is next. Thread: owner.
+ */
+_nodiscard_ int machine_start(struct machine *m, struct err *err);
+
+/*
+ * machine_run - start the threads, if that was not done, and wait until the machine ends.
  *
  * @ret_status: the process exit status that belongs to the end (0 power-off, debug-exit value, 1 failure).
  */

@@ -183,9 +183,11 @@ struct machine {
 	_Atomic uint64_t
 		ejected; /* PCI slots whose devices the guest let go; vCPUs park until they are gone */
 	int wake_fd;
-	_Atomic uint64_t started_ns, ended_ns; /* host time of machine_run(); 0: not yet */
-	_Atomic uint64_t cpu_ns_before;	       /* processor time of the process before it */
-	_Atomic uint64_t cpu_ns;	       /* and during it; valid when ended_ns is set */
+	_Atomic uint64_t started_ns,
+		ended_ns; /* host time of machine_start() and of the end; 0: not yet */
+	bool is_started;  /* its threads are; the owner's */
+	_Atomic uint64_t cpu_ns_before; /* processor time of the process before it */
+	_Atomic uint64_t cpu_ns;	/* and during it; valid when ended_ns is set */
 	_Atomic uint64_t nr_resets;
 
 	/* Where the vCPUs' threads are, looked at by a timer. */
@@ -272,6 +274,9 @@ void machine_plug_take_out(struct machine *m, bool is_reset);
 
 /* machine_kick - let all vCPUs look whether they are to park, and the main loop what there is to do. Thread: any. */
 void machine_kick(struct machine *m);
+
+/* machine_stop_threads - end what machine_start() began; nothing when it did not. Thread: owner. */
+void machine_stop_threads(struct machine *m);
 
 /* machine_vnc_start - serve viewers of the display, if the configuration asks for it. Returns 0 or negative. */
 _nodiscard_ int machine_vnc_start(struct machine *m, const struct machine_config *cfg,

@@ -203,10 +203,14 @@ int machine_power_button(struct machine *m, struct err *err)
 	return 0;
 }
 
-static int start_threads(struct machine *m, struct err *err)
+int machine_start(struct machine *m, struct err *err)
 {
-	int r = timerq_start(&m->timers, err);
+	int r;
 
+	m->is_started = true;
+	m->cpu_ns_before = machine_cpu_ns();
+	m->started_ns = clock_now(clock_real());
+	r = timerq_start(&m->timers, err);
 	if (r == 0)
 		r = machine_virtio_start(&m->virtio, err);
 	if (r == 0 && m->has_ahci)
@@ -224,8 +228,11 @@ static int start_threads(struct machine *m, struct err *err)
 	return 0;
 }
 
-static void stop_threads(struct machine *m)
+void machine_stop_threads(struct machine *m)
 {
+	if (!m->is_started)
+		return;
+	m->is_started = false;
 	mutex_lock(&m->lock);
 	m->is_ending = true;
 	pthread_cond_broadcast(&m->changed);
@@ -435,11 +442,9 @@ enum machine_end machine_run(struct machine *m, int *ret_status, struct err *err
 	enum machine_end end = MACHINE_FAILED;
 
 	*ret_status = 1;
-	m->cpu_ns_before = machine_cpu_ns();
-	m->started_ns = clock_now(clock_real());
-	if (start_threads(m, err) == 0)
+	if (m->is_started || machine_start(m, err) == 0)
 		end = main_loop(m, ret_status, err);
-	stop_threads(m);
+	machine_stop_threads(m);
 	if (m->gdb) {
 		gdb_ended(m->gdb, *ret_status);
 		gdb_free(m->gdb);

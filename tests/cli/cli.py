@@ -148,7 +148,7 @@ def check_doctor_denied():
 def check_man_pages():
     if not shutil.which("groff"):
         return "groff is not installed"
-    for args in ((), ("run",), ("ps",), ("doctor",), ("stop",), ("pause",), ("disk", "convert"), ("stats",), ("trace",), ("screenshot",), ("help",), ("completion",)):
+    for args in ((), ("run",), ("ps",), ("doctor",), ("top",), ("stop",), ("pause",), ("disk", "convert"), ("stats",), ("trace",), ("screenshot",), ("help",), ("completion",)):
         page = atoll("help", "--man", *args)[1]
         p = subprocess.run(["groff", "-man", "-Tascii", "-P-cbou", "-ww"], input=page.encode(),
                            stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False)

@@ -125,6 +125,27 @@ def live_stats():
         want(err == "", f"the machine said {err}")
 
 
+def top():
+    """What two machines cost: one computes, one is paused."""
+    with Machine("--name", "busy") as busy, Machine("--name", "idle") as idle:
+        want(atoll("pause", "idle")[0] == 0, "pause")
+        p = subprocess.run(["timeout", "3", vmm.atoll_path(), "top", "--json", "-i", "500ms"],
+                           capture_output=True, text=True, check=False)
+        looks = [{m["name"]: m for m in json.loads(line)["machines"]} for line in p.stdout.splitlines()]
+        want(len(looks) >= 2 and not p.stderr, f"top: {p}")
+        first, last = looks[0], looks[-1]
+        want(set(last) == {"busy", "idle"} and last["busy"]["pid"] == busy.p.pid, f"top: {last}")
+        want(last["busy"]["cpu_ns"] > first["busy"]["cpu_ns"], f"CPU time: {first} {last}")
+        want(last["idle"]["cpu_permille"] * 2 < last["busy"]["cpu_permille"], f"CPU: {last}")
+        for m in last.values():
+            want((m["memory_bytes"], m["engine"]) == (16 << 20, vmm.engine()), f"top: {m}")
+            want(0 < m["real_bytes"] < 256 << 20, f"memory: {m}")
+        want((last["idle"]["state"], last["busy"]["state"]) == ("paused", "running"), f"top: {last}")
+        status, text, err = atoll("top", "--once")
+        want(status == 0 and not err and "2 machines: " in text, text + err)
+        idle.end()
+
+
 def hostile_clients():
     with Machine("--name", "h") as m:
         # More of them than are served, half-sent requests, one that does not read its answers.
@@ -205,7 +226,7 @@ def engine_switch():
 
 
 def main():
-    tests = [listed, killed, live_stats, hostile_clients, trace, perf_map, engine_switch]
+    tests = [listed, killed, live_stats, top, hostile_clients, trace, perf_map, engine_switch]
     if sys.argv[1:]:
         tests = [t for t in tests if t.__name__ in sys.argv[1:]]
     why = "they are Atoll's" if vmm.is_qemu() else vmm.missing()

@@ -31,6 +31,8 @@
 		}                                                                                  \
 	} while (0)
 
+static const struct sandbox_opts all = { .keeps_files = NULL };
+
 static void in_child(void (*fn)(const struct sandbox_report *))
 {
 	int status;
@@ -40,7 +42,7 @@ static void in_child(void (*fn)(const struct sandbox_report *))
 		struct sandbox_report report;
 		struct err err = ERR_INIT;
 
-		MUST(sandbox_enter(&report, &err) == 0);
+		MUST(sandbox_enter(&all, &report, &err) == 0);
 		fn(&report);
 		_exit(0);
 	}
@@ -145,7 +147,7 @@ static void denied(const struct sandbox_report *unused)
 	struct err err = ERR_INIT;
 
 	/* We are inside already, without a capability and with nothing of /proc. */
-	MUST(sandbox_enter(&r, &err) == 0);
+	MUST(sandbox_enter(&all, &r, &err) == 0);
 	MUST(!holds(&r, SANDBOX_NAMESPACES) || !holds(&r, SANDBOX_ROOT));
 	MUST(*err_text(&r.part[SANDBOX_ROOT]));
 	MUST(holds(&r, SANDBOX_CAPABILITIES));

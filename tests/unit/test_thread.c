@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <string.h>
 
 #include "sys/thread.h"
 #include "unit.h"
@@ -17,7 +18,7 @@ static void look_at_mask(void *arg)
 
 static void test_signals(void **state)
 {
-	static const int own[] = { SIGBUS, SIGFPE, SIGILL, SIGSEGV, SIGTRAP };
+	static const int own[] = { SIGBUS, SIGFPE, SIGILL, SIGSEGV, SIGSYS, SIGTRAP };
 	static const int others[] = { SIGALRM, SIGCHLD, SIGHUP, SIGINT, SIGTERM, SIGUSR1 };
 	struct thread t = { 0 };
 	sigset_t mask, before, after;
@@ -82,10 +83,43 @@ static void test_join_of_nothing(void **state)
 	thread_join(&t);
 }
 
+static char order[8];
+static _Atomic unsigned int nr_begun;
+
+static void note(void *arg)
+{
+	order[nr_begun++] = *(const char *)arg;
+}
+
+/* Threads that are held begin at the release, but not those that were joined before. */
+static void test_hold(void **state)
+{
+	struct thread t[4] = { 0 };
+	struct err err = ERR_INIT;
+
+	thread_hold();
+	for (int k = 0; k < 4; k++)
+		assert_int_equal(thread_start(&t[k], "held", note, &"abcd"[k], &err), 0);
+	assert_int_equal(nr_begun, 0);
+	thread_join(&t[1]); /* from the middle, and the last one */
+	thread_join(&t[3]);
+	assert_int_equal(thread_start(&t[3], "held", note, "e", &err), 0);
+	assert_int_equal(thread_release(&err), 0);
+	for (int k = 0; k < 4; k++)
+		thread_join(&t[k]);
+	assert_int_equal(nr_begun, 3);
+	assert_true(strchr(order, 'a') && strchr(order, 'c') && strchr(order, 'e'));
+	/* And as ever. */
+	assert_int_equal(thread_start(&t[0], "free", note, "f", &err), 0);
+	thread_join(&t[0]);
+	assert_int_equal(order[3], 'f');
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_signals),
+		cmocka_unit_test(test_hold),
 		cmocka_unit_test(test_own_fault),
 		cmocka_unit_test(test_join_of_nothing),
 	};

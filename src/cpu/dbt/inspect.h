@@ -55,10 +55,12 @@ void tally_sum_add(const struct tblock *b, struct tally_sum *sum);
 /* inspect_bury - a block that counted dies: what it counted is kept in d->buried. Locked. */
 void inspect_bury(struct dbt *d, const struct tblock *b);
 
+/* perf_map_open - make /tmp/perf-PID.map, once; when that fails, one line is logged. Thread: while files can be opened. */
+void perf_map_open(void);
+
 /*
- * perf_map_add - tell perf(1) about a translation: a line of /tmp/perf-PID.map.
+ * perf_map_add - tell perf(1) about a translation: a line of that file, if there is one. Locked.
  *
- * The file is made at the first call; when that fails, nothing is written, and one line is logged. Locked.
  * Source: Linux, tools/perf/Documentation/jit-interface.txt.
  */
 void perf_map_add(const struct tblock *b);

@@ -15,36 +15,35 @@
 #include "cpu/dbt/inspect.h"
 #include "sys/fd.h"
 
-static int map_open(void)
+static int map_fd = -EBADF; /* one a process, as the file is */
+
+void perf_map_open(void)
 {
+	static bool is_tried;
 	struct err err = ERR_INIT;
 	char path[64];
-	int fd;
 
+	if (is_tried)
+		return;
+	is_tried = true;
 	snprintf(path, sizeof(path), "/tmp/perf-%d.map", (int)getpid());
 	unlink(path); /* of an earlier process of this number; another user's stays, and open() says so */
-	fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_APPEND | O_CLOEXEC, 0600);
-	if (fd < 0) {
+	map_fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_APPEND | O_CLOEXEC, 0600);
+	if (map_fd < 0) {
 		err_set_errno(&err, "'%s'", path);
 		log_warn("dbt.perf_map", kv_err("error", &err));
 	}
-	return fd;
 }
 
 void perf_map_add(const struct tblock *b)
 {
-	static int fd = -EBADF; /* one a process, as the file is */
-	static bool is_tried;
 	char line[80];
 	int n;
 
-	if (!is_tried)
-		fd = map_open();
-	is_tried = true;
-	if (fd < 0)
+	if (map_fd < 0)
 		return;
 	n = snprintf(line, sizeof(line), "%" PRIxPTR " %" PRIx32 " guest_%016" PRIx64 "\n",
 		     (uintptr_t)b->code, b->code_size, b->lin);
-	if (fd_write_full(fd, line, (size_t)n) < 0)
-		fd_closep(&fd); /* a full disk: what was told stays true */
+	if (fd_write_full(map_fd, line, (size_t)n) < 0)
+		fd_closep(&map_fd); /* a full disk: what was told stays true */
 }

@@ -7,12 +7,18 @@
  */
 #include "sys/sandbox/sandbox.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <malloc.h>
+#include <pthread.h>
+#include <stdlib.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
+#include "base/mem.h"
 #include "sys/fd.h"
 #include "sys/sandbox/sandbox_priv.h"
 
@@ -28,7 +34,76 @@ const char *sandbox_part_name(enum sandbox_part part)
 	return names[part];
 }
 
-int sandbox_enter(struct sandbox_report *ret, struct err *err)
+static struct {
+	int *fd;
+	unsigned int nr;
+} inherited;
+
+static void note_inherited(void)
+{
+	DIR *dir = opendir("/proc/self/fd");
+	const struct dirent *e;
+
+	while (dir && (e = readdir(dir))) {
+		int fd = (int)strtol(e->d_name, NULL, 10);
+
+		if (fd <= STDERR_FILENO || fd == dirfd(dir))
+			continue;
+		inherited.fd = mem_renew(inherited.fd, inherited.nr + 1, sizeof(*inherited.fd));
+		inherited.fd[inherited.nr++] = fd;
+	}
+	if (dir)
+		closedir(dir);
+}
+
+/* The memory of threads other than the first: before it shrinks for the first time, glibc asks in /proc whether that makes
+ * sense. Pieces that are small enough not to be mappings of their own, and more than is kept free. */
+static void *shrink_heap(void *arg)
+{
+	enum { PIECES = 16, PIECE = 60000 };
+	void *volatile piece[PIECES];
+
+	for (int k = 0; k < PIECES; k++)
+		piece[k] = malloc(PIECE);
+	for (int k = PIECES; k-- > 0;)
+		free(piece[k]);
+	return NULL;
+}
+
+void sandbox_prepare(void)
+{
+	enum { ARENAS = 8 };
+	pthread_t thread;
+
+	note_inherited();
+	tzset();
+	/* Else glibc asks in /sys for the number of CPUs when so many threads have allocated memory that it matters. */
+	mallopt(M_ARENA_MAX, ARENAS);
+	if (pthread_create(&thread, NULL, shrink_heap, NULL) == 0)
+		pthread_join(thread, NULL);
+}
+
+static void close_inherited(void)
+{
+	while (inherited.nr)
+		close(inherited.fd[--inherited.nr]);
+	free(inherited.fd);
+	inherited.fd = NULL;
+}
+
+/* Files and the network out of reach, in two ways. */
+static void leave_host(struct sandbox_report *ret)
+{
+	int r = sandbox_namespaces(&ret->part[SANDBOX_NAMESPACES]);
+
+	if (r == 0)
+		r = sandbox_empty_root(&ret->part[SANDBOX_ROOT]);
+	else
+		err_set(&ret->part[SANDBOX_ROOT], r, "it needs namespaces");
+	ignore_result(sandbox_landlock(&ret->part[SANDBOX_LANDLOCK])); /* reported */
+}
+
+int sandbox_enter(const struct sandbox_opts *o, struct sandbox_report *ret, struct err *err)
 {
 	const struct rlimit none = { 0, 0 };
 	int r;
@@ -40,18 +115,18 @@ int sandbox_enter(struct sandbox_report *ret, struct err *err)
 	r = sandbox_no_new_privileges(err);
 	if (r < 0)
 		return r;
-	r = sandbox_namespaces(&ret->part[SANDBOX_NAMESPACES]);
-	if (r == 0)
-		r = sandbox_empty_root(&ret->part[SANDBOX_ROOT]);
-	else
-		err_set(&ret->part[SANDBOX_ROOT], r, "it needs namespaces");
-	ignore_result(sandbox_landlock(&ret->part[SANDBOX_LANDLOCK]));		    /* reported */
-	ignore_result(sandbox_drop_capabilities(&ret->part[SANDBOX_CAPABILITIES])); /* as well */
+	close_inherited();
+	if (!o->keeps_files)
+		leave_host(ret);
+	for (unsigned int k = SANDBOX_NAMESPACES; o->keeps_files && k <= SANDBOX_LANDLOCK; k++)
+		err_set(&ret->part[k], -ECANCELED, "%s", o->keeps_files);
+	ignore_result(sandbox_drop_capabilities(&ret->part[SANDBOX_CAPABILITIES])); /* reported */
 	return 0;
 }
 
 int sandbox_try(struct sandbox_report *ret, struct err *err)
 {
+	const struct sandbox_opts all = { .keeps_files = NULL };
 	int pipe_fd[2], r = 0;
 	pid_t pid;
 
@@ -59,7 +134,7 @@ int sandbox_try(struct sandbox_report *ret, struct err *err)
 		return err_set_errno(err, "pipe");
 	pid = fork();
 	if (pid == 0) {
-		r = sandbox_enter(ret, err);
+		r = sandbox_enter(&all, ret, err);
 		_exit(r < 0 || fd_write_full(pipe_fd[1], ret, sizeof(*ret)) < 0);
 	}
 	close(pipe_fd[1]);

@@ -23,15 +23,29 @@ struct sandbox_report {
 	struct err part[SANDBOX_NR_PARTS]; /* code 0: it holds */
 };
 
+struct sandbox_opts {
+	const char *keeps_files; /* why files and the network must stay in reach; NULL: they do not */
+};
+
 /*
  * sandbox_enter - give up what the host lets us give up.
  *
- * A part that the host does not offer is left out and reported; the others hold. Open descriptors stay.
+ * A part that the host does not offer is left out and reported; the others hold. Open descriptors stay, but those that
+ * sandbox_prepare() saw.
  *
  * @ret:  what holds
  * Returns 0; negative: what every host can do went wrong, and the process should end. Thread: the only one.
  */
-_nodiscard_ int sandbox_enter(struct sandbox_report *ret, struct err *err);
+_nodiscard_ int sandbox_enter(const struct sandbox_opts *o, struct sandbox_report *ret,
+			      struct err *err);
+
+/*
+ * sandbox_prepare - at the beginning of a process that will call sandbox_enter().
+ *
+ * What is open now, besides 0, 1 and 2, came from whoever started us, and is closed by sandbox_enter(). Files that the C
+ * library would read at some time are read now. Thread: the only one.
+ */
+void sandbox_prepare(void);
 
 /* sandbox_try - what sandbox_enter() would report: asked of a child, which it does not outlive. Returns 0; those of
  * fork(2). Thread: the only one. */

@@ -27,6 +27,7 @@
 #include "base/bytes.h"
 #include "base/mem.h"
 #include "sys/fd.h"
+#include "sys/sandbox/outside.h"
 #include "sys/thread.h"
 
 /* clang-format off */
@@ -204,25 +205,6 @@ static void put_bytes(struct vsock_conn *c, const uint8_t *p, uint32_t n)
 
 /* --- packets of the guest ---------------------------------------------------------------------------------------------- */
 
-static int dial(struct virtio_vsock *v, uint32_t port)
-{
-	struct sockaddr_un a = { .sun_family = AF_UNIX };
-	int fd;
-
-	if (!v->path[0])
-		return -ECONNREFUSED;
-	_Static_assert(VSOCK_PATH + 11 <= sizeof(a.sun_path), "room for a port");
-	snprintf(a.sun_path, sizeof(a.sun_path), "%s_%u", v->path, port);
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (fd < 0)
-		return -errno;
-	/* At once, or not: nobody waits for a program that does not accept. */
-	if (connect(fd, (struct sockaddr *)&a, sizeof(a)) == 0)
-		return fd;
-	close(fd);
-	return -ECONNREFUSED;
-}
-
 static void set_credit(struct vsock_conn *c, const uint8_t *h)
 {
 	c->peer_alloc = get_le32(h + H_BUF_ALLOC);
@@ -233,7 +215,7 @@ static void on_request(struct virtio_vsock *v, const uint8_t *h)
 {
 	uint32_t guest_port = get_le32(h + H_SRC_PORT), host_port = get_le32(h + H_DST_PORT);
 	struct vsock_conn *c = NULL;
-	int fd = dial(v, host_port);
+	int fd = v->path[0] ? outside_dial(v->path, host_port) : -ECONNREFUSED;
 
 	if (fd >= 0)
 		c = add(v, fd, VSOCK_OPEN);

@@ -1,0 +1,125 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A guest that has broken out: each kind of thread of a running machine is made to call execve, open, socket and ptrace,
+as code would that was planted in it. Every time the machine must die, and say which thread called what.
+
+The program under test is the one that is shipped. The calls are planted from outside, with ptrace(2): registers are set, and
+the instruction pointer to a syscall instruction of the C library.
+
+usage: escape.py [KIND]...
+"""
+
+import ctypes
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+
+import vmm
+from vmm import Failed
+
+from observe import Machine, atoll, want
+
+KINDS = os.path.join(vmm.ROOT, "src", "sys", "sandbox", "kinds.def")
+CALLS = {"execve": 59, "open": 2, "socket": 41, "ptrace": 101}
+LIMIT = 60
+
+LIBC = ctypes.CDLL(None, use_errno=True)
+LIBC.ptrace.argtypes = [ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p]
+LIBC.ptrace.restype = ctypes.c_long
+PTRACE_GETREGS, PTRACE_SETREGS, PTRACE_ATTACH, PTRACE_DETACH = 12, 13, 16, 17
+WALL = 0x40000000
+
+
+class Regs(ctypes.Structure):
+    """struct user_regs_struct of sys/user.h"""
+    _fields_ = [(name, ctypes.c_ulonglong) for name in
+                ("r15 r14 r13 r12 rbp rbx r11 r10 r9 r8 rax rcx rdx rsi rdi orig_rax rip cs eflags rsp ss "
+                 "fs_base gs_base ds es fs gs").split()]
+
+
+def ptrace(request, tid, data=None):
+    if LIBC.ptrace(request, tid, None, data) < 0:
+        raise OSError(ctypes.get_errno(), f"ptrace request {request} of thread {tid}")
+
+
+def syscall_instruction(pid):
+    """Where the C library of a process has one."""
+    with open(f"/proc/{pid}/maps", encoding="utf-8") as f:
+        line = next(m for m in f if re.search(r" r-xp .*/libc\.so", m))
+    first, last = (int(x, 16) for x in line.split()[0].split("-"))
+    with open(f"/proc/{pid}/mem", "rb", buffering=0) as mem:
+        mem.seek(first)
+        return first + mem.read(last - first).index(b"\x0f\x05")
+
+
+def plant(pid, tid, nr):
+    where = syscall_instruction(pid)
+    ptrace(PTRACE_ATTACH, tid)
+    os.waitpid(tid, WALL)
+    regs = Regs()
+    ptrace(PTRACE_GETREGS, tid, ctypes.byref(regs))
+    regs.rip, regs.rax, regs.orig_rax = where, nr, (1 << 64) - 1  # no call is to be done again
+    regs.rdi = regs.rsi = regs.rdx = regs.r10 = regs.r8 = regs.r9 = 0
+    ptrace(PTRACE_SETREGS, tid, ctypes.byref(regs))
+    ptrace(PTRACE_DETACH, tid)
+
+
+def thread(pid, name):
+    """The first thread of a kind."""
+    end = time.monotonic() + LIMIT
+    while time.monotonic() < end:
+        for tid in sorted(map(int, os.listdir(f"/proc/{pid}/task"))):
+            with open(f"/proc/{pid}/task/{tid}/comm", encoding="utf-8") as f:
+                comm = f.read().strip()
+            if tid == pid and name == "main" or tid != pid and comm.rstrip("0123456789") == name:
+                return tid, comm
+        time.sleep(0.05)
+    raise Failed(f"no thread '{name}' runs")
+
+
+def options(folder):
+    """A machine that has every kind of thread."""
+    base, top = os.path.join(folder, "base.raw"), os.path.join(folder, "top.qcow2")
+    with open(base, "wb") as f:
+        f.truncate(64 << 20)
+    status, _, err = atoll("disk", "create", "-b", base, "-F", "raw", top)
+    want(status == 0, err)
+    return ["--disk", top, "--cdrom", base, "--net", "user", "--display", "vnc=127.0.0.1:0",
+            "--vnc-tls", "anon", "--gdb", "47114", "--name", "e"]
+
+
+def die(kind, call):
+    with tempfile.TemporaryDirectory(prefix="escape-") as tmp, \
+            Machine(*options(tmp), "--sandbox", "require") as m:
+        if kind == "disk-job":
+            status, _, err = atoll("live", "stream", "e", "0", "--speed", "1", "--background")
+            want(status == 0, err)
+        tid, comm = thread(m.p.pid, kind)
+        plant(m.p.pid, tid, CALLS[call])
+        try:
+            said = m.p.communicate(timeout=LIMIT)[1]
+        except subprocess.TimeoutExpired as e:
+            raise Failed(f"{call}: the machine goes on") from e
+        want(m.p.returncode == 159, f"{call}: status {m.p.returncode}: {said}")
+        want(f"thread '{comm}' made the system call {CALLS[call]} ({call}), which it may not" in said, said)
+
+
+def main():
+    with open(KINDS, encoding="utf-8") as f:
+        kinds = re.findall(r'^KIND\("([a-z-]+)"', f.read(), re.M)
+
+    def test(kind):
+        def run():
+            for call in CALLS:
+                die(kind, call)
+        return run
+
+    with vmm.own_runtime():
+        return vmm.run_tests(sys.argv, {kind: test(kind) for kind in kinds})
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,322 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What the filters of threads say to calls: asked of the programs, by a machine for them that is written here from the
+ * kernel's description (Documentation/networking/filter.rst), and of the kernel, in children.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/audit.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/ptrace.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "sys/sandbox/sandbox.h"
+#include "sys/sandbox/seccomp.h"
+#include "sys/thread.h"
+#include "unit.h"
+
+#define EVERY_KIND(name, i)                                                                        \
+	for (size_t i = 0; i < 64; i++)                                                            \
+		for (const char *name = seccomp_kind_name(i); name; name = NULL)
+
+/* --- a machine for filters --------------------------------------------------------------------------- */
+
+static uint32_t run(const struct sock_filter *code, size_t n, const struct seccomp_data *data)
+{
+	uint32_t a = 0;
+
+	for (size_t pc = 0; pc < n; pc++) {
+		const struct sock_filter *f = &code[pc];
+
+		switch (f->code) {
+		case BPF_LD | BPF_W | BPF_ABS:
+			assert_true(f->k % 4 == 0 && f->k < sizeof(*data));
+			memcpy(&a, (const char *)data + f->k, 4);
+			break;
+		case BPF_ALU | BPF_AND | BPF_K:
+			a &= f->k;
+			break;
+		case BPF_JMP | BPF_JEQ | BPF_K:
+			pc += a == f->k ? f->jt : f->jf;
+			break;
+		case BPF_RET | BPF_K:
+			return f->k;
+		default:
+			fail_msg("instruction %x", f->code);
+		}
+	}
+	fail_msg("the program has no end");
+	return 0;
+}
+
+struct call {
+	int nr;
+	uint64_t arg[6];
+};
+
+static uint32_t ask_host(const char *kind, bool finds_host, const struct call *c)
+{
+	struct sock_filter code[SECCOMP_LENGTH_MAX];
+	size_t n = seccomp_compile(kind, finds_host, code);
+	struct seccomp_data data = { .nr = c->nr, .arch = AUDIT_ARCH_X86_64 };
+
+	assert_true(n > 4 && n <= SECCOMP_LENGTH_MAX);
+	memcpy(data.args, c->arg, sizeof(data.args));
+	return run(code, n, &data);
+}
+
+static uint32_t ask(const char *kind, const struct call *c)
+{
+	return ask_host(kind, false, c);
+}
+
+#define ASK(kind, ...) ask(kind, &(struct call){ __VA_ARGS__ })
+
+static void test_nobody_may(void **state)
+{
+	static const struct call never[] = {
+		{ SYS_execve },
+		{ SYS_execveat },
+		{ SYS_ptrace },
+		{ SYS_fork },
+		{ SYS_vfork },
+		{ SYS_clone, { SIGCHLD } },
+		{ SYS_kill },
+		{ SYS_tkill },
+		{ SYS_mount },
+		{ SYS_bpf },
+		{ SYS_unshare },
+		{ SYS_setns },
+		{ SYS_chroot },
+		{ SYS_pivot_root },
+		{ SYS_init_module },
+		{ SYS_userfaultfd },
+		{ SYS_process_vm_readv },
+		{ SYS_process_vm_writev },
+		{ SYS_perf_event_open },
+		{ SYS_keyctl },
+		{ SYS_open },
+		{ SYS_creat },
+		{ SYS_unlink },
+		{ SYS_rename },
+		{ SYS_bind },
+		{ SYS_listen },
+		{ SYS_setuid },
+		{ SYS_capset },
+		{ SYS_pidfd_open },
+		{ SYS_pidfd_getfd },
+		{ SYS_personality },
+		{ SYS_modify_ldt },
+		{ SYS_iopl },
+		{ 0x40000000 | SYS_read },
+		/* of x32 */ { 100000 },
+	};
+
+	EVERY_KIND(kind, i)
+	for (size_t k = 0; k < ARRAY_SIZE(never); k++)
+		if (ask(kind, &never[k]) != SECCOMP_RET_TRAP)
+			fail_msg("'%s' may make the call %d", kind, never[k].nr);
+}
+
+static void test_refused(void **state)
+{
+	/* A socket is nobody's but for the one that syslog(3) tries, which is told that it may not. */
+	EVERY_KIND(kind, i)
+	{
+		const struct call udp = { SYS_socket, { AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC } };
+		bool is_viewers = !strcmp(kind, "vnc");
+
+		assert_int_equal(ASK(kind, SYS_socket, { AF_INET, SOCK_STREAM }), SECCOMP_RET_TRAP);
+		assert_int_equal(ask(kind, &udp),
+				 is_viewers ? SECCOMP_RET_ERRNO | EACCES : SECCOMP_RET_TRAP);
+	}
+	/* A path in a request is not the end of the machine. */
+	assert_int_equal(ASK("control", SYS_clone3), SECCOMP_RET_ERRNO | ENOSYS);
+	assert_int_equal(ASK("control", SYS_openat2), SECCOMP_RET_ERRNO | EACCES);
+#ifndef IS_SANITIZED
+	EVERY_KIND(kind, i)
+	assert_int_equal(ASK(kind, SYS_openat),
+			 !strcmp(kind, "control") ? SECCOMP_RET_ERRNO | EACCES : SECCOMP_RET_TRAP);
+#endif
+}
+
+static void test_arguments(void **state)
+{
+	const uint64_t thread = CLONE_THREAD | CLONE_VM | CLONE_SIGHAND;
+
+	EVERY_KIND(kind, i)
+	{
+		assert_int_equal(ASK(kind, SYS_futex), SECCOMP_RET_ALLOW);
+		assert_int_equal(ASK(kind, SYS_tgkill, { (uint64_t)getpid() }), SECCOMP_RET_ALLOW);
+		assert_int_equal(ASK(kind, SYS_tgkill, { (uint64_t)getppid() }), SECCOMP_RET_TRAP);
+		assert_int_equal(ASK(kind, SYS_prctl, { PR_SET_DUMPABLE }), SECCOMP_RET_TRAP);
+		assert_int_equal(ASK(kind, SYS_mmap, { 0, 4096, PROT_READ | PROT_WRITE }),
+				 SECCOMP_RET_ALLOW);
+		assert_int_equal(ASK(kind, SYS_clone, { CLONE_VM | CLONE_SIGHAND }),
+				 SECCOMP_RET_TRAP);
+		assert_int_equal(ASK(kind, SYS_clone, { thread }),
+				 strcmp(kind, "control") ? SECCOMP_RET_TRAP : SECCOMP_RET_ALLOW);
+#ifndef IS_SANITIZED
+		assert_int_equal(ASK(kind, SYS_mmap, { 0, 4096, PROT_WRITE | PROT_EXEC }),
+				 SECCOMP_RET_TRAP);
+		assert_int_equal(ASK(kind, SYS_mprotect, { 0, 4096, PROT_WRITE | PROT_EXEC }),
+				 SECCOMP_RET_TRAP);
+#endif
+	}
+#ifndef IS_SANITIZED
+	assert_int_equal(ASK("cpu", SYS_mmap, { 0, 4096, PROT_READ | PROT_EXEC }),
+			 SECCOMP_RET_ALLOW);
+	assert_int_equal(ASK("io", SYS_mmap, { 0, 4096, PROT_READ | PROT_EXEC }), SECCOMP_RET_TRAP);
+#endif
+}
+
+static void test_names(void **state)
+{
+	/* A number at the end does not count; a stranger has the smallest set. */
+	assert_int_equal(ASK("cpu12", SYS_pread64), SECCOMP_RET_ALLOW);
+	assert_int_equal(ASK("cpux", SYS_pread64), SECCOMP_RET_TRAP);
+	assert_int_equal(ASK("", SYS_pread64), SECCOMP_RET_TRAP);
+	assert_int_equal(ASK("", SYS_read), SECCOMP_RET_ALLOW);
+}
+
+static void test_host(void **state)
+{
+	const struct call call = { SYS_connect }, reading = { SYS_openat },
+			  writing = { SYS_openat, { 0, 0, O_RDWR } };
+
+	assert_int_equal(ask_host("disk", true, &call), SECCOMP_RET_ALLOW);
+	assert_int_equal(ask_host("disk", true, &reading), SECCOMP_RET_ALLOW);
+	assert_int_equal(ask_host("serial", true, &call), SECCOMP_RET_TRAP);
+#ifndef IS_SANITIZED
+	assert_int_equal(ask_host("disk", true, &writing), SECCOMP_RET_TRAP);
+	assert_int_equal(ask_host("serial", true, &reading), SECCOMP_RET_TRAP);
+#else
+	(void)writing;
+#endif
+}
+
+static void test_architecture(void **state)
+{
+	struct sock_filter code[SECCOMP_LENGTH_MAX];
+	size_t n = seccomp_compile("cpu", false, code);
+	struct seccomp_data data = { .nr = 3, .arch = AUDIT_ARCH_I386 }; /* read(2) there */
+
+	assert_int_equal(run(code, n, &data), SECCOMP_RET_KILL_PROCESS);
+}
+
+/* --- the kernel's ------------------------------------------------------------------------------------ */
+
+/* Threads that all allocate memory at once, as many as give the C library reasons to ask the host something. */
+enum { THREADS = 40 };
+static pthread_barrier_t all_here;
+
+static void allocate(void *arg)
+{
+	enum { PIECES = 16 };
+	void *volatile piece[PIECES];
+
+	for (int k = 0; k < PIECES; k++)
+		piece[k] = malloc(60000);
+	pthread_barrier_wait(&all_here);
+	for (int k = PIECES; k-- > 0;)
+		free(piece[k]);
+}
+
+static void many_threads(void)
+{
+	struct thread t[THREADS] = { 0 };
+
+	pthread_barrier_init(&all_here, NULL, THREADS);
+	for (int k = 0; k < THREADS; k++)
+		if (thread_start(&t[k], "disk", allocate, NULL, NULL) < 0)
+			_exit(1);
+	for (int k = 0; k < THREADS; k++)
+		thread_join(&t[k]);
+	_exit(0);
+}
+
+static void escape(void *arg)
+{
+	syscall(SYS_socket, AF_INET, SOCK_STREAM, 0);
+}
+
+static void one_escapes(void)
+{
+	struct thread t = { 0 };
+
+	if (thread_start(&t, "serial", escape, NULL, NULL) < 0)
+		_exit(1);
+	thread_join(&t);
+	_exit(0);
+}
+
+/* The status of a child that runs a function with filters; what it says on standard error. */
+static int child(void (*fn)(void), char *said, size_t size)
+{
+	int status = -1, out[2];
+	ssize_t n;
+	pid_t pid;
+
+	assert_int_equal(pipe(out), 0);
+	pid = fork();
+	if (pid == 0) {
+		struct err err = ERR_INIT;
+
+		dup2(out[1], STDERR_FILENO);
+		sandbox_prepare();
+		if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ||
+		    seccomp_begin("test", false, &err) < 0)
+			_exit(2);
+		fn();
+	}
+	close(out[1]);
+	assert_true(pid > 0);
+	n = read(out[0], said, size - 1);
+	said[MAX(n, 0)] = 0;
+	close(out[0]);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFEXITED(status));
+	return WEXITSTATUS(status);
+}
+
+static void test_memory(void **state)
+{
+	char said[300];
+	int status = child(many_threads, said, sizeof(said));
+
+	assert_string_equal(said, "");
+	assert_int_equal(status, 0);
+}
+
+static void test_escape(void **state)
+{
+	char said[300];
+
+	assert_int_equal(child(one_escapes, said, sizeof(said)), SECCOMP_STATUS);
+	assert_non_null(strstr(said, "test: thread 'serial' made the system call 41 (socket)"));
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_nobody_may), cmocka_unit_test(test_refused),
+		cmocka_unit_test(test_arguments),  cmocka_unit_test(test_names),
+		cmocka_unit_test(test_host),	   cmocka_unit_test(test_architecture),
+		cmocka_unit_test(test_memory),	   cmocka_unit_test(test_escape),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
