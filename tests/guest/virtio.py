@@ -99,8 +99,12 @@ def console(cpus):
 
         r = guest(["virtio_console"], """
 port=/dev/vport0p1
-want name "$(cat /sys/class/virtio-ports/vport0p1/name)" org.atoll.test
-# The driver hears by a message that it has a console, each time with the next number.
+# The driver hears by messages that it has a port, what that is called, and that it has a console, each time with the next
+# number.
+name() { cat /sys/class/virtio-ports/vport0p1/name 2>/dev/null; }
+i=0
+until [ "$(name)" ]; do i=$((i + 1)); [ $i -lt 200 ] || fail no port; sleep 0.05; done
+want name "$(name)" org.atoll.test
 try() { for con in /dev/hvc[0-7]; do (echo "$1" >$con) 2>/dev/null && return 0; done; return 1; }
 say() {
 	i=0
