@@ -147,6 +147,14 @@ void aml_name(struct aml *a, const char *path)
 	add_path(a, path);
 }
 
+struct aml_seg aml_numbered(char letter, unsigned int n)
+{
+	struct aml_seg s;
+
+	snprintf(s.name, sizeof(s.name), "%c%03X", letter, n & 0xfff);
+	return s;
+}
+
 void aml_method(struct aml *a, const char *path, unsigned int nr_args)
 {
 	strbuf_addc(&a->out, OP_METHOD);
@@ -215,10 +223,7 @@ void aml_bits(struct aml *a, const char *region, unsigned int off, char letter, 
 		add_bits(a, 8 * off);
 	}
 	for (unsigned int k = 0; k < nr; k++) {
-		char name[5];
-
-		snprintf(name, sizeof(name), "%c%03X", letter, k & 0xfff);
-		add_path(a, name);
+		add_path(a, aml_numbered(letter, k).name);
 		add_bits(a, 1);
 	}
 	aml_close(a);
@@ -280,6 +285,12 @@ void aml_name_int(struct aml *a, const char *path, uint64_t v)
 {
 	aml_name(a, path);
 	aml_int(a, v);
+}
+
+void aml_name_string(struct aml *a, const char *path, const char *s)
+{
+	aml_name(a, path);
+	aml_string(a, s);
 }
 
 void aml_name_eisaid(struct aml *a, const char *path, const char *id)

@@ -55,14 +55,21 @@ void aml_store_int(struct aml *a, uint64_t v, const char *path);
 void aml_notify(struct aml *a, const char *path, uint8_t v);
 
 /*
- * aml_io_region - name a range of ports. aml_bits - names for single bits of it: @nr of them from byte @off on, called by
- * @letter and three hexadecimal digits; read and written as bytes, and zeros are written for the other bits. Thread: owner.
+ * aml_io_region - name a range of ports. aml_bits - names for single bits of it: @nr of them from byte @off on, called as
+ * aml_numbered() says; read and written as bytes, and zeros are written for the other bits. Thread: owner.
  */
 void aml_io_region(struct aml *a, const char *path, uint16_t base, uint8_t len);
 void aml_bits(struct aml *a, const char *region, unsigned int off, char letter, unsigned int nr);
 
-/* aml_name_int, aml_name_eisaid - a named object with its value. Thread: owner. */
+/* aml_numbered - the name of one of many: @letter and three hexadecimal digits. Thread: any. */
+struct aml_seg {
+	char name[5];
+};
+struct aml_seg aml_numbered(char letter, unsigned int n);
+
+/* aml_name_int, aml_name_string, aml_name_eisaid - a named object with its value. Thread: owner. */
 void aml_name_int(struct aml *a, const char *path, uint64_t v);
+void aml_name_string(struct aml *a, const char *path, const char *s);
 void aml_name_eisaid(struct aml *a, const char *path, const char *id);
 
 /*

@@ -30,15 +30,21 @@ static void add_sleep_states(struct aml *a)
 	aml_close(a);
 }
 
+/* How a device is given back: by its bit of a set. */
+static void add_eject(struct aml *a, char set, unsigned int i)
+{
+	aml_method(a, "_EJ0", 1);
+	aml_store_int(a, 1, aml_numbered(set, i).name);
+	aml_close(a);
+}
+
 /* A CPU that may come and go: is it there, its entry of the MADT, and how it is given back. */
 static void add_hot_plug(struct aml *a, unsigned int i)
 {
 	const uint8_t lapic[8] = { 0, 8, (uint8_t)i, (uint8_t)i, 1 };
-	char name[5];
 
-	snprintf(name, sizeof(name), "P%03X", i & 0xfff);
 	aml_method(a, "_STA", 0);
-	aml_if(a, name);
+	aml_if(a, aml_numbered('P', i).name);
 	aml_return_int(a, 0xf);
 	aml_close(a);
 	aml_return_int(a, 0);
@@ -47,10 +53,7 @@ static void add_hot_plug(struct aml *a, unsigned int i)
 	aml_buffer(a, lapic, sizeof(lapic));
 	if (!i)
 		return;
-	snprintf(name, sizeof(name), "E%03X", i & 0xfff);
-	aml_method(a, "_EJ0", 1);
-	aml_store_int(a, 1, name);
-	aml_close(a);
+	add_eject(a, 'E', i);
 }
 
 static void add_processors(struct aml *a, const struct acpi_config *cfg)
@@ -65,12 +68,8 @@ static void add_processors(struct aml *a, const struct acpi_config *cfg)
 		aml_bits(a, "CPUR", ACPI_PLUG_EJECT, 'E', max);
 	}
 	for (unsigned int i = 0; i < max; i++) {
-		char name[5];
-
-		snprintf(name, sizeof(name), "C%03X", i & 0xfff);
-		aml_device(a, name);
-		aml_name(a, "_HID");
-		aml_string(a, "ACPI0007");
+		aml_device(a, aml_numbered('C', i).name);
+		aml_name_string(a, "_HID", "ACPI0007");
 		aml_name_int(a, "_UID", i);
 		if (max > cfg->nr_cpus)
 			add_hot_plug(a, i);
@@ -78,28 +77,37 @@ static void add_processors(struct aml *a, const struct acpi_config *cfg)
 	}
 }
 
+/* Opens what is done at a general-purpose event; two to be closed. */
+static void open_event(struct aml *a, unsigned int gpe)
+{
+	char name[5];
+
+	aml_scope(a, "_GPE");
+	snprintf(name, sizeof(name), "_E%02X", gpe & 0xff);
+	aml_method(a, name, 0);
+}
+
 /*
  * What is new is told to the OS, and what it is asked to give back, each once: of @mask, the bits of sets @inserted and
- * @remove, whose devices are called @device and three digits.
+ * @remove, whose devices are in @scope and called @device and three digits.
  */
 static void add_plug_event(struct aml *a, unsigned int gpe, uint64_t mask, char inserted,
-			   char remove, const char *device)
+			   char remove, const char *scope, char device)
 {
 	const struct {
 		char letter;
 		uint8_t notice;
 	} sets[] = { { inserted, 1 }, { remove, 3 } };
-	char name[5], bit[16], path[24];
+	char bit[16], path[24];
 
-	aml_scope(a, "_GPE");
-	snprintf(name, sizeof(name), "_E%02X", gpe);
-	aml_method(a, name, 0);
+	open_event(a, gpe);
 	for (; mask; mask &= mask - 1) {
 		unsigned int i = (unsigned int)__builtin_ctzll(mask);
 
-		snprintf(path, sizeof(path), "%s%03X", device, i);
+		snprintf(path, sizeof(path), "%s.%s", scope, aml_numbered(device, i).name);
 		for (unsigned int k = 0; k < ARRAY_SIZE(sets); k++) {
-			snprintf(bit, sizeof(bit), "\\_SB.%c%03X", sets[k].letter, i);
+			snprintf(bit, sizeof(bit), "\\_SB.%s",
+				 aml_numbered(sets[k].letter, i).name);
 			aml_if(a, bit);
 			aml_store_int(a, 1, bit);
 			aml_notify(a, path, sets[k].notice);
@@ -128,16 +136,11 @@ static void add_slots(struct aml *a, uint32_t slots)
 {
 	for (; slots; slots &= slots - 1) {
 		unsigned int slot = (unsigned int)__builtin_ctz(slots);
-		char name[5];
 
-		snprintf(name, sizeof(name), "S%03X", slot);
-		aml_device(a, name);
+		aml_device(a, aml_numbered('S', slot).name);
 		aml_name_int(a, "_ADR", (uint64_t)slot << 16);
 		aml_name_int(a, "_SUN", slot);
-		snprintf(name, sizeof(name), "W%03X", slot);
-		aml_method(a, "_EJ0", 1);
-		aml_store_int(a, 1, name);
-		aml_close(a);
+		add_eject(a, 'W', slot);
 		aml_close(a);
 	}
 }
@@ -262,15 +265,13 @@ static void add_motherboard(struct aml *a, const struct acpi_config *cfg, struct
 static void add_generation(struct aml *a)
 {
 	aml_device(a, "VGEN");
-	aml_name(a, "_HID");
-	aml_string(a, "ATOL0001");
+	aml_name_string(a, "_HID", "ATOL0001");
 	aml_name(a, "_CID");
 	aml_package(a, 2);
 	aml_string(a, "VM_Gen_Counter"); /* Microsoft's */
 	aml_string(a, "VM_GEN_COUNTER"); /* Linux' */
 	aml_close(a);
-	aml_name(a, "_DDN");
-	aml_string(a, "VM_Gen_Counter");
+	aml_name_string(a, "_DDN", "VM_Gen_Counter");
 	aml_name(a, "ADDR");
 	aml_package(a, 2);
 	aml_int(a, (uint32_t)VMGENID_BASE);
@@ -281,11 +282,7 @@ static void add_generation(struct aml *a)
 
 static void add_generation_event(struct aml *a)
 {
-	char name[5];
-
-	aml_scope(a, "_GPE");
-	snprintf(name, sizeof(name), "_E%02X", VMGENID_GPE);
-	aml_method(a, name, 0);
+	open_event(a, VMGENID_GPE);
 	aml_notify(a, "\\_SB.VGEN", 0x80);
 	aml_close(a);
 	aml_close(a);
@@ -300,8 +297,7 @@ static void add_mini(struct aml *a, const struct acpi_config *cfg, struct strbuf
 
 		snprintf(name, sizeof(name), "VM%02X", n & 0xff);
 		aml_device(a, name);
-		aml_name(a, "_HID");
-		aml_string(a, "LNRO0005");
+		aml_name_string(a, "_HID", "LNRO0005");
 		aml_name_int(a, "_UID", n);
 		aml_name_int(a, "_CCA", 1);
 		crs_mem32_fixed(crs, (uint32_t)(VIRTIO_MMIO_BASE + n * VIRTIO_MMIO_STEP),
@@ -331,10 +327,10 @@ void acpi_build_dsdt(const struct acpi_config *cfg, struct strbuf *out)
 	add_generation_event(&a);
 	if (cfg->max_cpus > cfg->nr_cpus)
 		add_plug_event(&a, ACPI_PLUG_CPUS_GPE,
-			       UINT64_MAX >> (64 - cfg->max_cpus) & ~UINT64_C(1), 'I', 'R',
-			       "\\_SB.C");
+			       UINT64_MAX >> (64 - cfg->max_cpus) & ~UINT64_C(1), 'I', 'R', "\\_SB",
+			       'C');
 	if (cfg->hot_slots)
-		add_plug_event(&a, ACPI_PLUG_SLOTS_GPE, cfg->hot_slots, 'U', 'V', "\\_SB.PCI0.S");
+		add_plug_event(&a, ACPI_PLUG_SLOTS_GPE, cfg->hot_slots, 'U', 'V', "\\_SB.PCI0", 'S');
 
 	strbuf_add(out, a.out.p, a.out.n);
 	strbuf_done(&crs);
