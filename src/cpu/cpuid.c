@@ -27,10 +27,6 @@ enum {
 	PHYS_BITS_DEFAULT = 40,
 	PHYS_BITS_MIN = 36,
 	PHYS_BITS_MAX = 52,
-	XSAVE_LEGACY_SIZE = 576,
-	XSAVE_AVX_SIZE = 256,
-	XSAVE_PKRU_OFFSET = XSAVE_LEGACY_SIZE + XSAVE_AVX_SIZE, /* where AMD's processors have it */
-	XSAVE_PKRU_SIZE = 8,
 	MODEL_HOST = 4,
 	CPUID_LEAF_XSAVE = 0xd,
 };
@@ -262,13 +258,13 @@ static unsigned int bits_for(unsigned int n)
 static uint32_t xsave_size(uint64_t xcr0)
 {
 	if (xcr0 & XCR0_PKRU)
-		return XSAVE_PKRU_OFFSET + XSAVE_PKRU_SIZE;
-	return XSAVE_LEGACY_SIZE + (xcr0 & XCR0_AVX ? XSAVE_AVX_SIZE : 0);
+		return XSAVE_PKRU + XSAVE_PKRU_SIZE;
+	return XSAVE_YMM + (xcr0 & XCR0_AVX ? XSAVE_YMM_SIZE : 0);
 }
 
 static uint32_t xsave_size_compact(uint64_t xcr0)
 {
-	return XSAVE_LEGACY_SIZE + (xcr0 & XCR0_AVX ? XSAVE_AVX_SIZE : 0) +
+	return XSAVE_YMM + (xcr0 & XCR0_AVX ? XSAVE_YMM_SIZE : 0) +
 	       (xcr0 & XCR0_PKRU ? XSAVE_PKRU_SIZE : 0);
 }
 
@@ -314,14 +310,14 @@ static void leaves_fixed(struct cpu_cpuid *id, unsigned int nr_cpus, uint64_t ts
 	if (cpuid_has(id, CPUID_XSAVE)) {
 		uint64_t xcr0 = id->xcr0_allowed;
 
-		subleaf_set(id, CPUID_LEAF_XSAVE, 0, (uint32_t)xcr0, XSAVE_LEGACY_SIZE,
+		subleaf_set(id, CPUID_LEAF_XSAVE, 0, (uint32_t)xcr0, XSAVE_YMM,
 			    xsave_size(xcr0), 0);
 		subleaf_set(id, CPUID_LEAF_XSAVE, 1, 0, 0, 0, 0);
 		if (xcr0 & XCR0_AVX)
-			subleaf_set(id, CPUID_LEAF_XSAVE, 2, XSAVE_AVX_SIZE, XSAVE_LEGACY_SIZE, 0,
+			subleaf_set(id, CPUID_LEAF_XSAVE, 2, XSAVE_YMM_SIZE, XSAVE_YMM, 0,
 				    0);
 		if (xcr0 & XCR0_PKRU)
-			subleaf_set(id, CPUID_LEAF_XSAVE, 9, XSAVE_PKRU_SIZE, XSAVE_PKRU_OFFSET, 0,
+			subleaf_set(id, CPUID_LEAF_XSAVE, 9, XSAVE_PKRU_SIZE, XSAVE_PKRU, 0,
 				    0);
 	}
 	/* The crystal, and TSC = crystal * EBX / EAX. Linux takes it for the APIC timer's clock, too. */

@@ -23,6 +23,16 @@ enum cpu_feature {
 
 enum { CPUID_MAX_LEAVES = 64 };
 
+/* The standard XSAVE area as CPUID describes it, in bytes: the header, the upper halves of ymm0-ymm15, PKRU where AMD's
+ * processors have it, its end. */
+enum {
+	XSAVE_HEADER = 512,
+	XSAVE_YMM = 576,
+	XSAVE_YMM_SIZE = 256,
+	XSAVE_PKRU = XSAVE_YMM + XSAVE_YMM_SIZE,
+	XSAVE_PKRU_SIZE = 8
+};
+
 struct cpuid_leaf {
 	uint32_t leaf, subleaf;
 	bool has_subleaf; /* answers only its subleaf; the other kind ignores ECX */

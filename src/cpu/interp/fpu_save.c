@@ -19,9 +19,6 @@ enum {
 	OFF_MXCSR = 24,
 	OFF_ST = 32,
 	OFF_XMM = 160,
-	OFF_HEADER = 512,
-	OFF_YMM = 576,
-	OFF_PKRU = 832
 };
 #define XCOMP_COMPACT (UINT64_C(1) << 63)
 
@@ -240,7 +237,7 @@ static uint64_t requested(const struct cpu *c)
 /* Compacted areas hold only the components of XCOMP_BV, one behind the other. */
 static unsigned int pkru_offset(uint64_t xcomp)
 {
-	return (xcomp & XCOMP_COMPACT) && !(xcomp & AVX) ? OFF_YMM : OFF_PKRU;
+	return (xcomp & XCOMP_COMPACT) && !(xcomp & AVX) ? XSAVE_YMM : XSAVE_PKRU;
 }
 
 enum save_kind { SAVE_ALL, SAVE_OPT, SAVE_COMPACT };
@@ -274,12 +271,12 @@ static inline void save_host(const struct cpu_fpu *f, const struct xarea *x, uin
 	if (x->write & SSE)
 		memcpy(b + OFF_XMM, f->xmm, sizeof(f->xmm));
 	if (x->write & AVX)
-		memcpy(b + OFF_YMM, f->ymm_hi, sizeof(f->ymm_hi));
+		memcpy(b + XSAVE_YMM, f->ymm_hi, sizeof(f->ymm_hi));
 	if (x->kind == SAVE_COMPACT)
-		put_le64(b + OFF_HEADER + 8, XCOMP_COMPACT | x->mask);
+		put_le64(b + XSAVE_HEADER + 8, XCOMP_COMPACT | x->mask);
 	else
-		bv = get_le64(b + OFF_HEADER) & ~x->mask;
-	put_le64(b + OFF_HEADER, bv | x->used);
+		bv = get_le64(b + XSAVE_HEADER) & ~x->mask;
+	put_le64(b + XSAVE_HEADER, bv | x->used);
 }
 
 /* Everything is checked before anything is written; XSAVE touches only the components asked for. */
@@ -290,15 +287,15 @@ static _noinline_ void save_slow(struct cpu *c, const struct insn *i, const stru
 	uint64_t lin, pkru_at, bv = 0;
 	uint8_t head[24], regs[128], mx[8], header[64];
 
-	lin = aligned_operand(c, i, x->mask & AVX ? OFF_YMM + 256 : OFF_YMM, 64, true);
-	mem_probe(c, lin, OFF_YMM, how | MEM_RMW);
+	lin = aligned_operand(c, i, x->mask & AVX ? XSAVE_YMM + XSAVE_YMM_SIZE : XSAVE_YMM, 64, true);
+	mem_probe(c, lin, XSAVE_YMM, how | MEM_RMW);
 	if (x->write & AVX)
-		mem_probe(c, lin + OFF_YMM, 16 * x->nvec, how | MEM_RMW);
+		mem_probe(c, lin + XSAVE_YMM, 16 * x->nvec, how | MEM_RMW);
 	pkru_at = lin + pkru_offset(x->kind == SAVE_COMPACT ? XCOMP_COMPACT | x->mask : 0);
 	if (x->write & XCR0_PKRU)
 		mem_probe(c, pkru_at, 8, how | MEM_RMW);
 	if (x->kind != SAVE_COMPACT)
-		bv = ld64(c, lin + OFF_HEADER, how);
+		bv = ld64(c, lin + XSAVE_HEADER, how);
 	if (x->write & X87) {
 		x87_head(f, x->wide, head);
 		x87_registers(f, regs);
@@ -313,16 +310,16 @@ static _noinline_ void save_slow(struct cpu *c, const struct insn *i, const stru
 	if (x->write & SSE)
 		st_bytes(c, lin + OFF_XMM, f->xmm, 16 * x->nvec, how);
 	if (x->write & AVX)
-		st_bytes(c, lin + OFF_YMM, f->ymm_hi, 16 * x->nvec, how);
+		st_bytes(c, lin + XSAVE_YMM, f->ymm_hi, 16 * x->nvec, how);
 	if (x->write & XCR0_PKRU)
 		st64(c, pkru_at, c->st.pkru, how);
 	if (x->kind == SAVE_COMPACT) {
 		memset(header, 0, sizeof(header));
 		put_le64(header, x->used);
 		put_le64(header + 8, XCOMP_COMPACT | x->mask);
-		st_bytes(c, lin + OFF_HEADER, header, 16, how);
+		st_bytes(c, lin + XSAVE_HEADER, header, 16, how);
 	} else {
-		st64(c, lin + OFF_HEADER, (bv & ~x->mask) | x->used, how);
+		st64(c, lin + XSAVE_HEADER, (bv & ~x->mask) | x->used, how);
 	}
 }
 
@@ -339,7 +336,7 @@ static void save(struct cpu *c, const struct insn *i, enum save_kind kind)
 	if (kind == SAVE_COMPACT && (x.mask & SSE) && f->mxcsr != MXCSR_INIT)
 		x.used |= SSE;
 	x.write = kind == SAVE_ALL ? x.mask : x.used;
-	size = x.mask & AVX ? OFF_YMM + 256 : OFF_YMM;
+	size = x.mask & AVX ? XSAVE_YMM + XSAVE_YMM_SIZE : XSAVE_YMM;
 	host = x.write & XCR0_PKRU ? NULL : area_host(c, i, size, 64, true);
 	if (likely(host)) {
 		save_host(f, &x, host);
@@ -379,15 +376,15 @@ static inline bool header_ok(const struct cpu *c, const struct ximage *x)
 	if (x->comp & XCOMP_COMPACT) {
 		if ((x->comp & ~XCOMP_COMPACT & ~c->st.xcr0) || (x->bv & ~x->comp))
 			return false;
-		return is_zero(x->b + OFF_HEADER + 16, 48);
+		return is_zero(x->b + XSAVE_HEADER + 16, 48);
 	}
-	return x->comp == 0 && !(x->bv & ~c->st.xcr0) && is_zero(x->b + OFF_HEADER + 16, 8);
+	return x->comp == 0 && !(x->bv & ~c->st.xcr0) && is_zero(x->b + XSAVE_HEADER + 16, 8);
 }
 
 static inline void header_read(struct cpu *c, struct ximage *x)
 {
-	x->bv = get_le64(x->b + OFF_HEADER);
-	x->comp = get_le64(x->b + OFF_HEADER + 8);
+	x->bv = get_le64(x->b + XSAVE_HEADER);
+	x->comp = get_le64(x->b + XSAVE_HEADER + 8);
 	if (!header_ok(c, x))
 		cpu_raise_err(c, VEC_GP, 0);
 }
@@ -441,17 +438,17 @@ static inline void load(struct cpu *c, const struct insn *i, uint64_t mask, cons
 static _noinline_ void xrstor_slow(struct cpu *c, const struct insn *i, uint64_t mask)
 {
 	unsigned int how = i->flags & INSN_SS;
-	uint8_t b[OFF_YMM], ymm[256];
+	uint8_t b[XSAVE_YMM], ymm[256];
 	struct ximage x = { .b = b, .ymm = ymm };
 	uint64_t lin;
 
-	lin = aligned_operand(c, i, OFF_YMM, 64, false);
+	lin = aligned_operand(c, i, XSAVE_YMM, 64, false);
 	ld_bytes(c, lin, b, sizeof(b), how);
 	header_read(c, &x);
 	if (mask & AVX)
-		aligned_operand(c, i, OFF_YMM + 256, 64, false);
+		aligned_operand(c, i, XSAVE_YMM + XSAVE_YMM_SIZE, 64, false);
 	if (mask & x.bv & AVX)
-		ld_bytes(c, lin + OFF_YMM, ymm, 16 * nr_vectors(c), how);
+		ld_bytes(c, lin + XSAVE_YMM, ymm, 16 * nr_vectors(c), how);
 	if (mask & x.bv & XCR0_PKRU)
 		x.pkru = ld32(c, lin + pkru_offset(x.comp), how);
 	load(c, i, mask, &x);
@@ -464,12 +461,12 @@ static void do_xrstor(struct cpu *c, const struct insn *i)
 
 	check_xsave(c);
 	mask = requested(c) & c->st.xcr0;
-	x.b = mask & XCR0_PKRU ? NULL : area_host(c, i, OFF_YMM + 256, 64, false);
+	x.b = mask & XCR0_PKRU ? NULL : area_host(c, i, XSAVE_YMM + XSAVE_YMM_SIZE, 64, false);
 	if (unlikely(!x.b)) {
 		xrstor_slow(c, i, mask);
 		return;
 	}
-	x.ymm = x.b + OFF_YMM;
+	x.ymm = x.b + XSAVE_YMM;
 	x.pkru = 0;
 	header_read(c, &x);
 	load(c, i, mask, &x);

@@ -21,10 +21,10 @@
 #include "base/mem.h"
 #include "cpu/kvm/kvm.h"
 #include "cpu/kvm/kvm_priv.h"
+#include "sys/fd.h"
 #include "sys/thread.h"
 
 enum { MAX_ENTRIES = 256, PHYS_BITS_LEAST = 36, XSAVE_LEAF = 0xd, PKRU_COMPONENT = 9 };
-enum { PKRU_OFFSET = 832 }; /* where cpuid.c says it is */
 
 static const struct {
 	int cap;
@@ -118,7 +118,7 @@ static void limit_from(struct kvm_host *h, const struct kvm_cpuid2 *id,
 		allow(l, lies[k], false);
 	/* The guest's XSAVE stores it where the host's does. */
 	e = entry_of(id, XSAVE_LEAF, PKRU_COMPONENT);
-	if (!e || e->ebx != PKRU_OFFSET)
+	if (!e || e->ebx != XSAVE_PKRU)
 		allow(l, CPUID_PKU, false);
 	allow(l, CPUID_PKS, false); /* its MSR is not virtualised */
 	e = entry_of(id, 0x80000008, 0);
@@ -214,9 +214,7 @@ int kvm_host_open(struct kvm_host *ret, struct err *err)
 
 void kvm_host_close(struct kvm_host *h)
 {
-	if (h->fd > 0)
-		close(h->fd);
-	h->fd = -1;
+	fd_closep(&h->fd);
 }
 
 /* Saves those the probe who have a KVM that only emulates. */

@@ -39,10 +39,11 @@ enum { MSI_LEVEL = 1 << 15, MSI_MODE_SHIFT = 8, REG_BYTES = 16 };
 bool kvm_lapic_wanted(const struct kvm_host *h, enum cpu_apic_place place)
 {
 	const uint64_t api = KVM_X2APIC_API_USE_32BIT_IDS | KVM_X2APIC_API_DISABLE_BROADCAST_QUIRK;
-	int x2 = kvm_ioctl(h->fd, KVM_CHECK_EXTENSION, (void *)KVM_CAP_X2APIC_API);
+	int x2;
 
 	if (place == CPU_APIC_OURS || (place == CPU_APIC_AUTO && !h->is_whole))
 		return false;
+	x2 = kvm_ioctl(h->fd, KVM_CHECK_EXTENSION, (void *)KVM_CAP_X2APIC_API);
 	return kvm_ioctl(h->fd, KVM_CHECK_EXTENSION, (void *)KVM_CAP_SPLIT_IRQCHIP) > 0 &&
 	       kvm_ioctl(h->fd, KVM_CHECK_EXTENSION, (void *)KVM_CAP_X86_APIC_BUS_CYCLES_NS) > 0 &&
 	       kvm_ioctl(h->fd, KVM_CHECK_EXTENSION, (void *)KVM_CAP_TSC_DEADLINE_TIMER) > 0 &&
@@ -209,7 +210,8 @@ static void read_registers(struct kvm_cpu *k)
 	apic_timer_resume(c, get_le32(reg(k, APIC_REG_TIMER_CURRENT)));
 }
 
-static int msr_put(struct kvm_cpu *k, uint32_t index, uint64_t value)
+/* One MSR into or out of the kernel, by @request. */
+static int msr_io(struct kvm_cpu *k, unsigned long request, uint32_t index, uint64_t *value)
 {
 	_Alignas(struct kvm_msrs)
 		uint8_t room[sizeof(struct kvm_msrs) + sizeof(struct kvm_msr_entry)] = { 0 };
@@ -217,23 +219,15 @@ static int msr_put(struct kvm_cpu *k, uint32_t index, uint64_t value)
 	int r;
 
 	m->nmsrs = 1;
-	m->entries[0] = (struct kvm_msr_entry){ .index = index, .data = value };
-	r = kvm_ioctl(k->fd, KVM_SET_MSRS, m);
+	m->entries[0] = (struct kvm_msr_entry){ .index = index, .data = *value };
+	r = kvm_ioctl(k->fd, request, m);
+	*value = m->entries[0].data;
 	return r == 1 ? 0 : r < 0 ? r : -EINVAL;
 }
 
-static int msr_get(struct kvm_cpu *k, uint32_t index, uint64_t *ret)
+static int msr_put(struct kvm_cpu *k, uint32_t index, uint64_t value)
 {
-	_Alignas(struct kvm_msrs)
-		uint8_t room[sizeof(struct kvm_msrs) + sizeof(struct kvm_msr_entry)] = { 0 };
-	struct kvm_msrs *m = (struct kvm_msrs *)(void *)room;
-	int r;
-
-	m->nmsrs = 1;
-	m->entries[0].index = index;
-	r = kvm_ioctl(k->fd, KVM_GET_MSRS, m);
-	*ret = m->entries[0].data;
-	return r == 1 ? 0 : r < 0 ? r : -EINVAL;
+	return msr_io(k, KVM_SET_MSRS, index, &value);
 }
 
 /* --- whether it runs ------------------------------------------------------------------------------- */
@@ -321,15 +315,15 @@ int kvm_lapic_get(struct kvm_cpu *k, struct err *err)
 	int r;
 
 	mutex_guard(&c->apic_lock);
-	r = msr_get(k, MSR_APIC_BASE, &c->st.apic.base);
+	r = msr_io(k, KVM_GET_MSRS, MSR_APIC_BASE, &c->st.apic.base);
 	if (r == 0)
 		r = kvm_ioctl(k->fd, KVM_GET_LAPIC, &k->lapic);
 	if (r == 0) {
 		read_registers(k);
-		r = msr_get(k, MSR_TSC_DEADLINE, &c->st.apic.tsc_deadline);
+		r = msr_io(k, KVM_GET_MSRS, MSR_TSC_DEADLINE, &c->st.apic.tsc_deadline);
 	}
 	if (r == 0)
-		r = msr_get(k, PV_MSR_EOI, &c->st.pv_eoi);
+		r = msr_io(k, KVM_GET_MSRS, PV_MSR_EOI, &c->st.pv_eoi);
 	if (r == 0)
 		r = mp_get(k);
 	return r < 0 ? err_set(err, r, "KVM: get the APIC: %s", strerror(-r)) : 0;

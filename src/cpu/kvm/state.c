@@ -24,7 +24,7 @@
 #include "cpu/pv.h"
 #include "sys/thread.h"
 
-enum { LEGACY_BYTES = 416, OFF_XSTATE_BV = 512, OFF_YMM = 576, OFF_PKRU = 832 };
+enum { LEGACY_BYTES = 416 };
 #define DR6_EVENTS UINT64_C(0xe00f) /* B0-B3, BD, BS, BT */
 
 static int failed(struct err *err, int r, const char *what)
@@ -379,10 +379,10 @@ static int fpu_put(struct kvm_cpu *k, struct err *err)
 
 	memset(&k->xsave, 0, sizeof(k->xsave));
 	memcpy(p, &s->fpu, LEGACY_BYTES);
-	put_le64(p + OFF_XSTATE_BV, components(k->c));
-	memcpy(p + OFF_YMM, s->fpu.ymm_hi, sizeof(s->fpu.ymm_hi));
+	put_le64(p + XSAVE_HEADER, components(k->c));
+	memcpy(p + XSAVE_YMM, s->fpu.ymm_hi, sizeof(s->fpu.ymm_hi));
 	if (components(k->c) & XCR0_PKRU)
-		put_le32(p + OFF_PKRU, s->pkru);
+		put_le32(p + XSAVE_PKRU, s->pkru);
 	r = kvm_ioctl(k->fd, KVM_SET_XSAVE, &k->xsave);
 	if (r < 0)
 		return failed(err, r, "set vector state");
@@ -406,9 +406,9 @@ static int fpu_get(struct kvm_cpu *k, struct err *err)
 	s->fpu.mxcsr_mask = mask;
 	s->fpu.fcs = s->fpu.fds = 0; /* not part of this image */
 	if (components(k->c) & XCR0_AVX)
-		memcpy(s->fpu.ymm_hi, p + OFF_YMM, sizeof(s->fpu.ymm_hi));
+		memcpy(s->fpu.ymm_hi, p + XSAVE_YMM, sizeof(s->fpu.ymm_hi));
 	if (components(k->c) & XCR0_PKRU)
-		s->pkru = get_le32(p + OFF_PKRU);
+		s->pkru = get_le32(p + XSAVE_PKRU);
 	if (!cpuid_has(&k->c->grp->cpuid, CPUID_XSAVE))
 		return 0;
 	r = kvm_ioctl(k->fd, KVM_GET_XCRS, &xcrs);

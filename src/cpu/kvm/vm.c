@@ -13,10 +13,10 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/mem.h"
 #include "cpu/kvm/kvm_priv.h"
+#include "sys/fd.h"
 #include "sys/thread.h"
 
 /* Three pages and one that VMX needs in the guest's address space; between the APICs and the ROMs. */
@@ -201,11 +201,10 @@ int kvm_vm_new(struct cpu_group *grp, struct kvm_vm **ret, struct err *err)
 
 	vm->grp = grp;
 	vm->fd = -1;
+	vm->host.fd = -1;
 	pthread_mutex_init(&vm->lock, NULL);
 	r = kvm_host_open(&vm->host, err);
-	if (r < 0) {
-		vm->host.fd = -1;
-	} else {
+	if (r == 0) {
 		vm->has_lapic = kvm_lapic_wanted(&vm->host, grp->apic_place);
 		vm->has_all_modes = vm->host.is_whole || vm->has_lapic;
 		r = grp->apic_place == CPU_APIC_KERNEL && !vm->has_lapic
@@ -236,8 +235,7 @@ void kvm_vm_free(struct kvm_vm *vm)
 		m->log_collect = NULL;
 		m->log_arg = NULL;
 	}
-	if (vm->fd >= 0)
-		close(vm->fd);
+	fd_closep(&vm->fd);
 	kvm_host_close(&vm->host);
 	pthread_mutex_destroy(&vm->lock);
 	free(vm->dirty);
