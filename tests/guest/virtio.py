@@ -122,7 +122,9 @@ want long "${#line}" 100000
 echo "an answer of the guest" >&3
 exec 3>&-
 for round in 1 2 3; do
-	cat /dev/zero 2>/dev/null >$con &
+	exec 4>$con # here: a writer that comes while the driver is away would make a file of this name
+	cat /dev/zero 2>/dev/null >&4 &
+	exec 4>&-
 	cat $port >/dev/null 2>&1 &
 	echo virtio0 >$driver/virtio_console/unbind || fail unbind
 	kill %1 %2 2>/dev/null || :
@@ -183,11 +185,13 @@ blkdiscard -o $((32 << 20)) -l $((16 << 20)) /dev/vda || fail discard
 want discarded "$(sum vda 32)" %(empty)s
 # The cache switched off and on again.
 echo "write through" >/sys/block/vda/queue/write_cache
-# Readers and writers on all CPUs, while the driver leaves and comes back.
+# Readers and writers on all CPUs, while the driver leaves and comes back. A writer that comes while it is away must not
+# make a file called /dev/vdb: a node of our own stays.
+mknod /other b $(tr : ' ' </sys/block/vdb/dev)
 for i in 1 2 3 4 5; do
 	for k in 1 2 3 4; do
 		dd if=/dev/vdb of=/dev/null bs=64k iflag=direct 2>/dev/null &
-		dd if=/dev/zero of=/dev/vdb bs=4k seek=8192 count=2000 oflag=direct 2>/dev/null &
+		dd if=/dev/zero of=/other bs=4k seek=8192 count=2000 oflag=direct 2>/dev/null &
 	done
 	dd if=/dev/vdb of=/dev/null bs=4k count=100 iflag=direct 2>/dev/null
 	echo virtio1 >$driver/virtio_blk/unbind || fail unbind
