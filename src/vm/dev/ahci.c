@@ -1,22 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The controller's registers, and the thread that carries commands out.
+ * The controller's registers, served on the vCPU's thread under the lock; ahci_work.c carries commands out, ahci_fis.c
+ * has what goes through the guest's memory.
  *
- *	a bit of PxCI set --> waits --> the worker takes it (running) --> registers and CI as after the command
- *	                                        └─ a reset meanwhile (epoch): the result is dropped
- *
- * A vCPU never waits for a disk. What the guest wrote into memory (list, table, descriptors) is read by the worker once,
- * when it takes the command. While a command is under way PxCMD.CR stays set, also when the guest clears ST: that is how
- * drivers learn that nothing moves in their memory any more.
- *
- * One command at a time for all ports: this controller is for installers, CD images and systems without virtio. Native
- * queuing saves the guest the wait between two commands; they still come one after the other. Of queued commands the
- * worker does the lowest slot first, and tells each end by a Set Device Bits FIS.
- *
- * Without the bus master bit nothing of the guest's memory is read or written: a command fails as one whose descriptors
- * lead nowhere.
- *
- * Source: AHCI 1.3.1; Serial ATA 3.0, 10.3 (FIS layouts).
+ * Source: AHCI 1.3.1, 3 (registers), 10.4 (resets).
  */
 #include "vm/dev/ahci.h"
 
@@ -25,10 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/bytes.h"
-#include "base/checked.h"
 #include "base/mem.h"
-#include "cpu/physmem.h"
 #include "vm/dev/ahci_priv.h"
 
 enum {
@@ -71,174 +55,28 @@ enum {
 	PX_SACT = 0x34,
 	PX_CI = 0x38,
 
-	CMD_ST = 1 << 0,
 	CMD_SUD = 1 << 1,
 	CMD_POD = 1 << 2,
 	CMD_CLO = 1 << 3,
-	CMD_FRE = 1 << 4,
-	CMD_CCS_SHIFT = 8,
 	CMD_FR = 1 << 14,
 	CMD_CR = 1 << 15,
 	CMD_ATAPI = 1 << 24,
 	CMD_WRITABLE = CMD_ST | CMD_FRE | CMD_ATAPI,
 
-	IS_DHRS = 1 << 0,
-	IS_PSS = 1 << 1,
-	IS_SDBS = 1 << 3,
 	IS_PCS = 1 << 6,
-	IS_IFS = 1 << 27,
-	IS_TFES = 1 << 30,
 	SERR_DIAG_X = 1 << 26,
 	SSTS_UP = 0x123, /* device, 3 Gbit/s, active */
-	SIG_DISK = 0x00000101,
 	TFD_NONE = 0x7f,
-
-	/* Command list and table. */
-	HEADER_SIZE = 32,
-	HEADER_ATAPI = 1 << 5,
-	HEADER_CLEAR = 1 << 10,
-	TABLE_PACKET = 0x40,
-	TABLE_PRDT = 0x80,
-	PRD_SIZE = 16,
-	PRD_COUNT_MASK = 0x3fffff,
-	CFIS_SIZE = 20,
-	FIS_H2D = 0x27,
-	FIS_D2H = 0x34,
-	FIS_PIO_SETUP = 0x5f,
-	FIS_SET_BITS = 0xa1,
-	FIS_IS_COMMAND = 0x80,
-	FIS_INTERRUPT = 0x40,
-	FIS_TO_HOST = 0x20,
-	CONTROL_SRST = 0x04,
-	RX_PIO_SETUP = 0x20,
-	RX_D2H = 0x40,
-	RX_SET_BITS = 0x58,
 };
-#define SIG_ATAPI UINT32_C(0xeb140101)
-#define CAP_S64A  UINT32_C(0x80000000)
-
-/* --- interrupts --- */
+#define CAP_S64A UINT32_C(0x80000000)
 
 /* Under the lock, so that two threads cannot set the line in another order than the registers. */
-static void update_irq(struct ahci *a)
+void ahci_update_irq(struct ahci *a)
 {
 	for (unsigned int k = 0; k < AHCI_PORTS; k++)
 		if (a->port[k].is & a->port[k].ie)
 			a->is |= 1u << k;
 	pci_dev_set_intx(&a->pci, a->is && (a->ghc & GHC_IE));
-}
-
-/* --- what a command is made of --- */
-
-static int prd_move(struct ata_command *c, uint8_t *buf, size_t n, bool to_guest)
-{
-	struct prd_cursor *p = &c->prd;
-	uint8_t d[PRD_SIZE];
-
-	while (n) {
-		size_t part;
-		int r;
-
-		if (!p->left) {
-			if (!p->nr || physmem_read(p->mem, p->next, d, sizeof(d)) < 0)
-				return -EFAULT;
-			p->nr--;
-			p->next += PRD_SIZE;
-			p->addr = get_le64(d) & ~UINT64_C(1);
-			p->left = (get_le32(d + 12) & PRD_COUNT_MASK) + 1;
-		}
-		part = MIN(n, (size_t)p->left);
-		r = to_guest ? physmem_write(p->mem, p->addr, buf, part)
-			     : physmem_read(p->mem, p->addr, buf, part);
-		if (r < 0)
-			return -EFAULT;
-		buf += part;
-		n -= part;
-		p->addr += part;
-		p->left -= (uint32_t)part;
-		p->moved += (uint32_t)part;
-	}
-	return 0;
-}
-
-int ata_put(struct ata_command *c, const void *buf, size_t n)
-{
-	return prd_move(c, (uint8_t *)buf, n, true);
-}
-
-int ata_get(struct ata_command *c, void *buf, size_t n)
-{
-	return prd_move(c, buf, n, false);
-}
-
-static void parse_fis(struct ata_command *c, const uint8_t *f)
-{
-	c->command = f[2];
-	c->features = (uint16_t)(f[3] | f[11] << 8);
-	c->lba = get_le(f + 4, 3) | get_le(f + 8, 3) << 24;
-	c->device = f[7];
-	c->count = get_le16(f + 12);
-	c->control = f[15];
-}
-
-/* A FIS where the guest receives them, if it does. */
-static void put_fis(struct ahci *a, const struct ahci_port *p, unsigned int at, const uint8_t *f,
-		    size_t n)
-{
-	if ((p->cmd & CMD_FRE) && pci_dev_is_master(&a->pci))
-		ignore_result(physmem_write(a->mem, p->fis + at, f, n));
-}
-
-/* Registers as the device sends them. Under the lock. */
-static void send_d2h(struct ahci *a, struct ahci_port *p, const struct ata_command *c)
-{
-	uint8_t f[20] = { FIS_D2H, FIS_INTERRUPT, c->status, c->error };
-
-	put_le(f + 4, c->lba, 3);
-	f[7] = c->device;
-	put_le(f + 8, c->lba >> 24, 3);
-	put_le16(f + 12, c->count);
-	put_fis(a, p, RX_D2H, f, sizeof(f));
-	p->tfd = (uint32_t)c->error << 8 | c->status;
-	p->is |= IS_DHRS;
-}
-
-/* A transfer without DMA is announced; its end needs nothing more. Under the lock. */
-static void send_pio_setup(struct ahci *a, struct ahci_port *p, const struct ata_command *c)
-{
-	uint8_t f[20] = { FIS_PIO_SETUP, FIS_INTERRUPT | FIS_TO_HOST, ATA_OK | ATA_DRQ, c->error };
-
-	put_le(f + 4, c->lba, 3);
-	f[7] = c->device;
-	put_le(f + 8, c->lba >> 24, 3);
-	put_le16(f + 12, c->count);
-	f[15] = c->status;
-	put_le16(f + 16, (uint16_t)c->prd.moved);
-	put_fis(a, p, RX_PIO_SETUP, f, sizeof(f));
-	p->is |= IS_PSS;
-}
-
-/* The end of a queued command; of one that failed the guest reads the tag out of a log. Under the lock. */
-static void send_set_bits(struct ahci *a, struct ahci_port *p, const struct ata_command *c)
-{
-	uint32_t done = c->status & ATA_ERR ? 0 : UINT32_C(1) << ata_tag(c);
-	uint8_t f[8] = { FIS_SET_BITS, FIS_INTERRUPT, c->status & 0x77, c->error };
-
-	put_le32(f + 4, done);
-	put_fis(a, p, RX_SET_BITS, f, sizeof(f));
-	p->sact &= ~done;
-	p->tfd = (uint32_t)c->error << 8 | c->status;
-	p->is |= IS_SDBS;
-}
-
-/* The device after a reset says what it is. Under the lock. */
-static void send_signature(struct ahci *a, struct ahci_port *p)
-{
-	struct ata_command c = { .status = p->is_cd ? 0 : ATA_OK, .error = 1, .count = 1 };
-
-	p->sig = p->is_cd ? SIG_ATAPI : SIG_DISK;
-	c.lba = p->sig >> 8 & 0xffffff;
-	send_d2h(a, p, &c);
 }
 
 static void link_up(struct ahci *a, struct ahci_port *p)
@@ -250,7 +88,7 @@ static void link_up(struct ahci *a, struct ahci_port *p)
 	p->ssts = SSTS_UP;
 	p->serr |= SERR_DIAG_X;
 	p->is |= IS_PCS;
-	send_signature(a, p);
+	ahci_send_signature(a, p);
 }
 
 static void port_reset(struct ahci_port *p)
@@ -261,190 +99,6 @@ static void port_reset(struct ahci_port *p)
 	p->is_halted = false;
 	p->tfd = TFD_NONE;
 	p->sig = UINT32_MAX;
-}
-
-/* --- the worker --- */
-
-static bool is_ready(const struct ahci_port *p)
-{
-	return p->disk && p->ci && (p->cmd & CMD_ST) && !p->is_halted && p->running < 0;
-}
-
-static struct ahci_port *next_port(struct ahci *a)
-{
-	if (a->pauses)
-		return NULL;
-	for (unsigned int k = 0; k < AHCI_PORTS; k++)
-		if (is_ready(&a->port[k]))
-			return &a->port[k];
-	return NULL;
-}
-
-/* A FIS without the command bit only sets the control register: software resets begin and end so. Under the lock. */
-static void control_fis(struct ahci *a, struct ahci_port *p, unsigned int slot, const uint8_t *fis)
-{
-	bool srst = fis[15] & CONTROL_SRST;
-
-	if (p->in_reset && !srst)
-		send_signature(a, p);
-	p->in_reset = srst;
-	p->ci &= ~(UINT32_C(1) << slot);
-}
-
-/* What the guest wrote about the command. Returns 0 or -EFAULT. */
-static int fetch(struct ahci *a, uint64_t list, unsigned int slot, uint8_t *header, uint8_t *fis,
-		 struct ata_command *c)
-{
-	uint64_t table;
-
-	if (!pci_dev_is_master(&a->pci) ||
-	    physmem_read(a->mem, list + (uint64_t)slot * HEADER_SIZE, header, HEADER_SIZE) < 0)
-		return -EFAULT;
-	table = get_le64(header + 8) & ~UINT64_C(0x7f);
-	if (physmem_read(a->mem, table, fis, CFIS_SIZE) < 0 ||
-	    physmem_read(a->mem, table + TABLE_PACKET, c->packet, sizeof(c->packet)) < 0)
-		return -EFAULT;
-	if (fis[0] != FIS_H2D)
-		return -EFAULT;
-	c->prd = (struct prd_cursor){ .mem = a->mem,
-				      .next = table + TABLE_PRDT,
-				      .nr = get_le16(header + 2) };
-	parse_fis(c, fis);
-	return 0;
-}
-
-/* The command's end in the registers. Under the lock. */
-static void finish(struct ahci *a, struct ahci_port *p, unsigned int slot,
-		   const struct ata_command *c, int r)
-{
-	if (r < 0) { /* the interface, not the device, has failed */
-		p->is |= IS_IFS;
-		p->tfd = ATA_OK | ATA_ERR | ATA_ABORTED << 8;
-		p->is_halted = true;
-		return;
-	}
-	if (c->is_pio && !(c->status & ATA_ERR))
-		send_pio_setup(a, p, c);
-	if (c->is_queued)
-		send_set_bits(a, p, c);
-	else
-		send_d2h(a, p, c);
-	if (c->status & ATA_ERR) {
-		p->is |= IS_TFES;
-		p->is_halted = true;
-		return;
-	}
-	p->ci &= ~(UINT32_C(1) << slot);
-}
-
-/* One command, if one waits. */
-static bool work_once(struct ahci *a)
-{
-	struct ata_command c = { .status = ATA_OK, .buffer = a->buffer };
-	uint8_t header[HEADER_SIZE], fis[CFIS_SIZE], count[4];
-	unsigned int slot, epoch;
-	struct ahci_port *p;
-	bool is_command;
-	uint64_t list;
-	int r;
-
-	mutex_lock(&a->lock);
-	p = next_port(a);
-	if (!p) {
-		mutex_unlock(&a->lock);
-		return false;
-	}
-	slot = (unsigned int)__builtin_ctz(p->ci);
-	p->running = (int)slot;
-	p->cmd = (p->cmd & ~(31u << CMD_CCS_SHIFT)) | slot << CMD_CCS_SHIFT;
-	epoch = p->epoch;
-	list = p->list;
-	c.port = p;
-	a->is_working = true;
-	mutex_unlock(&a->lock);
-
-	r = fetch(a, list, slot, header, fis, &c);
-	is_command = r == 0 && (fis[1] & FIS_IS_COMMAND);
-	if (is_command) {
-		r = p->is_cd ? atapi_run(&c) : ata_run(&c);
-		put_le32(count, c.prd.moved);
-		/* A list outside of RAM is known from reading it. */
-		ignore_result(physmem_write(a->mem, list + (uint64_t)slot * HEADER_SIZE + 4, count,
-					    sizeof(count)));
-	}
-	mutex_lock(&a->lock);
-	if (p->epoch == epoch && (is_command || r < 0))
-		finish(a, p, slot, &c, r);
-	else if (p->epoch == epoch)
-		control_fis(a, p, slot, fis);
-	p->running = -1;
-	a->is_working = false;
-	pthread_cond_broadcast(&a->idle);
-	update_irq(a);
-	mutex_unlock(&a->lock);
-	return true;
-}
-
-unsigned int ahci_work(struct ahci *a)
-{
-	unsigned int n = 0;
-
-	while (work_once(a))
-		n++;
-	return n;
-}
-
-static void worker(void *arg)
-{
-	struct ahci *a = arg;
-
-	for (;;) {
-		bool stop;
-
-		mutex_lock(&a->lock);
-		while (!a->stop && !next_port(a))
-			cond_wait(&a->work, &a->lock);
-		stop = a->stop;
-		mutex_unlock(&a->lock);
-		if (stop)
-			return;
-		work_once(a);
-	}
-}
-
-int ahci_start(struct ahci *a, struct err *err)
-{
-	int r = thread_start(&a->thread, "ahci", worker, a, err);
-
-	a->has_thread = r == 0;
-	return r;
-}
-
-void ahci_stop(struct ahci *a)
-{
-	if (!a->has_thread)
-		return;
-	mutex_lock(&a->lock);
-	a->stop = true;
-	pthread_cond_broadcast(&a->work);
-	mutex_unlock(&a->lock);
-	thread_join(&a->thread);
-	a->has_thread = a->stop = false;
-}
-
-void ahci_pause(struct ahci *a)
-{
-	mutex_guard(&a->lock);
-	a->pauses++;
-	while (a->is_working)
-		cond_wait(&a->idle, &a->lock);
-}
-
-void ahci_resume(struct ahci *a)
-{
-	mutex_guard(&a->lock);
-	a->pauses--;
-	pthread_cond_broadcast(&a->work);
 }
 
 /* --- registers --- */
@@ -522,7 +176,7 @@ static void write_cmd(struct ahci *a, struct ahci_port *p, uint32_t value)
 		p->tfd &= ~(uint32_t)(ATA_BSY | ATA_DRQ);
 	/* The device has waited with its first FIS for somebody to receive it. */
 	if (!(old & CMD_FRE) && (value & CMD_FRE) && p->disk && (p->tfd & 0xff) == TFD_NONE)
-		send_signature(a, p);
+		ahci_send_signature(a, p);
 }
 
 static void write_sctl(struct ahci *a, struct ahci_port *p, uint32_t value)
@@ -595,7 +249,7 @@ static void hba_reset(struct ahci *a)
 		p->is = p->ie = p->cmd = p->sctl = p->serr = 0;
 		p->ssts = p->disk ? SSTS_UP : 0;
 		if (p->disk)
-			p->sig = p->is_cd ? SIG_ATAPI : SIG_DISK;
+			p->sig = ahci_signature(p);
 	}
 }
 
@@ -651,8 +305,8 @@ static void hba_write(void *arg, uint64_t off, unsigned int size, uint64_t value
 	} else if (off == REG_IS) {
 		a->is &= ~(uint32_t)value;
 	}
-	update_irq(a);
-	if (next_port(a))
+	ahci_update_irq(a);
+	if (ahci_next_port(a))
 		pthread_cond_broadcast(&a->work);
 }
 
@@ -668,7 +322,7 @@ void ahci_reset(struct ahci *a)
 		memset(a->port[k].sense, 0, sizeof(a->port[k].sense));
 		a->port[k].medium_changed = a->port[k].is_cd;
 	}
-	update_irq(a);
+	ahci_update_irq(a);
 	mutex_unlock(&a->lock);
 }
 

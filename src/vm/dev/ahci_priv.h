@@ -20,6 +20,19 @@ enum {
 	CD_SECTOR = 2048,
 };
 
+/* Bits of a port's registers that more than the registers know. */
+enum {
+	CMD_ST = 1 << 0,
+	CMD_FRE = 1 << 4,
+	CMD_CCS_SHIFT = 8,
+
+	IS_DHRS = 1 << 0,
+	IS_PSS = 1 << 1,
+	IS_SDBS = 1 << 3,
+	IS_IFS = 1 << 27,
+	IS_TFES = 1 << 30,
+};
+
 /* Where a command's data is in the guest: the descriptors, one after the other. */
 struct prd_cursor {
 	const struct physmem *mem;
@@ -70,6 +83,25 @@ _nodiscard_ int atapi_run(struct ata_command *c);
 
 /* ata_fail - the command ends with an error. Returns 0. */
 int ata_fail(struct ata_command *c, uint8_t error);
+
+/* ahci_next_port - one with a command that can be carried out; NULL: there is none. Under the lock. */
+struct ahci_port *ahci_next_port(struct ahci *a);
+
+/* ahci_update_irq - the interrupt line as the registers say: under the lock, so that two threads cannot set it in another order. */
+void ahci_update_irq(struct ahci *a);
+
+/* ahci_signature - what the device at a port is, as PxSIG says it. */
+uint32_t ahci_signature(const struct ahci_port *p);
+
+/*
+ * ahci_send_... - a FIS where the guest receives them, if it does, and what it changes in the port's registers: the device's
+ * registers; the announcement of a transfer without DMA, whose end needs nothing more; the end of a queued command (of one
+ * that failed the guest reads the tag out of a log); what the device is, after a reset. Under the lock.
+ */
+void ahci_send_d2h(struct ahci *a, struct ahci_port *p, const struct ata_command *c);
+void ahci_send_pio_setup(struct ahci *a, struct ahci_port *p, const struct ata_command *c);
+void ahci_send_set_bits(struct ahci *a, struct ahci_port *p, const struct ata_command *c);
+void ahci_send_signature(struct ahci *a, struct ahci_port *p);
 
 /* ata_string - text as IDENTIFY has it: padded with spaces, bytes of each word swapped. */
 void ata_string(uint8_t *to, const char *text, size_t n);
