@@ -2,14 +2,13 @@
 /*
  * The VNC server: libvncserver speaks the protocol, this file gives it a frame buffer.
  *
- * One thread does everything: it serves sockets, and while viewers are there draws the screen 25 times a second and tells
- * the library in which lines it differs from before. The library is opened with dlopen(): linked, it would bring a TLS
+ * One thread does everything: it serves sockets, and while viewers are there draws the screen at most 25 times a second and tells
+ * the library in which lines it differs from before. The library is opened when needed: linked, it would bring a TLS
  * library and five milliseconds into the start of every machine.
  */
 #include "display/vnc.h"
 
 #include <arpa/inet.h>
-#include <dlfcn.h>
 #include <errno.h>
 #include <rfb/rfb.h>
 #include <stdatomic.h>
@@ -18,18 +17,20 @@
 #include <unistd.h>
 
 #include "base/attr.h"
+#include "base/clock.h"
 #include "base/mem.h"
 #include "base/str.h"
 #include "display/vnc_tls.h"
+#include "sys/library.h"
 #include "sys/thread.h"
 
 enum { NEW_VIEWERS = 16 };
-enum { FRAME_US = 40000, FIRST_WIDTH = 640, FIRST_HEIGHT = 400, PASSWORD_MAX = 8 };
-#define LIBRARY "libvncserver.so.1"
+enum { FIRST_WIDTH = 640, FIRST_HEIGHT = 400, PASSWORD_MAX = 8 };
+#define FRAME_NS (40 * NS_PER_MS)
+#define LIBRARY	 "libvncserver.so.1"
 
 struct vnc {
 	struct vnc_config cfg;
-	void *lib;
 	/* The library's functions that we use. */
 	__typeof__(&rfbGetScreen) get_screen;
 	__typeof__(&rfbInitServerWithPthreadsAndZRLE) init_server;
@@ -57,25 +58,10 @@ struct vnc {
 	unsigned int nr_fresh;
 };
 
-/* The library that encrypts passwords reads files at its first use: later there are none (sys/sandbox). */
-static void warm_up(struct vnc *v)
-{
-	int (*encrypt)(unsigned char *bytes, char *password) = NULL;
-	void *f = dlsym(v->lib, "rfbEncryptBytes");
-	unsigned char challenge[16] = { 0 };
-	char password[] = "x";
-
-	memcpy(&encrypt, &f, sizeof(f));
-	if (encrypt)
-		encrypt(challenge, password);
-}
-
 static int load(struct vnc *v, struct err *err)
 {
-	const struct {
-		const char *name;
-		void *to;
-	} symbols[] = {
+	__typeof__(&rfbEncryptBytes) encrypt = NULL;
+	const struct library_symbol symbols[] = {
 		{ "rfbGetScreen", &v->get_screen },
 		{ "rfbInitServerWithPthreadsAndZRLE", &v->init_server },
 		{ "rfbProcessEvents", &v->process_events },
@@ -86,21 +72,16 @@ static int load(struct vnc *v, struct err *err)
 		{ "rfbCheckPasswordByList", &v->check_password },
 		{ "rfbLogEnable", &v->log_enable },
 		{ "rfbNewClient", &v->new_client },
+		{ "rfbEncryptBytes", &encrypt },
 	};
+	int r = library_load(LIBRARY, "VNC", "libvncserver1", symbols, ARRAY_SIZE(symbols), err);
+	unsigned char challenge[16] = { 0 };
+	char password[] = "x";
 
-	v->lib = dlopen(LIBRARY, RTLD_NOW | RTLD_LOCAL);
-	if (!v->lib)
-		return err_set(err, -ENOENT, "VNC needs %s (Debian package libvncserver1): %s",
-			       LIBRARY, dlerror());
-	for (size_t k = 0; k < ARRAY_SIZE(symbols); k++) {
-		void *f = dlsym(v->lib, symbols[k].name);
-
-		if (!f)
-			return err_set(err, -ENOENT, "%s has no %s", LIBRARY, symbols[k].name);
-		memcpy(symbols[k].to, &f, sizeof(f));
-	}
-	warm_up(v);
-	return 0;
+	/* What encrypts passwords reads files at its first use: later there are none (sys/sandbox). */
+	if (r == 0)
+		encrypt(challenge, password);
+	return r;
 }
 
 static void on_key(rfbBool down, rfbKeySym key, rfbClientPtr client)
@@ -118,6 +99,14 @@ static void on_pointer(int mask, int x, int y, rfbClientPtr client)
 			    (unsigned int)v->screen->height);
 }
 
+/* Pixels as in struct surface; the library's have red and blue the other way round. */
+static void set_format(rfbScreenInfo *s)
+{
+	s->serverFormat.redShift = 16;
+	s->serverFormat.greenShift = 8;
+	s->serverFormat.blueShift = 0;
+}
+
 /* The drawn picture becomes the frame buffer. */
 static void resize(struct vnc *v)
 {
@@ -128,9 +117,7 @@ static void resize(struct vnc *v)
 	v->shown = fresh;
 	v->new_framebuffer(v->screen, (char *)fresh, (int)v->drawn.width, (int)v->drawn.height, 8,
 			   3, 4);
-	v->screen->serverFormat.redShift = 16;
-	v->screen->serverFormat.greenShift = 8;
-	v->screen->serverFormat.blueShift = 0;
+	set_format(v->screen);
 	free(old);
 }
 
@@ -190,12 +177,19 @@ static void take_viewers(struct vnc *v)
 static void serve(void *arg)
 {
 	struct vnc *v = arg;
+	uint64_t due = 0; /* when the next picture is drawn */
 
 	while (!atomic_load(&v->stop)) {
-		take_viewers(v);
-		v->process_events(v->screen, FRAME_US);
-		if (v->screen->clientHead)
+		uint64_t now = clock_now(clock_real());
+
+		if (now >= due && v->screen->clientHead) {
 			update(v);
+			due = now + FRAME_NS;
+		}
+		take_viewers(v);
+		/* It returns after the first event. */
+		v->process_events(v->screen,
+				  (long)((due > now ? due - now : FRAME_NS) / NS_PER_US));
 	}
 }
 
@@ -254,9 +248,7 @@ static int start(struct vnc *v, struct err *err)
 		return err_set(err, -ENOMEM, "VNC server");
 	v->shown = mem_new_n((size_t)FIRST_WIDTH * FIRST_HEIGHT, sizeof(*v->shown));
 	v->screen->frameBuffer = (char *)v->shown;
-	v->screen->serverFormat.redShift = 16;
-	v->screen->serverFormat.greenShift = 8;
-	v->screen->serverFormat.blueShift = 0;
+	set_format(v->screen);
 	v->screen->desktopName = v->name;
 	v->screen->screenData = v;
 	v->screen->kbdAddEvent = on_key;
@@ -306,7 +298,6 @@ void vnc_free(struct vnc *v)
 		v->screen->frameBuffer = NULL; /* ours */
 		v->cleanup(v->screen);
 	}
-	/* The library stays loaded: those that it brought may have registered exit functions. */
 	surface_done(&v->drawn);
 	free(v->shown);
 	free(v->name);

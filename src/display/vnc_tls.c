@@ -10,7 +10,6 @@
  */
 #include "display/vnc_tls.h"
 
-#include <dlfcn.h>
 #include <errno.h>
 #include <gnutls/gnutls.h>
 #include <poll.h>
@@ -26,6 +25,7 @@
 #include "base/str.h"
 #include "display/vencrypt.h"
 #include "sys/fd.h"
+#include "sys/library.h"
 #include "sys/thread.h"
 
 enum { CONNECTIONS = 16, BUFFER = 16384, FIRST_PORT = 5900, LAST_PORT = 5999 };
@@ -67,8 +67,7 @@ struct conn {
 	int fd, inner; /* negative: free; not connected yet */
 	gnutls_session_t tls;
 	struct vencrypt v;
-	bool is_plain;	      /* TLS has not begun */
-	bool is_shaking;      /* TLS's handshake is under way */
+	enum { PLAIN, SHAKING, SECURED } tls_state;
 	uint64_t deadline_ns; /* of what comes before the open connection */
 	struct buffer to_viewer, to_server;
 };
@@ -89,24 +88,10 @@ struct vnc_tls {
 static int load(struct vnc_tls *t, struct err *err)
 {
 #define SYMBOL(name) { "gnutls_" #name, &t->lib.name },
-	const struct {
-		const char *name;
-		void *to;
-	} symbols[] = { FUNCTIONS(SYMBOL) };
-	void *lib = dlopen(LIBRARY, RTLD_NOW | RTLD_LOCAL);
+	const struct library_symbol symbols[] = { FUNCTIONS(SYMBOL) };
 
-	if (!lib)
-		return err_set(err, -ENOENT,
-			       "VNC with TLS needs %s (Debian package libgnutls30): %s", LIBRARY,
-			       dlerror());
-	for (size_t k = 0; k < ARRAY_SIZE(symbols); k++) {
-		void *f = dlsym(lib, symbols[k].name);
-
-		if (!f)
-			return err_set(err, -ENOENT, "%s has no %s", LIBRARY, symbols[k].name);
-		memcpy(symbols[k].to, &f, sizeof(f));
-	}
-	return 0;
+	return library_load(LIBRARY, "VNC with TLS", "libgnutls30", symbols, ARRAY_SIZE(symbols),
+			    err);
 }
 
 static int load_keys(struct vnc_tls *t, const char *folder, struct err *err)
@@ -137,7 +122,7 @@ static int load_keys(struct vnc_tls *t, const char *folder, struct err *err)
 static void drop(struct vnc_tls *t, struct conn *c)
 {
 	if (c->tls) {
-		if (!c->is_shaking)
+		if (c->tls_state == SECURED)
 			t->lib.bye(c->tls, GNUTLS_SHUT_WR); /* as far as it goes without waiting */
 		t->lib.deinit(c->tls);
 		c->tls = NULL;
@@ -156,8 +141,7 @@ static bool start_tls(struct vnc_tls *t, struct conn *c)
 		c->tls = NULL;
 		return false;
 	}
-	c->is_plain = false;
-	c->is_shaking = true;
+	c->tls_state = SHAKING;
 	t->lib.transport_set_int2(c->tls, c->fd, c->fd);
 	return t->lib.priority_set_direct(c->tls, t->priority, NULL) == 0 &&
 	       t->lib.credentials_set(c->tls, t->cert ? GNUTLS_CRD_CERTIFICATE : GNUTLS_CRD_ANON,
@@ -182,7 +166,7 @@ static bool shake(struct vnc_tls *t, struct conn *c)
 	int r = t->lib.handshake(c->tls);
 
 	if (r == 0) {
-		c->is_shaking = false;
+		c->tls_state = SECURED;
 		return reach_server(t, c);
 	}
 	return !t->lib.error_is_fatal(r);
@@ -268,9 +252,9 @@ static bool is_open(const struct conn *c)
 
 static bool advance(struct vnc_tls *t, struct conn *c)
 {
-	if (c->is_plain)
+	if (c->tls_state == PLAIN)
 		return before_tls(t, c);
-	if (c->is_shaking)
+	if (c->tls_state == SHAKING)
 		return shake(t, c);
 	if (!is_open(c))
 		return hear_words(&c->v, c->inner) && flush_words(&c->v, c->inner);
@@ -285,11 +269,11 @@ static bool wants(struct vnc_tls *t, const struct conn *c, struct pollfd *outer,
 	*inner = (struct pollfd){ .fd = -1 };
 	if (c->fd < 0)
 		return false;
-	if (c->is_plain) {
+	if (c->tls_state == PLAIN) {
 		outer->events = c->v.out_n ? POLLOUT : POLLIN;
 		return false;
 	}
-	if (c->is_shaking) {
+	if (c->tls_state == SHAKING) {
 		outer->events = t->lib.record_get_direction(c->tls) ? POLLOUT : POLLIN;
 		return false;
 	}
@@ -327,8 +311,7 @@ static void accept_viewer(struct vnc_tls *t)
 	}
 	c->fd = fd;
 	c->inner = -EBADF;
-	c->is_plain = true;
-	c->is_shaking = false;
+	c->tls_state = PLAIN;
 	c->to_viewer.n = c->to_server.n = 0;
 	c->deadline_ns = clock_now(clock_real()) + PATIENCE_NS;
 	vencrypt_init(&c->v, t->cert != NULL, t->cfg.has_password);
@@ -446,7 +429,6 @@ void vnc_tls_free(struct vnc_tls *t)
 		t->lib.certificate_free_credentials(t->cert);
 	if (t->anon)
 		t->lib.anon_free_server_credentials(t->anon);
-	/* The library stays loaded: it may have registered exit functions. */
 	fd_closep(&t->listen_fd);
 	fd_closep(&t->wake_fd);
 	free(t->conn);
