@@ -180,22 +180,12 @@ static void add_device(struct strbuf *out, const struct json *d)
 
 int cmd_devices_exec(const struct cmd_call *call)
 {
-	static const char request[] = "{\"do\":\"devices\"}";
 	const struct devices_opts *o = call->opts;
 	_cleanup_(control_close) struct control_client c = { .fd = -EBADF };
-	_cleanup_(strbuf_done) struct strbuf out = { 0 };
-	_cleanup_(json_freep) struct json *answer = NULL;
-	const struct json *d;
 	struct err err = ERR_INIT;
 	int r = control_dial(call, &c, &err);
 
-	if (r == 0 && o->json)
-		r = control_show(&c, request, true, "", &err);
-	else if (r == 0)
-		r = control_ask(&c, request, &answer, &err);
-	for (size_t i = 0; r == 0 && (d = json_at(json_get(answer, "ok"), i)); i++)
-		add_device(&out, d);
 	if (r == 0)
-		r = control_print(strbuf_str(&out), &err);
+		r = control_show_list(&c, "{\"do\":\"devices\"}", o->json, add_device, &err);
 	return r < 0 ? control_complain(call, r, &err) : 0;
 }

@@ -67,16 +67,17 @@ static const struct opt power_options[] = {
 	{ 0 },
 };
 
+#define ONE_MACHINE                                                                                \
+	.args = "[MACHINE]", .args_max = 1, .opts = power_options,                                 \
+	.opts_size = sizeof(struct power_opts)
+
 const struct cmd cmd_reset = {
 	.name = "reset",
 	.summary = "Start a running machine anew, as by its reset button",
 	.description = "The guest is not asked. A machine that was started with --no-reboot ends; "
 		       "one that is paused stays paused.\n"
 		       "\n" WHICH,
-	.args = "[MACHINE]",
-	.args_max = 1,
-	.opts = power_options,
-	.opts_size = sizeof(struct power_opts),
+	ONE_MACHINE,
 	.examples = "atoll reset web",
 };
 
@@ -86,10 +87,7 @@ const struct cmd cmd_pause = {
 	.description = "The guest's clocks go on, because they are the host's: when it is resumed, "
 		       "it finds that time has passed.\n"
 		       "\n" WHICH,
-	.args = "[MACHINE]",
-	.args_max = 1,
-	.opts = power_options,
-	.opts_size = sizeof(struct power_opts),
+	ONE_MACHINE,
 	.examples = "atoll pause web",
 };
 
@@ -97,10 +95,7 @@ const struct cmd cmd_resume = {
 	.name = "resume",
 	.summary = "Let a machine go on that was paused",
 	.description = WHICH,
-	.args = "[MACHINE]",
-	.args_max = 1,
-	.opts = power_options,
-	.opts_size = sizeof(struct power_opts),
+	ONE_MACHINE,
 	.examples = "atoll resume web",
 };
 

@@ -245,6 +245,22 @@ int control_show(struct control_client *c, const char *request, bool json, const
 	return r < 0 ? r : control_print(strbuf_str(&out), err);
 }
 
+int control_show_list(struct control_client *c, const char *request, bool json,
+		      void (*add)(struct strbuf *out, const struct json *item), struct err *err)
+{
+	_cleanup_(strbuf_done) struct strbuf out = { 0 };
+	_cleanup_(json_freep) struct json *answer = NULL;
+	const struct json *item;
+	int r;
+
+	if (json)
+		return control_show(c, request, true, "", err);
+	r = control_ask(c, request, &answer, err);
+	for (size_t i = 0; r == 0 && (item = json_at(json_get(answer, "ok"), i)); i++)
+		add(&out, item);
+	return r < 0 ? r : control_print(strbuf_str(&out), err);
+}
+
 int control_complain(const struct cmd_call *call, int r, const struct err *err)
 {
 	fprintf(stderr, "atoll %s: %s\n", call->cmd->name,

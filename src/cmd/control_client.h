@@ -71,6 +71,15 @@ _nodiscard_ int control_show(struct control_client *c, const char *request, bool
 			     const char *before, struct err *err);
 _nodiscard_ int control_print(struct str text, struct err *err);
 
+/*
+ * control_show_list - ask for an array and write it to standard output: as the JSON that came, or each object by @add.
+ *
+ * Returns as control_show(). Thread: owner.
+ */
+_nodiscard_ int control_show_list(struct control_client *c, const char *request, bool json,
+				  void (*add)(struct strbuf *out, const struct json *item),
+				  struct err *err);
+
 /* control_complain - say on standard error what went wrong with a command. Returns its exit status: @r when that is
  * positive, else 1. Thread: the first. */
 int control_complain(const struct cmd_call *call, int r, const struct err *err);

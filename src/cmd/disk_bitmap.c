@@ -39,21 +39,6 @@ static void list_text(const struct disk_bitmap *b, size_t n, struct strbuf *out)
 	}
 }
 
-static void list_json(const struct disk_bitmap *b, size_t n, struct strbuf *out)
-{
-	strbuf_addc(out, '[');
-	for (size_t i = 0; i < n; i++) {
-		strbuf_adds(out, i ? ",{\"name\":" : "{\"name\":");
-		strbuf_add_json(out, str_of(b[i].name));
-		strbuf_addf(out,
-			    ",\"granularity\":%" PRIu64
-			    ",\"enabled\":%s,\"out_of_date\":%s,\"dirty_bytes\":%" PRIu64 "}",
-			    b[i].granularity, b[i].is_enabled ? "true" : "false",
-			    b[i].is_out_of_date ? "true" : "false", b[i].dirty_bytes);
-	}
-	strbuf_adds(out, "]\n");
-}
-
 static int list(const struct cmd_call *call, bool json, struct disk *disk)
 {
 	_cleanup_(mem_freep) struct disk_bitmap *all = NULL;
@@ -63,10 +48,12 @@ static int list(const struct cmd_call *call, bool json, struct disk *disk)
 
 	if (disk_bitmaps(disk, &all, &n, &err) < 0)
 		return disk_complain(call, &err, 1);
-	if (json)
-		list_json(all, n, &out);
-	else
+	if (json) {
+		disk_bitmaps_json(all, n, &out);
+		strbuf_addc(&out, '\n');
+	} else {
 		list_text(all, n, &out);
+	}
 	return disk_print(call, &out);
 }
 

@@ -105,7 +105,7 @@ static void add_bitmaps(struct strbuf *out, const struct json *all)
 	}
 }
 
-static void disk_text(const struct json *d, struct strbuf *out)
+static void add_disk(struct strbuf *out, const struct json *d)
 {
 	const struct json *job = json_get(d, "job"), *image;
 	bool readonly = false;
@@ -134,22 +134,11 @@ int cmd_live_disks_exec(const struct cmd_call *call)
 {
 	const struct live_opts *o = call->opts;
 	_cleanup_(control_close) struct control_client c = { .fd = -EBADF };
-	_cleanup_(strbuf_done) struct strbuf out = { 0 };
-	_cleanup_(json_freep) struct json *answer = NULL;
-	const struct json *d;
 	struct err err = ERR_INIT;
 	int r = control_dial(call, &c, &err);
 
-	if (r == 0 && o->json)
-		r = control_ask_raw(&c, "{\"do\":\"disks\"}", &out, &err);
-	else if (r == 0)
-		r = control_ask(&c, "{\"do\":\"disks\"}", &answer, &err);
-	for (size_t i = 0; r == 0 && (d = json_at(json_get(answer, "ok"), i)); i++)
-		disk_text(d, &out);
-	if (r == 0 && o->json)
-		strbuf_addc(&out, '\n');
 	if (r == 0)
-		r = control_print(strbuf_str(&out), &err);
+		r = control_show_list(&c, "{\"do\":\"disks\"}", o->json, add_disk, &err);
 	return r < 0 ? control_complain(call, r, &err) : 0;
 }
 

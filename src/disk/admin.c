@@ -203,13 +203,8 @@ static int end_change(struct disk *disk, struct disk_hold *hold, int r, struct e
 {
 	struct image *top = disk->top;
 
-	if (r == 0) {
-		mutex_lock(&top->lock);
-		r = top->fmt->flush(top);
-		mutex_unlock(&top->lock);
-		if (r < 0)
-			err_set(err, r, "write to '%s': %s", top->path, strerror(-r));
-	}
+	if (r == 0)
+		r = image_flush(top, err);
 	graph_set_top(disk, top);
 	graph_go_on(disk, hold);
 	admin_end(disk);

@@ -4,6 +4,7 @@
  * they are kept, is theirs to know.
  */
 #include <errno.h>
+#include <inttypes.h>
 #include <string.h>
 
 #include "base/checked.h"
@@ -25,6 +26,21 @@ int disk_bitmaps(struct disk *disk, struct disk_bitmap **ret, size_t *ret_n, str
 	mutex_unlock(&top->lock);
 	pthread_rwlock_unlock(&disk->graph);
 	return r;
+}
+
+void disk_bitmaps_json(const struct disk_bitmap *b, size_t n, struct strbuf *out)
+{
+	strbuf_addc(out, '[');
+	for (size_t i = 0; i < n; i++) {
+		strbuf_adds(out, i ? ",{\"name\":" : "{\"name\":");
+		strbuf_add_json(out, str_of(b[i].name));
+		strbuf_addf(out,
+			    ",\"granularity\":%" PRIu64
+			    ",\"enabled\":%s,\"out_of_date\":%s,\"dirty_bytes\":%" PRIu64 "}",
+			    b[i].granularity, b[i].is_enabled ? "true" : "false",
+			    b[i].is_out_of_date ? "true" : "false", b[i].dirty_bytes);
+	}
+	strbuf_addc(out, ']');
 }
 
 int disk_bitmap_change(struct disk *disk, const struct disk_bitmap_change *c, struct err *err)

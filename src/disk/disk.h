@@ -554,6 +554,9 @@ struct disk_bitmap_change {
 _nodiscard_ int disk_bitmaps(struct disk *disk, struct disk_bitmap **ret, size_t *ret_n,
 			     struct err *err);
 
+/* disk_bitmaps_json - appended: an array of objects with name, granularity, enabled, out_of_date, dirty_bytes. Thread: any. */
+void disk_bitmaps_json(const struct disk_bitmap *b, size_t n, struct strbuf *out);
+
 /*
  * disk_bitmap_change - do it, and on the medium.
  *

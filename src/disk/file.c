@@ -106,21 +106,29 @@ static bool is_memory(int fd)
 	return fstatfs(fd, &fs) == 0 && (fs.f_type == TMPFS_MAGIC || fs.f_type == RAMFS_MAGIC);
 }
 
-int disk_file_new(int fd, const char *path, unsigned flags, struct disk_observer *observer,
-		  struct disk_file **ret, struct err *err)
+static struct disk_file *alloc_file(int fd, const char *path, unsigned flags,
+				    struct disk_observer *observer)
 {
 	struct disk_file *f = mem_new(sizeof(*f));
-	uint64_t size = 0;
-	struct stat st;
-	int r = 0;
 
 	mutex_init(&f->rmw);
 	f->fd = fd;
 	f->path = mem_strdup(path);
 	f->is_writable = flags & DISK_RDWR;
 	f->no_flush = flags & DISK_NO_FLUSH;
-	f->align = flags & DISK_DIRECT ? DIRECT_ALIGN : 1;
 	f->observer = observer;
+	return f;
+}
+
+int disk_file_new(int fd, const char *path, unsigned flags, struct disk_observer *observer,
+		  struct disk_file **ret, struct err *err)
+{
+	struct disk_file *f = alloc_file(fd, path, flags, observer);
+	uint64_t size = 0;
+	struct stat st;
+	int r = 0;
+
+	f->align = flags & DISK_DIRECT ? DIRECT_ALIGN : 1;
 	if (fstat(fd, &st) < 0)
 		r = err_set_errno(err, "'%s'", path);
 	if (r == 0)
@@ -169,19 +177,13 @@ static int open_served(const char *uri, const struct disk_open_opts *o, unsigned
 		.from_image = from_image,
 		.reconnect_ns = o->reconnect_ns,
 	};
-	struct disk_file *f = mem_new(sizeof(*f));
+	struct disk_file *f = alloc_file(-EBADF, uri, flags, o->observer);
 	uint64_t size;
 	int r;
 
-	mutex_init(&f->rmw);
-	f->fd = -EBADF;
-	f->path = mem_strdup(uri);
-	f->is_writable = flags & DISK_RDWR;
-	f->no_flush = flags & DISK_NO_FLUSH;
 	f->is_block = true;
 	f->is_sparse = true;
 	f->ino = atomic_fetch_add(&count, 1) + 1;
-	f->observer = o->observer;
 	r = nbd_client_open(uri, &client, &f->nbd, &size, &f->align, err);
 	if (r < 0) {
 		disk_file_close(f);

@@ -209,16 +209,11 @@ static int open_file(struct disk_file *f, const struct disk_open_opts *o, struct
 	r = image_open(f, o, o->format, o->flags, &disk->top, err);
 	if (r == 0 && !(o->flags & DISK_TOP_ONLY))
 		r = open_chain(disk->top, o, err);
+	if (r == 0 && o->flags & DISK_RDWR && !(o->flags & DISK_REPAIR) && disk->top->fmt->track)
+		r = disk->top->fmt->track(disk->top, &disk->trackers, err);
 	if (r < 0) {
 		disk_free(disk);
 		return r;
-	}
-	if (o->flags & DISK_RDWR && !(o->flags & DISK_REPAIR) && disk->top->fmt->track) {
-		r = disk->top->fmt->track(disk->top, &disk->trackers, err);
-		if (r < 0) {
-			disk_free(disk);
-			return r;
-		}
 	}
 	disk->size = disk->top->size;
 	disk->cluster = disk->top->cluster;
@@ -261,19 +256,13 @@ int disk_open_fd(int fd, const char *path, const struct disk_open_opts *o, struc
 
 int disk_close(struct disk *disk, struct err *err)
 {
-	int r = 0;
+	int r;
 
 	if (!disk)
 		return 0;
 	job_stop(disk->job);
 	async_stop(disk->async);
-	if (disk->top->is_written) {
-		r = disk_flush(disk);
-		if (r == 0 && disk->top->fmt->finish)
-			r = disk->top->fmt->finish(disk->top);
-		if (r < 0)
-			err_set(err, r, "write to '%s': %s", disk->top->path, strerror(-r));
-	}
+	r = image_leave(disk->top, err);
 	disk_free(disk);
 	return r;
 }

@@ -81,28 +81,34 @@ int graph_promote(struct disk *disk, struct image **at, const struct disk_handed
 	return 0;
 }
 
+int image_leave(struct image *img, struct err *err)
+{
+	int r = image_flush(img, err);
+
+	if (r < 0 || !img->is_written)
+		return r;
+	mutex_lock(&img->lock);
+	r = img->fmt->finish ? img->fmt->finish(img) : 0;
+	img->is_written = false; /* should it fail: begin again */
+	mutex_unlock(&img->lock);
+	return r < 0 ? err_set(err, r, "write to '%s': %s", img->path, strerror(-r)) : 0;
+}
+
 int graph_demote(struct disk *disk, struct image *img, struct err *err)
 {
 	int r = 0;
 
 	if (!(img->flags & DISK_RDWR))
 		return 0;
+	r = image_leave(img, err);
+	if (r < 0)
+		return r;
 	mutex_lock(&img->lock);
-	if (img->is_written) {
-		r = img->fmt->flush(img);
-		if (r == 0 && img->fmt->finish) {
-			r = img->fmt->finish(img);
-			img->is_written = false; /* should it fail: begin again */
-		}
-	}
-	if (r == 0) {
-		img->is_written = false;
-		img->flags &= ~(unsigned)(DISK_RDWR | DISK_UNMAP);
-		img->file->is_writable = false;
-		disk_file_lock_shared(img->file);
-	}
+	img->flags &= ~(unsigned)(DISK_RDWR | DISK_UNMAP);
+	img->file->is_writable = false;
+	disk_file_lock_shared(img->file);
 	mutex_unlock(&img->lock);
-	return r < 0 ? err_set(err, r, "write to '%s': %s", img->path, strerror(-r)) : 0;
+	return 0;
 }
 
 /* The folder of a path, as it really is; free(). */

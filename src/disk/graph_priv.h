@@ -63,6 +63,10 @@ _nodiscard_ int graph_is_in_place(struct image *top, uint64_t off, uint64_t len,
 
 /* first_write(), once. */
 _nodiscard_ int image_touch(struct image *img);
+/* What was written to the image is on the medium, tables too. Takes image->lock. */
+_nodiscard_ int image_flush(struct image *img, struct err *err);
+/* image_flush(), and nothing in the image says that it is in use; image_touch() begins anew. Nobody else uses it. */
+_nodiscard_ int image_leave(struct image *img, struct err *err);
 
 /* --- dirty.c: which parts of a disk have changed ------------------------------------------------ */
 

@@ -516,19 +516,25 @@ int disk_discard(struct disk *disk, uint64_t off, uint64_t len)
 	return r;
 }
 
+int image_flush(struct image *img, struct err *err)
+{
+	int r;
+
+	mutex_lock(&img->lock);
+	r = img->is_written ? img->fmt->flush(img) : 0;
+	mutex_unlock(&img->lock);
+	return r < 0 ? err_set(err, r, "write to '%s': %s", img->path, strerror(-r)) : 0;
+}
+
 int disk_flush(struct disk *disk)
 {
-	struct image *top;
 	int r;
 
 	if (!(disk->flags & DISK_RDWR))
 		return 0;
 	/* Not a range: requests in flight need not be waited for. */
 	pthread_rwlock_rdlock(&disk->graph);
-	top = disk->top;
-	mutex_lock(&top->lock);
-	r = top->is_written ? top->fmt->flush(top) : 0;
-	mutex_unlock(&top->lock);
+	r = image_flush(disk->top, NULL);
 	pthread_rwlock_unlock(&disk->graph);
 	return r;
 }

@@ -27,7 +27,8 @@
 #include "sys/fd.h"
 #include "sys/thread.h"
 
-#define PIECE (1U << 20)
+#define PIECE	  (1U << 20)
+#define BUF_ALIGN 4096
 
 int admin_begin(struct disk *disk, struct err *err)
 {
@@ -90,6 +91,16 @@ uint64_t job_piece(struct job *j)
 	for (const struct image *img = j->disk->top; img; img = img->below)
 		j->align = MAX(j->align, img->cluster);
 	return MAX((uint64_t)PIECE, (uint64_t)j->align);
+}
+
+int job_buffer(uint64_t bytes, uint8_t **ret, struct err *err)
+{
+	void *buf;
+
+	if (posix_memalign(&buf, BUF_ALIGN, bytes))
+		return err_set(err, -ENOMEM, "no memory");
+	*ret = buf;
+	return 0;
 }
 
 void job_hold(struct job *j, struct disk_hold *hold, uint64_t off, uint64_t len)
@@ -343,7 +354,8 @@ static struct job *running_job(struct disk *disk, struct err *err)
 	return NULL;
 }
 
-int disk_job_cancel(struct disk *disk, struct err *err)
+/* Tell the job that goes on; @bps: NULL to end it. */
+static int tell_job(struct disk *disk, const uint64_t *bps, struct err *err)
 {
 	struct job *j;
 
@@ -352,23 +364,22 @@ int disk_job_cancel(struct disk *disk, struct err *err)
 	if (!j)
 		return -ESRCH;
 	mutex_guard(&j->lock);
-	atomic_store(&j->cancel, true);
+	if (bps)
+		set_speed(j, *bps);
+	else
+		atomic_store(&j->cancel, true);
 	pthread_cond_broadcast(&j->changed);
 	return 0;
 }
 
+int disk_job_cancel(struct disk *disk, struct err *err)
+{
+	return tell_job(disk, NULL, err);
+}
+
 int disk_job_set_speed(struct disk *disk, uint64_t bps, struct err *err)
 {
-	struct job *j;
-
-	mutex_guard(&disk->admin);
-	j = running_job(disk, err);
-	if (!j)
-		return -ESRCH;
-	mutex_guard(&j->lock);
-	set_speed(j, bps);
-	pthread_cond_broadcast(&j->changed);
-	return 0;
+	return tell_job(disk, &bps, err);
 }
 
 int disk_job_wait(struct disk *disk, uint64_t deadline_ns, struct disk_job_status *ret)

@@ -224,10 +224,10 @@ static int begin(struct backup *b, struct err *err)
 {
 	struct job *j = b->job;
 	struct disk_hold hold;
-	int r;
+	int r = job_buffer(BUF_BYTES, &b->buf, err);
 
-	if (posix_memalign((void **)&b->buf, 4096, BUF_BYTES))
-		return err_set(err, -ENOMEM, "no memory");
+	if (r < 0)
+		return r;
 	graph_stop(j->disk, &hold);
 	r = note(b, err);
 	if (r == 0) {

@@ -172,16 +172,6 @@ static int copy_rest(struct job *j, uint64_t piece, uint8_t *buf, struct dirty *
 	return r < 0 ? job_fail(err, r, "copy", off) : 0;
 }
 
-static int image_flush(struct image *img, struct err *err)
-{
-	int r;
-
-	mutex_lock(&img->lock);
-	r = img->is_written ? img->fmt->flush(img) : 0;
-	mutex_unlock(&img->lock);
-	return r < 0 ? err_set(err, r, "write to '%s': %s", img->path, strerror(-r)) : 0;
-}
-
 static int begin(struct job *j, struct dirty *tracker, struct err *err)
 {
 	struct image *upon = above(j, j->base);
@@ -267,8 +257,9 @@ int job_commit(struct job *j, struct err *err)
 	/* A grain is no larger than a piece, and there are not too many. */
 	while (bits < 20 && j->upper->size >> bits > UINT64_C(1) << 24)
 		bits++;
-	if (posix_memalign((void **)&buf, 4096, piece))
-		return err_set(err, -ENOMEM, "no memory");
+	r = job_buffer(piece, &buf, err);
+	if (r < 0)
+		return r;
 	r = is_active(j) ? dirty_new(j->upper->size, bits, &tracker) : 0;
 	if (r < 0)
 		return err_set(err, r, "no memory to note what changes meanwhile");

@@ -29,6 +29,8 @@ bool job_is_running(struct job *j);
 bool job_is_cancelled(struct job *j);
 /* How much is held and copied at once: whole clusters of each image. */
 uint64_t job_piece(struct job *j);
+/* Memory to copy through, aligned for O_DIRECT; free(). Returns 0 or -ENOMEM with the story. */
+_nodiscard_ int job_buffer(uint64_t bytes, uint8_t **ret, struct err *err);
 /* A range exclusively, rounded out to clusters of every image; range_release(). */
 void job_hold(struct job *j, struct disk_hold *hold, uint64_t off, uint64_t len);
 /* So much was looked at; there is so much more to do than was known. */

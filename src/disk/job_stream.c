@@ -74,12 +74,8 @@ static int finish(struct job *j, struct err *err)
 	int r;
 
 	graph_stop(j->disk, &hold);
-	mutex_lock(&top->lock);
-	r = top->fmt->flush(top);
-	mutex_unlock(&top->lock);
-	if (r < 0)
-		err_set(err, r, "write to '%s': %s", top->path, strerror(-r));
-	else
+	r = image_flush(top, err);
+	if (r == 0)
 		r = job_cut_out(j, top, j->base, err);
 	graph_go_on(j->disk, &hold);
 	return r;
@@ -89,10 +85,8 @@ int job_stream(struct job *j, struct err *err)
 {
 	_cleanup_(mem_freep) uint8_t *buf = NULL;
 	uint64_t piece = job_piece(j), size = j->upper->size, len;
-	int r = 0;
+	int r = job_buffer(piece, &buf, err);
 
-	if (posix_memalign((void **)&buf, 4096, piece))
-		return err_set(err, -ENOMEM, "no memory");
 	for (uint64_t off = 0; off < size && r == 0; off += len) {
 		struct disk_hold hold;
 		uint64_t copied = 0;

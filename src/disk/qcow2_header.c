@@ -278,7 +278,6 @@ int q2_bitmap_parse(const uint8_t *p, size_t n, size_t off, struct q2_bitmap *b,
 		.flags = get_be32(p + 12),
 		.type = p[16],
 		.granularity_bits = p[17],
-		.entry_off = off,
 	};
 	name_len = get_be16(p + 18);
 	extra = get_be32(p + 20);

@@ -114,7 +114,6 @@ struct q2_bitmap {
 	uint32_t table_size, flags;
 	uint8_t type, granularity_bits;
 	struct str name; /* points into the directory */
-	size_t entry_off;
 };
 
 enum { Q2_BITMAP_IN_USE = 1, Q2_BITMAP_AUTO = 2, Q2_BITMAP_EXTRA = 4 }; /* flags */

@@ -126,18 +126,9 @@ static void add_bitmaps(struct disk *d, struct strbuf *out)
 	_cleanup_(mem_freep) struct disk_bitmap *all = NULL;
 	size_t n;
 
-	strbuf_adds(out, ",\"bitmaps\":[");
+	strbuf_adds(out, ",\"bitmaps\":");
 	ignore_result(disk_bitmaps(d, &all, &n, NULL)); /* damaged ones are none */
-	for (size_t i = 0; i < n; i++) {
-		strbuf_adds(out, i ? ",{\"name\":" : "{\"name\":");
-		strbuf_add_json(out, str_of(all[i].name));
-		strbuf_addf(out,
-			    ",\"granularity\":%" PRIu64
-			    ",\"enabled\":%s,\"out_of_date\":%s,\"dirty_bytes\":%" PRIu64 "}",
-			    all[i].granularity, all[i].is_enabled ? "true" : "false",
-			    all[i].is_out_of_date ? "true" : "false", all[i].dirty_bytes);
-	}
-	strbuf_addc(out, ']');
+	disk_bitmaps_json(all, n, out);
 }
 
 static void add_limits(struct disk *d, struct strbuf *out)

@@ -478,50 +478,42 @@ static int run(struct nbd_client *c, struct call *call)
 	return r;
 }
 
-int nbd_client_read(struct nbd_client *c, uint64_t off, void *buf, size_t n)
+/* A command in pieces that are no longer than @max. */
+static int run_pieces(struct nbd_client *c, struct call call, uint64_t len, uint64_t max)
 {
 	int r = 0;
 
-	while (n && r == 0) {
-		struct call call = { .what = READ, .off = off, .buf = buf };
-
-		call.len = MIN(n, (size_t)c->offer.transfer);
+	while (len && r == 0) {
+		call.len = MIN(len, max);
 		r = run(c, &call);
-		off += call.len;
-		buf = (char *)buf + call.len;
-		n -= call.len;
+		call.off += call.len;
+		if (call.buf)
+			call.buf = (char *)call.buf + call.len;
+		len -= call.len;
 	}
 	return r;
+}
+
+int nbd_client_read(struct nbd_client *c, uint64_t off, void *buf, size_t n)
+{
+	return run_pieces(c, (struct call){ .what = READ, .off = off, .buf = buf }, n,
+			  c->offer.transfer);
 }
 
 int nbd_client_write(struct nbd_client *c, uint64_t off, const void *buf, size_t n)
 {
-	int r = 0;
-
-	while (n && r == 0) {
-		struct call call = { .what = WRITE, .off = off, .buf = (void *)buf };
-
-		call.len = MIN(n, (size_t)c->offer.transfer);
-		r = run(c, &call);
-		off += call.len;
-		buf = (const char *)buf + call.len;
-		n -= call.len;
-	}
-	return r;
+	return run_pieces(c, (struct call){ .what = WRITE, .off = off, .buf = (void *)buf }, n,
+			  c->offer.transfer);
 }
 
 int nbd_client_zero(struct nbd_client *c, uint64_t off, uint64_t len, bool unmap)
 {
-	int r = c->offer.can_zero && !((off | len) & (c->offer.align - 1)) ? 0 : -EOPNOTSUPP;
+	int r;
 
-	while (len && r == 0) {
-		struct call call = { .what = ZERO, .off = off, .no_hole = !unmap };
-
-		call.len = MIN(len, ZERO_MAX);
-		r = run(c, &call);
-		off += call.len;
-		len -= call.len;
-	}
+	if (!c->offer.can_zero || (off | len) & (c->offer.align - 1))
+		return -EOPNOTSUPP;
+	r = run_pieces(c, (struct call){ .what = ZERO, .off = off, .no_hole = !unmap }, len,
+		       ZERO_MAX);
 	return r == -ENOTSUP ? -EOPNOTSUPP : r;
 }
 
