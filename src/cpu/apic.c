@@ -22,7 +22,7 @@
 #include <string.h>
 
 #include "cpu/apic_priv.h"
-#include "cpu/pv.h"
+#include "cpu/pv/pv.h"
 #include "sys/thread.h"
 
 enum {

@@ -10,6 +10,7 @@
 
 #include "cpu/cpu.h"
 #include "cpu/cpuid.h"
+#include "cpu/pv/pv.h"
 #include "sys/timerq.h"
 
 /*
@@ -140,6 +141,7 @@ struct cpu {
 	_Atomic int32_t kvm_tid;   /* any: the vCPU's thread while it may be in KVM_RUN; else 0 */
 	uint64_t wait_awake_ns; /* at the next sleep: so long it is waited for without sleeping */
 	struct timerq_timer apic_timer;
+	struct pv_cpu pv;
 };
 
 _Static_assert(offsetof(struct cpu, st) == 128, "one-byte displacements reach both");

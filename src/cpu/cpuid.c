@@ -17,7 +17,6 @@
 #include "base/str.h"
 #include "cpu/apic.h"
 #include "cpu/cpu_priv.h"
-#include "cpu/pv.h"
 
 enum reg { EAX, EBX, ECX, EDX };
 enum source { FIXED, EMUL, HOST };
@@ -50,13 +49,29 @@ static const struct feature features[] = {
 static const struct {
 	uint8_t feature, needs;
 } dependencies[] = {
-	{ CPUID_XSAVEC, CPUID_XSAVE },	   { CPUID_AVX, CPUID_XSAVE },
-	{ CPUID_XSAVEOPT, CPUID_XSAVE },   { CPUID_AVX2, CPUID_AVX },
-	{ CPUID_FMA, CPUID_AVX },	   { CPUID_F16C, CPUID_AVX },
-	{ CPUID_LM, CPUID_PAE },	   { CPUID_PDPE1GB, CPUID_LM },
-	{ CPUID_LA57, CPUID_LM },	   { CPUID_PCID, CPUID_LM },
-	{ CPUID_TSC_DEADLINE, CPUID_TSC }, { CPUID_TSC_ADJUST, CPUID_TSC },
-	{ CPUID_RDTSCP, CPUID_TSC },	   { CPUID_INVARIANT_TSC, CPUID_TSC },
+	{ CPUID_XSAVEC, CPUID_XSAVE },
+	{ CPUID_AVX, CPUID_XSAVE },
+	{ CPUID_XSAVEOPT, CPUID_XSAVE },
+	{ CPUID_AVX2, CPUID_AVX },
+	{ CPUID_FMA, CPUID_AVX },
+	{ CPUID_F16C, CPUID_AVX },
+	{ CPUID_LM, CPUID_PAE },
+	{ CPUID_PDPE1GB, CPUID_LM },
+	{ CPUID_LA57, CPUID_LM },
+	{ CPUID_PCID, CPUID_LM },
+	{ CPUID_TSC_DEADLINE, CPUID_TSC },
+	{ CPUID_TSC_ADJUST, CPUID_TSC },
+	{ CPUID_RDTSCP, CPUID_TSC },
+	{ CPUID_INVARIANT_TSC, CPUID_TSC },
+	{ CPUID_KVM_CLOCK_OLD, CPUID_HYPERVISOR },
+	{ CPUID_KVM_CLOCK, CPUID_HYPERVISOR },
+	{ CPUID_KVM_CLOCK_STABLE, CPUID_KVM_CLOCK },
+	{ CPUID_KVM_NOP_IO_DELAY, CPUID_HYPERVISOR },
+	{ CPUID_KVM_EOI, CPUID_HYPERVISOR },
+	{ CPUID_KVM_STEAL_TIME, CPUID_HYPERVISOR },
+	{ CPUID_KVM_TLB_FLUSH, CPUID_KVM_STEAL_TIME },
+	{ CPUID_KVM_IPI, CPUID_HYPERVISOR },
+	{ CPUID_KVM_POLL_CONTROL, CPUID_HYPERVISOR },
 };
 
 static void feature_put(struct cpu_cpuid *id, unsigned int f, bool on)
@@ -333,7 +348,7 @@ static void leaves_fixed(struct cpu_cpuid *id, unsigned int nr_cpus, uint64_t ts
 	leaves_text(id);
 	if (cpuid_has(id, CPUID_HYPERVISOR)) {
 		leaf_vendor(id, 0x40000000, MAX_HYPER, "KVMKVMKVM\0\0\0", ECX, EDX);
-		leaf_set(id, 0x40000001, PV_FEATURES, 0, 0, 0);
+		leaf_set(id, 0x40000001, 0, 0, 0, 0);
 		leaf_set(id, 0x40000010, (uint32_t)tsc_khz, (uint32_t)(APIC_TIMER_HZ / 1000), 0, 0);
 	}
 }

@@ -335,10 +335,17 @@ static uint64_t next_wait(uint64_t wait_ns, uint64_t slept_ns)
 
 void cpu_sleep(struct cpu *c)
 {
-	uint64_t began = clock_now(c->grp->clock), slept;
+	uint64_t began = clock_now(c->grp->clock),
+		 wait_ns = c->st.pv_poll_off ? 0 : c->wait_awake_ns;
+	uint64_t slept, asleep = began;
+	bool is_done = false;
 
 	cpu_at(c, CPU_AT_SLEEP);
-	if (!c->wait_awake_ns || !wait_awake(c, began + c->wait_awake_ns)) {
+	if (wait_ns) {
+		is_done = wait_awake(c, began + wait_ns);
+		asleep = clock_now(c->grp->clock);
+	}
+	if (!is_done) {
 		atomic_store(&c->sleeping, 1);
 		while (!atomic_load(&c->hot.pending))
 			futex(&c->hot.pending, FUTEX_WAIT, 0);
@@ -346,6 +353,7 @@ void cpu_sleep(struct cpu *c)
 	}
 	cpu_at(c, CPU_AT_MONITOR);
 	slept = clock_now(c->grp->clock) - began;
+	c->pv.slept_ns += slept - (asleep - began);
 	c->wait_awake_ns = next_wait(c->wait_awake_ns, slept);
 	c->stats.halts++;
 	c->stats.halt_ns += slept;
@@ -358,6 +366,7 @@ void cpu_kick(struct cpu *c)
 
 enum cpu_exit cpu_run(struct cpu *c, struct err *err)
 {
+	pv_runs(c);
 	return c->engine->run(c, err);
 }
 

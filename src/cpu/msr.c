@@ -13,7 +13,7 @@
 #include "cpu/apic.h"
 #include "cpu/cpu_priv.h"
 #include "cpu/mmu.h"
-#include "cpu/pv.h"
+#include "cpu/pv/pv.h"
 
 #define MTRR_CAP	  UINT64_C(0x508) /* 8 variable ranges, fixed ranges, write-combining */
 #define MICROCODE_LEVEL	  UINT64_C(0x0a0011d5)
@@ -21,11 +21,6 @@
 #define VM_CR_SVM_LOCKED  UINT64_C(0x18)
 #define HWCR_WRITABLE	  UINT64_C(0x01040148) /* IGNNE, TLB caching, FFDIS, MCA status write, TSC */
 #define DEBUGCTL_WRITABLE UINT64_C(0x3f)
-
-static bool is_pv(uint32_t index)
-{
-	return index == PV_MSR_WALL_CLOCK || index == PV_MSR_SYSTEM_TIME || index >> 8 == 0x4b564d;
-}
 
 static bool is_apic(uint32_t index)
 {
@@ -115,7 +110,7 @@ int msr_read(struct cpu *c, uint32_t index, uint64_t *ret)
 
 	if (is_apic(index))
 		return apic_msr_read(c, index, ret);
-	if (is_pv(index))
+	if (pv_owns_msr(index))
 		return pv_msr_read(c, index, ret);
 
 	*ret = 0;
@@ -239,7 +234,7 @@ int msr_write(struct cpu *c, uint32_t index, uint64_t value)
 
 	if (is_apic(index))
 		return apic_msr_write(c, index, value);
-	if (is_pv(index))
+	if (pv_owns_msr(index))
 		return pv_msr_write(c, index, value);
 
 	switch (index) {

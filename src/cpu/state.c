@@ -11,7 +11,7 @@
 
 #include "cpu/apic.h"
 #include "cpu/cpu_priv.h"
-#include "cpu/pv.h"
+#include "cpu/pv/pv.h"
 
 enum { RESET_FCW = 0x40, INIT_MXCSR = 0x1f80, CPUID_SIGNATURE_LEAF = 1 };
 #define RESET_PAT		UINT64_C(0x0007040600070406)
@@ -70,6 +70,7 @@ void cpu_reset(struct cpu *c, bool is_init)
 		s->hwcr = old.hwcr;
 		s->pv_wall_clock = old.pv_wall_clock;
 		s->pv_system_time = old.pv_system_time;
+		s->pv_poll_off = old.pv_poll_off;
 		s->smbase = old.smbase;
 		s->apic = old.apic;
 		s->ev.extint = old.ev.extint;
@@ -173,6 +174,8 @@ int cpu_state_check(const struct cpu_state *s, struct err *err)
 			       "the FPU image is compacted or has features beyond XCR0");
 	if (s->pv_eoi & 2)
 		return err_set(err, -EINVAL, "the PV EOI register has a reserved bit");
+	if (s->pv_steal_time & 0x3e)
+		return err_set(err, -EINVAL, "the steal time register has a reserved bit");
 	if (s->ev.mp_state > CPU_MP_SHUTDOWN)
 		return err_set(err, -EINVAL, "multiprocessor state %u is unknown", s->ev.mp_state);
 	if (s->ev.exc_pending && s->ev.exc_vector > 31)

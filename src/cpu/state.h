@@ -174,6 +174,8 @@ struct cpu_state {
 	uint64_t pv_wall_clock, pv_system_time;
 	uint64_t pv_eoi; /* where ends of interrupts are told by memory, and bit 0: enabled */
 	bool pv_eoi_offered; /* the interrupt in service may end so; the APIC does not know yet whether it has */
+	uint64_t pv_steal_time; /* where lost time is told, and bit 0: enabled */
+	bool pv_poll_off;	/* the guest waits itself for a while before it halts */
 	uint64_t smbase;
 
 	struct cpu_fpu fpu;

@@ -6,7 +6,7 @@
 
 #include "fake_cpu.h"
 
-#include "cpu/pv.h"
+#include "cpu/pv/pv.h"
 
 enum {
 	ID = 0x20,

@@ -216,7 +216,7 @@ static void test_hypercalls(void **state)
 				       to_nobody[] = { UINT64_MAX, 0, 1000, 0x4040 },
 				       far_up[] = { 1, 0, UINT32_MAX, 0x4040 },
 				       logical[] = { 1, 0, 0, 0x4840 };
-	struct guest *g = guest_new(2, NULL);
+	struct guest *g = guest_new(2, "+kvm-pv-ipi");
 
 	guest_long(g, G_CS64);
 	assert_int_equal(hypercall(g, 12345, none), -1000);

@@ -17,6 +17,7 @@
 #include "cpu/interp/block.h"
 #include "cpu/interp/fpu.h"
 #include "cpu/interp/vcpu_sys.h"
+#include "cpu/pv/pv.h"
 
 #define DR6_B  UINT64_C(0xf)
 #define DR6_BS (UINT64_C(1) << 14)
@@ -428,6 +429,7 @@ static bool take_interrupt(struct cpu *c)
 	if (vector < 0)
 		return true; /* gone meanwhile: look again */
 	c->stats.interrupts++;
+	pv_tell_steal(c);
 	deliver_interrupt(c, (unsigned int)vector);
 	return true;
 }
@@ -488,9 +490,14 @@ static bool serve_requests(struct cpu *c, uint32_t pending)
 
 static void sleep_outside(struct cpu *c)
 {
+	pv_sleeps(c);
 	exclusive_leave(c);
 	cpu_sleep(c);
 	exclusive_enter(c);
+	if (pv_awake(c)) {
+		c->stats.tlb_flushes_pv++;
+		tlb_flush_all(c);
+	}
 }
 
 bool event_deliver_pending(struct cpu *c, enum cpu_exit *ret_exit, struct err *err)

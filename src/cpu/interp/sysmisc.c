@@ -9,8 +9,8 @@
  */
 #include <errno.h>
 
-#include "cpu/apic.h"
 #include "cpu/interp/vcpu_sys.h"
+#include "cpu/pv/pv.h"
 
 static _Noreturn void raise_gp(struct cpu *c)
 {
@@ -129,47 +129,7 @@ static void flush_caches(struct cpu *c, const struct insn *i)
 
 /* --- hypercalls --------------------------------------------------------------------------------- */
 
-enum kvm_hypercall { KVM_HC_VAPIC_POLL_IRQ = 1, KVM_HC_SEND_IPI = 10 };
-enum kvm_error { KVM_EPERM = 1, KVM_EINVAL = 22, KVM_ENOSYS = 1000 };
-enum {
-	ICR_MODE_SHIFT = 8,
-	ICR_MODE_MASK = 7,
-	ICR_LOGICAL = 1 << 11,
-	ICR_LEVEL = 1 << 15,
-	ICR_SHORTHAND = 3 << 18,
-};
-
-/* Send the interrupt of @icr to the APICs @first + n for each bit n of @map; returns how many took it. */
-static int64_t send_ipis(struct cpu *c, uint64_t map, uint64_t first, uint32_t icr)
-{
-	int64_t n = 0;
-
-	for (; map; map &= map - 1) {
-		uint64_t dest = first + (unsigned int)__builtin_ctzll(map);
-		struct apic_msg msg = { .dest = (uint32_t)dest,
-					.dest_wide = true,
-					.level = icr & ICR_LEVEL,
-					.delivery = icr >> ICR_MODE_SHIFT & ICR_MODE_MASK,
-					.vector = (uint8_t)icr };
-
-		if (dest >= c->grp->nr) /* all ones would be a broadcast */
-			break;
-		c->stats.ipis++;
-		n += apic_deliver(c->grp, &msg) > 0;
-	}
-	return n;
-}
-
-static int64_t hypercall_send_ipi(struct cpu *c, const uint64_t arg[4])
-{
-	uint32_t icr = (uint32_t)arg[3], first = (uint32_t)arg[2];
-	int64_t n;
-
-	if (icr & (ICR_LOGICAL | ICR_SHORTHAND))
-		return -KVM_EINVAL;
-	n = send_ipis(c, arg[0], first, icr);
-	return n + send_ipis(c, arg[1], (uint64_t)first + (c->mode == CPU_MODE_64 ? 64 : 32), icr);
-}
+enum { KVM_EPERM = 1 };
 
 /* VMCALL and VMMCALL: a guest may use either, whichever vendor it was told. */
 static void hypercall(struct cpu *c, const struct insn *i)
@@ -178,15 +138,10 @@ static void hypercall(struct cpu *c, const struct insn *i)
 	uint64_t nr = c->st.gpr[CPU_RAX] & mask;
 	uint64_t arg[] = { c->st.gpr[CPU_RBX] & mask, c->st.gpr[CPU_RCX] & mask,
 			   c->st.gpr[CPU_RDX] & mask, c->st.gpr[CPU_RSI] & mask };
-	int64_t r = -KVM_ENOSYS;
+	int64_t r;
 
 	c->stats.hypercalls++;
-	if (cpl(c))
-		r = -KVM_EPERM;
-	else if (nr == KVM_HC_VAPIC_POLL_IRQ)
-		r = 0;
-	else if (nr == KVM_HC_SEND_IPI)
-		r = hypercall_send_ipi(c, arg);
+	r = cpl(c) ? -KVM_EPERM : pv_hypercall(c, nr, arg);
 	c->st.gpr[CPU_RAX] = (uint64_t)r & mask;
 	if (atomic_load_explicit(&c->hot.pending, memory_order_relaxed))
 		interp_leave(c);

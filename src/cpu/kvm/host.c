@@ -45,8 +45,17 @@ static const struct {
 
 /* What is served by us, whatever KVM says. */
 static const enum cpu_feature ours[] = {
-	CPUID_X2APIC,  CPUID_HYPERVISOR, CPUID_ARAT,
-	CPUID_TOPOEXT, CPUID_TSC_ADJUST, CPUID_INVARIANT_TSC,
+	CPUID_X2APIC,		CPUID_HYPERVISOR,	CPUID_ARAT,	     CPUID_TOPOEXT,
+	CPUID_TSC_ADJUST,	CPUID_INVARIANT_TSC,	CPUID_KVM_CLOCK_OLD, CPUID_KVM_CLOCK,
+	CPUID_KVM_CLOCK_STABLE, CPUID_KVM_NOP_IO_DELAY, CPUID_KVM_EOI,
+};
+
+/* Paravirtual features that are this KVM's to give, not those of a KVM around it, which programs may see. */
+static const enum cpu_feature its_own[] = {
+	CPUID_KVM_STEAL_TIME,
+	CPUID_KVM_TLB_FLUSH,
+	CPUID_KVM_IPI,
+	CPUID_KVM_POLL_CONTROL,
 };
 
 /* What a KVM without hardware assistance names and does not do. */
@@ -111,6 +120,8 @@ static void limit_from(struct kvm_host *h, const struct kvm_cpuid2 *id,
 	l->who = "this host's KVM";
 	for (unsigned int f = 0; f < CPUID_NR_FEATURES; f++)
 		allow(l, f, is_supported(id, f) || is_supported(shown, f));
+	for (unsigned int k = 0; k < ARRAY_SIZE(its_own); k++)
+		allow(l, its_own[k], is_supported(id, its_own[k]));
 	for (unsigned int k = 0; k < ARRAY_SIZE(ours); k++)
 		allow(l, ours[k], true);
 	allow(l, CPUID_TSC_DEADLINE, !is_vmx());

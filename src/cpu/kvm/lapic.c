@@ -24,7 +24,7 @@
 #include "cpu/interp/events.h"
 #include "cpu/kvm/kvm_priv.h"
 #include "cpu/msr.h"
-#include "cpu/pv.h"
+#include "cpu/pv/pv.h"
 #include "sys/thread.h"
 
 /* Linux 6.11: how long a step of the timer is. Not in older headers. */
@@ -304,6 +304,8 @@ int kvm_lapic_put(struct kvm_cpu *k, struct err *err)
 		r = msr_put(k, MSR_TSC_DEADLINE, c->st.apic.tsc_deadline);
 	if (r == 0)
 		r = msr_put(k, PV_MSR_EOI, c->st.pv_eoi);
+	if (r == 0 && cpuid_has(&c->grp->cpuid, CPUID_KVM_POLL_CONTROL))
+		r = msr_put(k, PV_MSR_POLL_CONTROL, !c->st.pv_poll_off);
 	if (r == 0)
 		r = mp_put(k);
 	return r < 0 ? err_set(err, r, "KVM: set the APIC: %s", strerror(-r)) : 0;
@@ -312,6 +314,7 @@ int kvm_lapic_put(struct kvm_cpu *k, struct err *err)
 int kvm_lapic_get(struct kvm_cpu *k, struct err *err)
 {
 	struct cpu *c = k->c;
+	uint64_t poll = 1;
 	int r;
 
 	mutex_guard(&c->apic_lock);
@@ -324,6 +327,10 @@ int kvm_lapic_get(struct kvm_cpu *k, struct err *err)
 	}
 	if (r == 0)
 		r = msr_io(k, KVM_GET_MSRS, PV_MSR_EOI, &c->st.pv_eoi);
+	if (r == 0 && cpuid_has(&c->grp->cpuid, CPUID_KVM_POLL_CONTROL)) {
+		r = msr_io(k, KVM_GET_MSRS, PV_MSR_POLL_CONTROL, &poll);
+		c->st.pv_poll_off = !(poll & 1);
+	}
 	if (r == 0)
 		r = mp_get(k);
 	return r < 0 ? err_set(err, r, "KVM: get the APIC: %s", strerror(-r)) : 0;

@@ -37,6 +37,7 @@
 #include "cpu/interp/block.h"
 #include "cpu/interp/vcpu_sys.h"
 #include "cpu/kvm/kvm_priv.h"
+#include "cpu/pv/pv.h"
 #include "sys/thread.h"
 
 enum { NO_VECTOR = -1, KERNEL_SIGSET_BYTES = 8 };
@@ -220,6 +221,8 @@ static int come_home(struct kvm_cpu *k, struct err *err)
 		return r;
 	k->is_home = true;
 	k->go_home = false;
+	ignore_result(
+		pv_awake(k->c)); /* the TLB here is made anew, and the kernel empties its own */
 	/* What it tried first is not to be seen. */
 	if (k->steps && k->c->st.ev.exc_vector == VEC_UD)
 		k->c->st.ev.exc_pending = false;
@@ -375,6 +378,9 @@ static int kvm_admit(struct cpu_group *grp, struct cpuid_limit *ret, struct err 
 	if (r < 0)
 		return r;
 	*ret = grp->kvm->host.limit;
+	/* The kernel sends interrupts only between APICs of its own. */
+	if (!grp->kvm->has_lapic)
+		ret->features[CPUID_KVM_IPI / 64] &= ~(UINT64_C(1) << (CPUID_KVM_IPI % 64));
 	/* Without hardware assistance programs read the host's TSC: let the guest's be that. */
 	if (!grp->kvm->host.is_whole && !grp->cpu[0])
 		grp->start_tsc = 0;

@@ -21,7 +21,7 @@
 #include "cpu/interp/vcpu.h"
 #include "cpu/kvm/kvm_priv.h"
 #include "cpu/msr.h"
-#include "cpu/pv.h"
+#include "cpu/pv/pv.h"
 #include "sys/thread.h"
 
 enum { LEGACY_BYTES = 416 };
@@ -55,6 +55,7 @@ static const struct msr_slot kept[] = {
 	MSR(MSR_SFMASK, LM, sfmask),
 	MSR(MSR_KERNEL_GS_BASE, LM, kernel_gs_base),
 	MSR(MSR_TSC_AUX, RDTSCP, tsc_aux),
+	MSR(PV_MSR_STEAL_TIME, KVM_STEAL_TIME, pv_steal_time),
 };
 enum { NR_KEPT = ARRAY_SIZE(kept) };
 
@@ -65,8 +66,9 @@ static uint64_t *msr_field(struct cpu_state *s, const struct msr_slot *m)
 
 bool kvm_msr_is_kernels(const struct kvm_vm *vm, uint32_t index)
 {
-	if (vm->has_lapic && (index == MSR_APIC_BASE || index == MSR_TSC_DEADLINE ||
-			      index == PV_MSR_EOI || index >> 8 == MSR_X2APIC_FIRST >> 8))
+	if (vm->has_lapic &&
+	    (index == MSR_APIC_BASE || index == MSR_TSC_DEADLINE || index == PV_MSR_EOI ||
+	     index == PV_MSR_POLL_CONTROL || index >> 8 == MSR_X2APIC_FIRST >> 8))
 		return true;
 	for (unsigned int k = 0; k < NR_KEPT; k++)
 		if (kept[k].index == index)
@@ -83,10 +85,11 @@ static void filter_allow(struct kvm_msr_filter_range *r, uint32_t index)
 		r->bitmap[n / 8] |= (uint8_t)(1u << (n % 8));
 }
 
-/* A low range, EFER to SFMASK, and FS_BASE to TSC_AUX; what is outside leaves to us. */
+/* A low range, EFER to SFMASK, FS_BASE to TSC_AUX, and single ones; what is outside leaves to us. */
 int kvm_msr_filter(struct kvm_vm *vm, struct err *err)
 {
-	static const uint32_t apic[] = { MSR_APIC_BASE, MSR_TSC_DEADLINE, PV_MSR_EOI };
+	static const uint32_t apic[] = { MSR_APIC_BASE, MSR_TSC_DEADLINE, PV_MSR_EOI,
+					 PV_MSR_POLL_CONTROL };
 	uint8_t low[128] = { 0 }, syscall[16] = { 0 }, bases[16] = { 0 }, one[1] = { 1 };
 	struct kvm_msr_filter f = {
 		.flags = KVM_MSR_FILTER_DEFAULT_DENY,
@@ -96,6 +99,7 @@ int kvm_msr_filter(struct kvm_vm *vm, struct err *err)
 			{ .flags = KVM_MSR_FILTER_READ | KVM_MSR_FILTER_WRITE, .nmsrs = 128, .base = MSR_FS_BASE, .bitmap = bases },
 			/* Moving the TSC is ours, reading it need not leave the guest. */
 			{ .flags = KVM_MSR_FILTER_READ, .nmsrs = 1, .base = MSR_TSC, .bitmap = one },
+			{ .flags = KVM_MSR_FILTER_READ | KVM_MSR_FILTER_WRITE, .nmsrs = 1, .base = PV_MSR_STEAL_TIME, .bitmap = one },
 		},
 	};
 	int r;
@@ -108,7 +112,7 @@ int kvm_msr_filter(struct kvm_vm *vm, struct err *err)
 		filter_allow(&f.ranges[k], MSR_GS_BASE);
 	}
 	for (unsigned int k = 0; vm->has_lapic && k < ARRAY_SIZE(apic); k++)
-		f.ranges[4 + k] = (struct kvm_msr_filter_range){ .flags = KVM_MSR_FILTER_READ |
+		f.ranges[5 + k] = (struct kvm_msr_filter_range){ .flags = KVM_MSR_FILTER_READ |
 									  KVM_MSR_FILTER_WRITE,
 								 .nmsrs = 1,
 								 .base = apic[k],

@@ -159,6 +159,8 @@ static const struct state_field fields[] = {
 	STATE_STRUCT(struct cpu_state, fpu, &fpu_state),
 	STATE_STRUCT(struct cpu_state, ev, &event_state),
 	STATE_STRUCT(struct cpu_state, apic, &apic_state),
+	STATE_SINCE(2, struct cpu_state, pv_steal_time, UINT64_MAX),
+	STATE_SINCE(2, struct cpu_state, pv_poll_off, 1),
 };
 
 static int check(const void *next, const void *present, uint64_t now_ns, struct err *err)
@@ -168,7 +170,7 @@ static int check(const void *next, const void *present, uint64_t now_ns, struct 
 
 const struct state_desc cpu_state_desc = {
 	.name = "cpu",
-	.version = 1,
+	.version = 2,
 	STATE_NO_LOCK,
 	STATE_TABLE(struct cpu_state, fields),
 	.check = check,

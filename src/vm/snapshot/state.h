@@ -64,6 +64,13 @@ struct state_desc {
 #define STATE_MAX(type, member, max_) STATE_RANGE(type, member, 0, max_)
 #define STATE_ANY(type, member)	      STATE_RANGE(type, member, 0, UINT64_MAX)
 #define STATE_BOOL(type, member)      STATE_RANGE(type, member, 0, 1)
+/* One that tables of lower versions did not have. */
+#define STATE_SINCE(version_, type, member, max_)                                                  \
+	{                                                                                          \
+		.name = #member, .kind = STATE_UINT, .since = (version_),                          \
+		.off = offsetof(type, member), .size = sizeof(STATE_MEMBER_(type, member)),        \
+		.nr = 1, .max = (max_),                                                            \
+	}
 #define STATE_SIGNED(type, member, min_, max_)                                                     \
 	{                                                                                          \
 		.name = #member, .kind = STATE_INT, .off = offsetof(type, member),                 \
