@@ -16,6 +16,7 @@
 #include "cmd/control_client.h"
 #include "cmd/vm_disks.h"
 #include "cmd/vm_nets.h"
+#include "disk/disk.h"
 #include "sys/fd.h"
 
 enum { STILL_THERE = 2 };
@@ -33,26 +34,41 @@ static void add_net(struct strbuf *out, const struct machine_net *net)
 		    net->end->is_tap ? "true" : "false", net->end->pcap_fd >= 0 ? "true" : "false");
 }
 
+static int attach_disk(struct control_client *c, const char *spec, struct json **ret,
+		       struct err *err)
+{
+	_cleanup_(strbuf_done) struct strbuf request = { 0 }, disk = { 0 };
+	_cleanup_(disk_files_done) struct disk_files files = { .nr = 0 };
+	_cleanup_(fd_closep) int image = -EBADF;
+	int fd[1 + DISK_FILES_MAX], r = vm_disks_hand_over(spec, &disk, &image, &files, err);
+
+	if (r < 0)
+		return r;
+	strbuf_adds(&request, "{\"do\":\"attach\",\"disk\":");
+	strbuf_add_json(&request, strbuf_str(&disk));
+	strbuf_adds(&request, ",\"files\":[");
+	fd[0] = image;
+	for (unsigned k = 0; k < files.nr; k++) {
+		strbuf_adds(&request, k ? "," : "");
+		strbuf_add_json(&request, str_of(files.path[k]));
+		fd[1 + k] = files.fd[k];
+	}
+	strbuf_adds(&request, "]}");
+	return control_ask_fds(c, strbuf_cstr(&request), fd, image >= 0 ? 1 + files.nr : 0, ret,
+			       err);
+}
+
 static int attach(struct control_client *c, const struct attach_opts *o, struct json **ret,
 		  struct err *err)
 {
 	_cleanup_(strbuf_done) struct strbuf request = { 0 };
 	_cleanup_(vm_nets_close) struct vm_nets nets = { .outlive_us = true };
-	_cleanup_(strbuf_done) struct strbuf disk = { 0 };
-	_cleanup_(fd_closep) int image = -EBADF;
 	const char *spec = o->net;
 	const struct opt_list specs = { .v = &spec, .n = 1 };
 	int r;
 
-	if (o->disk) {
-		r = vm_disks_hand_over(o->disk, &disk, &image, err);
-		if (r < 0)
-			return r;
-		strbuf_adds(&request, "{\"do\":\"attach\",\"disk\":");
-		strbuf_add_json(&request, strbuf_str(&disk));
-		strbuf_addc(&request, '}');
-		return control_ask_fds(c, strbuf_cstr(&request), &image, image >= 0, ret, err);
-	}
+	if (o->disk)
+		return attach_disk(c, o->disk, ret, err);
 	r = vm_nets_open(&nets, &specs, err);
 	if (r == 0) {
 		const struct net_end *end = nets.net[0].end;

@@ -231,11 +231,21 @@ static int start(struct vm_disk *d, const struct spec *s, struct err *err)
 	return disk_set_limits(d->disk.disk, &s->limits, err);
 }
 
-/* @fd: of the image, taken over; negative: opened by its name */
-static int open_one(struct vm_disks *v, const char *text, int *fd, struct vm_disk **ret,
-		    struct err *err)
+static struct disk_open_opts open_opts(const struct spec *s, struct disk_files *files)
 {
-	struct disk_open_opts opts = { 0 };
+	return (struct disk_open_opts){
+		.flags = s->flags,
+		.format = s->format,
+		.reconnect_ns = s->reconnect_ns,
+		.files = files,
+	};
+}
+
+/* @fd: of the image, taken over, with what else it consists of; negative: opened by its name */
+static int open_one(struct vm_disks *v, const char *text, int *fd, struct disk_files *files,
+		    struct vm_disk **ret, struct err *err)
+{
+	struct disk_open_opts opts;
 	struct vm_disk *d;
 	struct disk *disk;
 	struct spec s;
@@ -244,9 +254,7 @@ static int open_one(struct vm_disks *v, const char *text, int *fd, struct vm_dis
 	r = parse(&s, text, v->nr_cpus, err);
 	if (r < 0)
 		return r;
-	opts.flags = s.flags;
-	opts.format = s.format;
-	opts.reconnect_ns = s.reconnect_ns;
+	opts = open_opts(&s, files);
 	r = *fd >= 0 ? disk_open_fd(fd_take(fd), s.path, &opts, &disk, err)
 		     : disk_open(s.path, &opts, &disk, err);
 	if (r < 0)
@@ -277,7 +285,7 @@ int vm_disks_open(struct vm_disks *v, const struct opt_list *specs, unsigned int
 	for (size_t i = 0; i < specs->n; i++) {
 		int none = -EBADF;
 		int r = v->nr < VM_DISKS_MAX
-				? open_one(v, specs->v[i], &none, &v->disk[v->nr], err)
+				? open_one(v, specs->v[i], &none, NULL, &v->disk[v->nr], err)
 				: err_set(err, -EINVAL, "more than %d disks", VM_DISKS_MAX);
 
 		if (r < 0)
@@ -287,7 +295,8 @@ int vm_disks_open(struct vm_disks *v, const struct opt_list *specs, unsigned int
 	return 0;
 }
 
-int vm_disks_attach(void *arg, const char *spec, int *fd, struct machine_disk *ret, struct err *err)
+int vm_disks_attach(void *arg, const char *spec, int *fd, struct disk_files *files,
+		    struct machine_disk *ret, struct err *err)
 {
 	struct vm_disk *d;
 	int r;
@@ -297,7 +306,7 @@ int vm_disks_attach(void *arg, const char *spec, int *fd, struct machine_disk *r
 			       "--disk %s: a running machine reaches no servers: give it this disk "
 			       "at its start",
 			       spec);
-	r = open_one(arg, spec, fd, &d, err);
+	r = open_one(arg, spec, fd, files, &d, err);
 	if (r < 0)
 		return err_wrap(err, r, "--disk %s", spec);
 	if (d->bus != VM_DISK_VIRTIO) {
@@ -310,9 +319,11 @@ int vm_disks_attach(void *arg, const char *spec, int *fd, struct machine_disk *r
 	return 0;
 }
 
-int vm_disks_hand_over(const char *text, struct strbuf *out, int *ret_fd, struct err *err)
+int vm_disks_hand_over(const char *text, struct strbuf *out, int *ret_fd, struct disk_files *files,
+		       struct err *err)
 {
 	_cleanup_(mem_freep) char *whole = NULL;
+	struct disk_open_opts opts;
 	struct str rest = str_of(text), file;
 	struct spec s;
 	int r = parse(&s, text, 1, err);
@@ -326,6 +337,9 @@ int vm_disks_hand_over(const char *text, struct strbuf *out, int *ret_fd, struct
 		whole = r == 0 ? realpath(s.path, NULL) : NULL;
 		if (r == 0 && !whole)
 			r = err_set_errno(err, "'%s'", s.path);
+		opts = open_opts(&s, NULL);
+		if (r == 0)
+			r = disk_files_note(*ret_fd, whole, &opts, files, err);
 	}
 	if (r < 0)
 		return err_wrap(err, r, "--disk %s", text);

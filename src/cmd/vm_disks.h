@@ -46,22 +46,23 @@ _nodiscard_ int vm_disks_open(struct vm_disks *v, const struct opt_list *specs,
 /*
  * vm_disks_attach - open one more disk, as machine_config.open_disk() wants it.
  *
- * @fd: of the image, taken over; negative: opened by its name. @arg: struct vm_disks, of which vm_disks_open() was called. @ret: closed when the machine releases it
- * Returns 0; -EINVAL (also: it is not for virtio). Thread: any.
+ * @fd: of the image, taken over. @files: what else it consists of. @arg: struct vm_disks, of which vm_disks_open() was called. @ret: closed when the machine releases it
+ * Returns 0; -EINVAL (also: it is not for virtio); -EOPNOTSUPP (@fd is negative). Thread: any.
  */
-_nodiscard_ int vm_disks_attach(void *arg, const char *spec, int *fd, struct machine_disk *ret,
-				struct err *err);
+_nodiscard_ int vm_disks_attach(void *arg, const char *spec, int *fd, struct disk_files *files,
+				struct machine_disk *ret, struct err *err);
 
 /*
- * vm_disks_hand_over - open the file of a disk for a machine that is to attach it.
+ * vm_disks_hand_over - open the files of a disk for a machine that is to attach it.
  *
  * @spec: as of --disk
  * @out:  the same with a whole path and the format, for vm_disks_attach(), is appended
  * @ret_fd: -EBADF when it is not a file
+ * @files: what else the image consists of; disk_files_done()
  * Returns 0; -EINVAL; those of open(2). Thread: any.
  */
 _nodiscard_ int vm_disks_hand_over(const char *spec, struct strbuf *out, int *ret_fd,
-				   struct err *err);
+				   struct disk_files *files, struct err *err);
 
 /* vm_disks_close - write what is not written yet and close; a failure is told on standard error, and returned.
  * Harmless when nothing is open. Thread: owner, after the machine's end. */

@@ -66,7 +66,40 @@ struct disk_open_opts {
 	struct disk_observer *observer; /* or NULL; lives longer than the disk */
 	struct clock *clock;   /* what limits go by; NULL: the host's. Lives longer than the disk */
 	uint64_t reconnect_ns; /* how long a request waits for a server that was lost; 0: not */
+	struct disk_files *
+		files; /* other files of the image are in this list; NULL: they are opened by path. Not kept */
 };
+
+/*
+ * The files of an image besides its own: backing files, and parts in the image's folder. For a process that can open
+ * nothing (sys/sandbox): disk_files_note() where they can be opened, disk_open_fd() with them where not.
+ */
+enum { DISK_FILES_MAX = 15 };
+struct disk_files {
+	bool is_noting;	     /* they are opened by path, and a copy is put into the list */
+	unsigned part_flags; /* of enum disk_flag: how the top image's parts are opened then */
+	unsigned nr;
+	char *path[DISK_FILES_MAX];
+	int fd[DISK_FILES_MAX]; /* negative: taken */
+};
+
+/*
+ * disk_files_note - open what disk_open_fd() of an image would open.
+ *
+ * @fd:    the image's; stays the caller's
+ * @path:  whole, and the same as for the disk_open_fd() that is to have the files
+ * @o:     of that
+ * @ret:   disk_files_done(); written only on success
+ * Returns 0; -E2BIG (more than DISK_FILES_MAX); -EOPNOTSUPP (one of them is at a server); as disk_open(). Thread: any.
+ */
+_nodiscard_ int disk_files_note(int fd, const char *path, const struct disk_open_opts *o,
+				struct disk_files *ret, struct err *err);
+
+/* disk_files_add - one more; @fd is the list's from now on, also on failure. Returns 0; -E2BIG. Thread: owner. */
+_nodiscard_ int disk_files_add(struct disk_files *files, const char *path, int fd, struct err *err);
+
+/* disk_files_done - close what was not taken; none are left. Thread: owner. */
+void disk_files_done(struct disk_files *files);
 
 /*
  * disk_open - open an image and its backing files.

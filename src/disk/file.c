@@ -194,12 +194,37 @@ static int open_served(const char *uri, const struct disk_open_opts *o, unsigned
 	return 0;
 }
 
+/* A copy for the list; the original is closed when that fails. */
+static int note(struct disk_files *files, const char *path, int *fd, struct err *err)
+{
+	int copy = fcntl(*fd, F_DUPFD_CLOEXEC, 0);
+	int r = copy < 0 ? err_set_errno(err, "'%s'", path)
+			 : disk_files_add(files, path, copy, err);
+
+	if (r < 0)
+		fd_closep(fd);
+	return r;
+}
+
 int disk_file_open_any(const char *name, const struct disk_open_opts *o, unsigned flags,
 		       bool from_image, struct disk_file **ret, struct err *err)
 {
+	int fd = -EBADF, r;
+
+	if (nbd_is_uri(name) && o->files)
+		return err_set(err, -EOPNOTSUPP, "'%.100s': a running machine reaches no servers",
+			       name);
 	if (nbd_is_uri(name))
 		return open_served(name, o, flags, from_image, ret, err);
-	return disk_file_open(name, flags, o->observer, ret, err);
+	if (o->files && !o->files->is_noting)
+		r = disk_files_take(o->files, name, &fd, err);
+	else
+		r = fd_open(name, open_flags(flags), &fd, err);
+	if (r == 0 && o->files && o->files->is_noting) {
+		o->files->part_flags = 0; /* what comes now belongs to files that are only read */
+		r = note(o->files, name, &fd, err);
+	}
+	return r < 0 ? r : disk_file_new(fd, name, flags, o->observer, ret, err);
 }
 
 int disk_file_find(const struct disk_file *f, const int *fd, unsigned nr)
@@ -284,12 +309,26 @@ int disk_file_create(const char *path, struct disk_observer *observer, struct di
 	return r;
 }
 
+static int open_in_folder(const char *folder, const char *name, unsigned flags, enum beside how,
+			  int *ret_fd, struct err *err)
+{
+	_cleanup_(fd_closep) int dir = -EBADF;
+	int r = fd_open(folder, O_PATH | O_DIRECTORY, &dir, err);
+
+	if (r < 0)
+		return r;
+	return path_open_in(dir, name,
+			    open_flags(flags) | (how == BESIDE_OPEN ? 0 : O_CREAT) |
+				    (how == BESIDE_NEW ? O_EXCL : 0),
+			    how == BESIDE_OPEN ? 0 : 0666, ret_fd, err);
+}
+
 int disk_file_open_beside(const struct disk_file *main, const char *name, unsigned flags,
 			  enum beside how, struct disk_file **ret, struct err *err)
 {
-	_cleanup_(strbuf_done) struct strbuf path = { 0 };
-	_cleanup_(fd_closep) int dir = -EBADF;
+	_cleanup_(strbuf_done) struct strbuf path = { 0 }, folder = { 0 };
 	const char *slash = strrchr(main->path, '/');
+	struct disk_files *files = main->files;
 	int fd = -EBADF, r;
 
 	if (main->nbd)
@@ -298,18 +337,19 @@ int disk_file_open_beside(const struct disk_file *main, const char *name, unsign
 			       main->path);
 
 	if (slash)
-		strbuf_add(&path, main->path, (size_t)(slash - main->path + 1));
+		strbuf_add(&folder, main->path, (size_t)(slash - main->path + 1));
 	else
-		strbuf_adds(&path, "./");
-	r = fd_open(strbuf_cstr(&path), O_PATH | O_DIRECTORY, &dir, err);
-	if (r == 0)
-		r = path_open_in(dir, name,
-				 open_flags(flags) | (how == BESIDE_OPEN ? 0 : O_CREAT) |
-					 (how == BESIDE_NEW ? O_EXCL : 0),
-				 how == BESIDE_OPEN ? 0 : 0666, &fd, err);
+		strbuf_adds(&folder, "./");
+	strbuf_addf(&path, "%s%s", strbuf_cstr(&folder), name);
+	if (files && !files->is_noting)
+		r = disk_files_take(files, strbuf_cstr(&path), &fd, err);
+	else
+		r = open_in_folder(strbuf_cstr(&folder), name,
+				   flags | (files ? files->part_flags : 0), how, &fd, err);
+	if (r == 0 && files && files->is_noting)
+		r = note(files, strbuf_cstr(&path), &fd, err);
 	if (r < 0)
 		return r;
-	strbuf_adds(&path, name);
 	r = disk_file_new(fd, strbuf_cstr(&path), flags, main->observer, ret, err);
 	/* Emptied only once the lock is ours. */
 	if (r == 0 && how == BESIDE_REPLACE) {

@@ -30,7 +30,8 @@ struct disk_file {
 	_Atomic uint64_t size;
 	uint64_t dev, ino;
 	struct disk_observer *observer;
-	pthread_mutex_t rmw; /* held while a part of an aligned block is changed */
+	struct disk_files *files; /* where its parts come from while the image is opened, or NULL */
+	pthread_mutex_t rmw;	  /* held while a part of an aligned block is changed */
 };
 
 /* A place in a list of pieces of memory. */
@@ -92,6 +93,9 @@ _nodiscard_ int disk_file_open_beside(const struct disk_file *main, const char *
  */
 _nodiscard_ int disk_file_open_any(const char *name, const struct disk_open_opts *o, unsigned flags,
 				   bool from_image, struct disk_file **ret, struct err *err);
+/* One of a list; the caller's. Returns 0; -EACCES. */
+_nodiscard_ int disk_files_take(struct disk_files *files, const char *path, int *ret_fd,
+				struct err *err);
 void disk_file_close(struct disk_file *f);
 void disk_file_closep(struct disk_file **f);
 

@@ -77,8 +77,10 @@ int image_open(struct disk_file *file, const struct disk_open_opts *o, const cha
 	} else {
 		r = err_set(err, -EINVAL, "the format is not given");
 	}
+	file->files = o->files;
 	if (r == 0)
 		r = img->fmt->open(img, err);
+	file->files = NULL;
 	if (r == 0 && o->snapshot && !img->fmt->snapshot_create)
 		r = err_set(err, -EOPNOTSUPP, "format %s has no snapshots", img->fmt->name);
 	img->snapshot = NULL;

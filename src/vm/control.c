@@ -195,11 +195,17 @@ static int attach_net(struct machine *m, const struct attach_request_spec *reque
 static int attach(void *arg, const struct attach_request_spec *request, struct ipc_fds *fds,
 		  struct strbuf *out, struct err *err)
 {
+	_cleanup_(disk_files_done) struct disk_files files = { .nr = 0 };
 	const struct control *c = arg;
+	int r = 0;
 
 	if (!request->disk)
 		return attach_net(c->m, request, fds, out, err);
-	return machine_attach_disk(c->m, request->disk, ipc_fds_take(fds, 0), out, err);
+	for (unsigned int k = 0; r == 0 && k < request->nr_paths; k++)
+		r = disk_files_add(&files, request->path[k], ipc_fds_take(fds, k + 1), err);
+	if (r < 0)
+		return r;
+	return machine_attach_disk(c->m, request->disk, ipc_fds_take(fds, 0), &files, out, err);
 }
 
 static int detach(void *arg, const char *name, struct err *err)

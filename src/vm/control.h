@@ -36,8 +36,8 @@
  *						file, open for writing
  *	{"do": "cpus", "n": 1 to vcpus_max}	plug in, or ask to be given back; without "n" only look
  *	{"do": "devices"}	name, kind, slot, state ("attached", "leaving") and what is behind it
- *	{"do": "attach", "disk": string}	as of --disk, with a path that starts with / and its format; descriptors: the
- *		image, when it is a file
+ *	{"do": "attach", "disk": string, "files": [string]}	as of --disk, with a path that starts with / and its format;
+ *		descriptors: the image, and those of "files": what it names, in whatever order, by disk_files_note()
  *	{"do": "attach", "net": {"mac": string, "queues": number, "packed": bool, "tap": bool, "pcap": bool}}	descriptors:
  *		the network's end and, when "pcap", the capture's. The answers of both have name and slot
  *	{"do": "detach", "name": string}	it is "leaving" until the guest lets it go

@@ -49,6 +49,26 @@ static int parse_net(const struct json *j, unsigned int nr_fds, struct attach_re
 	return 0;
 }
 
+/* The image's descriptor, and one for each path of "files"; or none. */
+static int parse_files(const struct json *j, unsigned int nr_fds, struct attach_request_spec *s,
+		       struct err *err)
+{
+	const struct json *files = json_get(j, "files"), *path;
+
+	for (; (path = json_at(files, s->nr_paths)); s->nr_paths++) {
+		if (s->nr_paths == ARRAY_SIZE(s->path) || !json_str(path))
+			return err_set(err, -EINVAL, "\"files\" is an array of at most %d paths",
+				       DISK_FILES_MAX);
+		s->path[s->nr_paths] = json_str(path);
+	}
+	if (nr_fds == 1 + s->nr_paths || (!nr_fds && !s->nr_paths))
+		return 0;
+	return err_set(err, -EINVAL,
+		       "%u descriptors came with the request: the image's and one for each of "
+		       "\"files\" are wanted",
+		       nr_fds);
+}
+
 int attach_request_parse(const struct json *j, unsigned int nr_fds, struct attach_request_spec *s,
 			 struct err *err)
 {
@@ -58,9 +78,5 @@ int attach_request_parse(const struct json *j, unsigned int nr_fds, struct attac
 	if (!s->disk == !net)
 		return err_set(err, -EINVAL,
 			       "'attach' needs \"disk\", a string as of --disk, or \"net\", an object");
-	if (!net && nr_fds > 1)
-		return err_set(err, -EINVAL,
-			       "%u descriptors came with the request: the image's, or none",
-			       nr_fds);
-	return net ? parse_net(net, nr_fds, s, err) : 0;
+	return net ? parse_net(net, nr_fds, s, err) : parse_files(j, nr_fds, s, err);
 }

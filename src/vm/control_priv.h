@@ -3,6 +3,7 @@
 #define VM_CONTROL_PRIV_H
 
 #include "base/str.h"
+#include "disk/disk.h"
 #include "sys/ipc.h"
 #include "vm/control.h"
 #include "vm/machine_disk.h"
@@ -20,10 +21,12 @@ enum control_power {
 	CONTROL_NR_POWER,
 };
 
-/* A device to be attached: a disk, whose image came as a descriptor when it is a file, or a network device whose end, and
- * perhaps capture, did. */
+/* A device to be attached: a disk, whose image came as a descriptor when it is a file, and so did what the image names, or
+ * a network device whose end, and perhaps capture, did. */
 struct attach_request_spec {
-	const char *disk; /* as of --disk, or NULL: a network device */
+	const char *disk;		  /* as of --disk, or NULL: a network device */
+	const char *path[DISK_FILES_MAX]; /* of the descriptors behind the image's */
+	unsigned int nr_paths;
 	uint8_t mac[6];
 	unsigned int nr_pairs;
 	bool packed, is_tap, has_pcap;

@@ -49,6 +49,7 @@ struct machine_release {
 
 /* One disk, as a virtio block device; the guest names them in this order. */
 struct disk;
+struct disk_files;
 struct machine_disk {
 	struct disk *disk; /* the caller's until its release; disk_async_start() was called */
 	struct machine_release release;
@@ -131,9 +132,10 @@ struct machine_config {
 	struct machine_sata sata[MACHINE_SATA];
 	const struct machine_net *nets;
 	unsigned int nr_nets;
-	/* Open a disk that is attached while the machine runs; NULL: none is. @fd: its file, taken over, or negative. Thread: the control socket's. */
-	int (*open_disk)(void *arg, const char *spec, int *fd, struct machine_disk *ret,
-			 struct err *err);
+	/* Open a disk that is attached while the machine runs; NULL: none is. @fd: its file, taken over, or negative;
+	 * @files: what else it consists of. Thread: the control socket's. */
+	int (*open_disk)(void *arg, const char *spec, int *fd, struct disk_files *files,
+			 struct machine_disk *ret, struct err *err);
 	void *open_arg;
 	struct machine_console consoles[MACHINE_CONSOLES];
 	unsigned int nr_consoles;

@@ -43,8 +43,8 @@ static int no_slots(struct err *err)
 	return err_set(err, -EOPNOTSUPP, "the mini board has no slots: nothing comes or goes");
 }
 
-int machine_attach_disk(struct machine *m, const char *spec, int fd, struct strbuf *out,
-			struct err *err)
+int machine_attach_disk(struct machine *m, const char *spec, int fd, struct disk_files *files,
+			struct strbuf *out, struct err *err)
 {
 	_cleanup_(fd_closep) int image = fd;
 	struct machine_unit *u;
@@ -55,7 +55,7 @@ int machine_attach_disk(struct machine *m, const char *spec, int fd, struct strb
 		return no_slots(err);
 	if (!m->open_disk)
 		return err_set(err, -EOPNOTSUPP, "this machine opens no disks while it runs");
-	r = m->open_disk(m->open_arg, spec, &image, &disk, err);
+	r = m->open_disk(m->open_arg, spec, &image, files, &disk, err);
 	if (r < 0)
 		return r;
 	mutex_lock(&m->control);

@@ -6,6 +6,7 @@
 #include "base/err.h"
 #include "base/str.h"
 
+struct disk_files;
 struct machine;
 struct machine_net;
 
@@ -14,13 +15,14 @@ struct machine_net;
  * (paused, without ACPI) finds it at its next start.
  *
  * @spec: as the owner's open_disk() takes it
- * @fd:   the image's file, ours from now on; negative: it is none, or opened by its name
+ * @fd:   the image's file, ours from now on; negative: it is none
+ * @files: what else the image consists of; of the list, files are taken
  * @net:  its end's descriptors are ours from now on, also when it fails
  * @out:  a JSON object is appended: name, slot
  * Returns 0; -EOPNOTSUPP (nobody opens disks); -ENOSPC (no free slot); what open_disk() says. Thread: the control socket's.
  */
-_nodiscard_ int machine_attach_disk(struct machine *m, const char *spec, int fd, struct strbuf *out,
-				    struct err *err);
+_nodiscard_ int machine_attach_disk(struct machine *m, const char *spec, int fd,
+				    struct disk_files *files, struct strbuf *out, struct err *err);
 _nodiscard_ int machine_attach_net(struct machine *m, const struct machine_net *net,
 				   struct strbuf *out, struct err *err);
 

@@ -195,8 +195,8 @@ struct machine {
 	_Atomic bool is_sampled;
 	_Atomic uint64_t samples[CPU_NR_PLACES];
 
-	int (*open_disk)(void *arg, const char *spec, int *fd, struct machine_disk *ret,
-			 struct err *err);
+	int (*open_disk)(void *arg, const char *spec, int *fd, struct disk_files *files,
+			 struct machine_disk *ret, struct err *err);
 	void *open_arg;
 
 	struct gdb *gdb;

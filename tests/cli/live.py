@@ -103,6 +103,13 @@ def check_devices():
         for word in ("disk3", "net0", "virtio-rng 0", ""):
             assert "no device" in checks.complaint("detach", word, limit=LIMIT)
         assert "does not tell the format" in checks.complaint("attach", "--disk", "a.unknown", limit=LIMIT)
+        # The files that an image names come with it; servers are out of reach.
+        run("qemu-img", "create", "-q", "-f", "qcow2", "-b", "b.img", "-F", "raw", "d.qcow2")
+        run("qemu-img", "create", "-q", "-u", "-f", "qcow2", "-b", "nbd://127.0.0.1:1/x", "-F", "raw", "e.qcow2", "8M")
+        assert json.loads(run(ATOLL, "attach", "-j", "-d", "d.qcow2"))["name"] == "disk3"
+        assert files(3) == ["d.qcow2", "b.img"]
+        assert "reaches no servers" in checks.complaint("attach", "--disk", "e.qcow2", limit=LIMIT)
+        assert "reaches no servers" in checks.complaint("attach", "--disk", "nbd://127.0.0.1:1/x,format=raw", limit=LIMIT)
     run("qemu-img", "check", "-q", "c.qcow2")
 
 

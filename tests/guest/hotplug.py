@@ -149,6 +149,39 @@ want "swapped" "$(sum vda 0)" %(md5)s
             ["--disk", first], cpus=cpus)
 
 
+def chain(cpus):
+    """An image with backing files: its machine can open none of them."""
+    with tempfile.TemporaryDirectory(prefix="hotplug-chain-") as tmp:
+        base, data = os.path.join(tmp, "base.img"), os.path.join(tmp, "data")
+        with open(base, "wb") as f:
+            f.write(os.urandom(4 * MIB))
+        with open(base, "rb") as f:
+            md5 = hashlib.md5(f.read()).hexdigest()
+        for new, below, fmt in (("mid.qcow2", "base.img", "raw"), ("top.qcow2", "mid.qcow2", "qcow2")):
+            subprocess.run([vmm.atoll_path(), "disk", "create", "-b", below, "-F", fmt, os.path.join(tmp, new)], check=True)
+
+        def attach(pid):
+            expect(atoll("attach", pid, "--disk", os.path.join(tmp, "top.qcow2") + ",serial=hot"), 0, "disk0\n")
+
+        def merge(pid):
+            expect(atoll("live", "commit", pid, "0"), 0)
+            expect(atoll("detach", pid, "disk0"), 0)
+
+        run("""
+echo guest-wants
+until_true find_hot
+want read "$(sum $hot 0)" %s
+dd if=/dev/zero of=/dev/$hot bs=1M count=1 oflag=direct conv=fsync 2>/dev/null || fail write
+echo guest-wrote
+until_true "[ ! -e /sys/block/$hot ]"
+echo guest-wants-again
+until_true find_hot
+""" % md5, {"guest-wants": attach, "guest-wrote": merge, "guest-wants-again": attach}, [], cpus=cpus)
+        subprocess.run([vmm.atoll_path(), "disk", "convert", "-O", "raw", os.path.join(tmp, "top.qcow2"), data], check=True)
+        with open(data, "rb") as f:
+            want(f.read(MIB) == bytes(MIB), "what the guest wrote is not there")
+
+
 def net(cpus):
     """A network device with the user's network and a forwarded port comes up, goes, and comes again."""
     forwarded, heard = virtio.free_port(), []
@@ -207,7 +240,7 @@ ping -c 2 -A 10.0.2.2 >/dev/null || fail ping again
     want(heard and heard[-1] == b"you said hello\n", f"the forwarded port gave {heard}")
 
 
-TESTS = {"disk": disk, "net": net}
+TESTS = {"disk": disk, "chain": chain, "net": net}
 
 
 if __name__ == "__main__":

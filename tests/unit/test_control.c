@@ -136,6 +136,9 @@ static void test_attach(void **state)
 	control_session_init(&s, &ops, NULL);
 	expect(&s, "{\"do\":\"devices\"}\n", "{\"ok\":[{\"name\":\"disk0\"}]}\n");
 	expect(&s, "{\"do\":\"attach\",\"disk\":\"/a.img\"}\n", "{\"ok\":{\"disk\":\"/a.img\"}}\n");
+	expect(&s, "{\"do\":\"attach\",\"disk\":\"/a.img\",\"files\":[\"/b\"]}\n",
+	       "{\"error\":\"0 descriptors came with the request: the image's and one for each of \\\"files\\\" "
+	       "are wanted\",\"code\":\"EINVAL\"}\n");
 	expect(&s, "{\"do\":\"attach\",\"disk\":\"there\"}\n",
 	       "{\"error\":\"there already\",\"code\":\"EEXIST\"}\n");
 	assert_int_equal(pipe2(fd, O_CLOEXEC), 0);
@@ -155,9 +158,11 @@ static void test_attach(void **state)
 	assert_int_equal(fcntl(fd[1], F_GETFD), -1);
 	expect(&s, "{\"do\":\"detach\",\"name\":\"x\"}\n",
 	       "{\"error\":\"no 'x'\",\"code\":\"ENODEV\"}\n");
-	for (size_t k = 0; k < 5; k++) {
+	for (size_t k = 0; k < 7; k++) {
 		static const char *const bad[] = {
 			"{\"do\":\"attach\"}\n",
+			"{\"do\":\"attach\",\"disk\":\"a\",\"files\":[1]}\n",
+			"{\"do\":\"attach\",\"disk\":\"a\",\"files\":[\"\",\"\",\"\",\"\",\"\",\"\",\"\",\"\",\"\",\"\",\"\",\"\",\"\",\"\",\"\",\"\"]}\n",
 			"{\"do\":\"attach\",\"disk\":\"a\",\"net\":{}}\n",
 			"{\"do\":\"attach\",\"net\":{\"mac\":\"53:54:00:00:00:09\"}}\n",
 			"{\"do\":\"attach\",\"net\":{\"mac\":\"52:54:00:00:00:09\",\"queues\":9}}\n",
