@@ -20,8 +20,9 @@ const struct cmd cmd_vm_snapshot = {
 	.name = "vm snapshot",
 	.summary = "Save a running machine to a file, and look after such files",
 	.description =
-		"save [MACHINE] FILE writes memory, CPUs and devices of a running machine to FILE, "
-		"while the guest stands still for a moment; then it goes on. 'atoll run --restore "
+		"save [MACHINE] FILE writes memory, CPUs and devices of a running machine to FILE. "
+		"The guest runs meanwhile, and stands still for a moment at the end, which the snapshot "
+		"is of. 'atoll run --restore "
 		"FILE' starts another machine from there, as often as you like.\n"
 		"\n"
 		"list [FILE...] shows what snapshots hold; without FILE, those of the present folder.\n"

@@ -251,7 +251,8 @@ _nodiscard_ int machine_balloon(struct machine *m, const uint64_t *keep_bytes, b
 				struct strbuf *out, struct err *err);
 
 /*
- * machine_snapshot_save - write the machine as it is now to a file; the guest stands still meanwhile, and goes on.
+ * machine_snapshot_save - write the machine to a file while it runs, as it is at the end of that, when the guest stands still
+ * for a moment.
  *
  * @fd:    an empty file, the caller's; on the medium afterwards. See vm/snapshot/README.md
  * @out:   a JSON object is appended: what was written, and how long the guest stood still

@@ -286,6 +286,11 @@ _nodiscard_ int machine_vnc_start(struct machine *m, const struct machine_config
 void machine_pause(struct machine *m);
 void machine_resume(struct machine *m);
 
+/* machine_stand_still - machine_pause(), and no device's thread does anything either; holds @control. machine_go_on - the
+ * end of that. Thread: one at a time, none of the machine's own. */
+void machine_stand_still(struct machine *m);
+void machine_go_on(struct machine *m);
+
 /* machine_sampler_init - prepare machine_sample(); the sampler is ended with timerq_timer_done(). */
 void machine_sampler_init(struct machine *m);
 

@@ -164,6 +164,24 @@ void machine_resume(struct machine *m)
 	mutex_unlock(&m->lock);
 }
 
+void machine_stand_still(struct machine *m)
+{
+	machine_pause(m);
+	mutex_lock(&m->control);
+	iothread_pause(&m->virtio.io);
+	if (m->has_ahci)
+		ahci_pause(&m->ahci);
+}
+
+void machine_go_on(struct machine *m)
+{
+	if (m->has_ahci)
+		ahci_resume(&m->ahci);
+	iothread_resume(&m->virtio.io);
+	mutex_unlock(&m->control);
+	machine_resume(m);
+}
+
 int machine_set_paused(struct machine *m, bool on, struct err *err)
 {
 	bool was;
@@ -340,19 +358,11 @@ int machine_set_engine(struct machine *m, enum cpu_engine_kind kind, struct err 
 {
 	int r;
 
-	machine_pause(m);
-	mutex_lock(&m->control);
 	/* Nobody writes guest memory while there is no engine to be told. */
-	iothread_pause(&m->virtio.io);
-	if (m->has_ahci)
-		ahci_pause(&m->ahci);
+	machine_stand_still(m);
 	r = cpu_group_set_engine(m->cpus, kind, err);
 	memory_attach_engine(&m->memory);
-	if (m->has_ahci)
-		ahci_resume(&m->ahci);
-	iothread_resume(&m->virtio.io);
-	mutex_unlock(&m->control);
-	machine_resume(m);
+	machine_go_on(m);
 	return r;
 }
 

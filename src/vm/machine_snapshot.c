@@ -16,6 +16,7 @@
 #include "base/crc32c.h"
 #include "base/mem.h"
 #include "vm/machine_priv.h"
+#include "vm/snapshot/copy.h"
 #include "vm/snapshot/cpu.h"
 #include "vm/snapshot/file.h"
 #include "vm/snapshot/state.h"
@@ -267,18 +268,6 @@ static int save_parts(struct machine *m, struct snapshot_writer *w, struct parts
 	return r;
 }
 
-struct memory_job {
-	struct snapshot_writer *w;
-	struct err *err;
-};
-
-static int save_memory(void *arg, uint64_t off, const uint8_t *p, uint64_t len)
-{
-	struct memory_job *job = arg;
-
-	return snapshot_add_memory(job->w, off, p, len, job->err);
-}
-
 /* What there is no table for. */
 static int can_save(const struct machine *m, struct err *err)
 {
@@ -305,11 +294,7 @@ static int freeze(struct machine *m, struct err *err)
 {
 	int r = 0;
 
-	machine_pause(m);
-	mutex_lock(&m->control);
-	iothread_pause(&m->virtio.io);
-	if (m->has_ahci)
-		ahci_pause(&m->ahci);
+	machine_stand_still(m);
 	timerq_pause(&m->timers);
 	if (atomic_load(&m->request) || atomic_load(&m->ejected))
 		return err_set(err, -EBUSY,
@@ -327,36 +312,47 @@ static void thaw(struct machine *m)
 	for (unsigned int n = 0; n < MACHINE_VIRTIO_MAX; n++)
 		if (m->virtio.unit[n])
 			virtio_unsettle(m->virtio.unit[n]->pci.dev);
-	if (m->has_ahci)
-		ahci_resume(&m->ahci);
-	iothread_resume(&m->virtio.io);
-	mutex_unlock(&m->control);
-	machine_resume(m);
+	machine_go_on(m);
+}
+
+/* What takes no time is asked before what does; the answer may be another one later. */
+static int can_save_now(struct machine *m, struct err *err)
+{
+	mutex_guard(&m->control);
+	return can_save(m, err);
 }
 
 int machine_snapshot_save(struct machine *m, int fd, struct strbuf *out, struct err *err)
 {
 	_cleanup_(mem_freep) struct parts *parts = mem_new(sizeof(*parts));
 	_cleanup_(snapshot_writer_done) struct snapshot_writer w = { .fd = -EBADF };
-	struct memory_job job = { &w, err };
+	_cleanup_(snapshot_copy_done) struct snapshot_copy copy = { 0 };
 	uint64_t began, stopped_ns;
-	int r = snapshot_begin(&w, fd, memory_bytes(&m->memory), err);
+	int r = can_save_now(m, err), still;
 
+	if (r == 0)
+		r = snapshot_begin(&w, fd, memory_bytes(&m->memory), err);
 	if (r < 0)
 		return r;
+	r = snapshot_copy_running(&copy, &m->memory, &w, &m->control, err);
 	began = clock_now(clock_real());
-	r = freeze(m, err);
+	still = freeze(m, r == 0 ? err : NULL); /* and if only for the log's end */
+	if (r == 0)
+		r = still;
 	if (r == 0)
 		r = save_parts(m, &w, parts, err);
 	if (r == 0)
-		r = memory_each_used(&m->memory, save_memory, &job);
+		r = snapshot_copy_rest(&copy, err);
+	memory_log_stop(&m->memory);
 	thaw(m);
 	stopped_ns = clock_now(clock_real()) - began;
+	if (r == 0)
+		r = snapshot_copy_end(&copy, err);
 	if (r == 0)
 		r = snapshot_end(&w, err);
 	if (r == 0)
 		strbuf_addf(out, "{\"pages\":%llu,\"stopped_ns\":%llu}",
-			    (unsigned long long)w.pages, (unsigned long long)stopped_ns);
+			    (unsigned long long)snapshot_pages(&w), (unsigned long long)stopped_ns);
 	return r;
 }
 

@@ -355,28 +355,36 @@ int memory_clear(struct memory *m, struct err *err)
 	else if (fallocate(m->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0,
 			   (off_t)m->ram_bytes) < 0)
 		r = -errno;
-	return r < 0 ? err_set(err, r, "clearing guest memory: %s", strerror(-r)) : 0;
+	if (r < 0)
+		return err_set(err, r, "clearing guest memory: %s", strerror(-r));
+	for (unsigned int k = 0; m->dirty && k < m->phys.nr; k++)
+		for (uint64_t off = 0; off < m->phys.region[k].size; off += GUEST_PAGE_SIZE)
+			physmem_wrote(&m->phys, &m->phys.region[k], off, GUEST_PAGE_SIZE);
+	return 0;
 }
 
 /* Without a memfd, what is used is what a page table or the file says, and looking at all of it is as good. */
-int memory_each_used(const struct memory *m,
-		     int (*fn)(void *arg, uint64_t off, const uint8_t *p, uint64_t len), void *arg)
+int memory_each_used(const struct memory *m, uint64_t from, uint64_t end,
+		     int (*fn)(void *arg, uint64_t off, const uint8_t *p, uint64_t len,
+			       struct err *err),
+		     void *arg, struct err *err)
 {
-	uint64_t end = memory_bytes(m), off = 0;
+	uint64_t off = from;
 	int r = 0;
 
 	if (m->fd < 0)
-		return fn(arg, 0, m->map, end);
+		return fn(arg, from, m->map + from, end - from, err);
 	while (r == 0 && off < end) {
 		off_t data = lseek(m->fd, (off_t)off, SEEK_DATA), hole;
 
-		if (data < 0)
-			return errno == ENXIO ? 0 : -errno; /* nothing more */
-		hole = lseek(m->fd, data, SEEK_HOLE);
+		if (data < 0 && errno == ENXIO)
+			return 0; /* nothing more */
+		hole = data < 0 ? data : lseek(m->fd, data, SEEK_HOLE);
 		if (hole < 0)
-			return -errno;
-		r = fn(arg, (uint64_t)data, m->map + data, (uint64_t)(hole - data));
-		off = (uint64_t)hole;
+			return err_set_errno(err, "look what guest memory is used");
+		off = MIN((uint64_t)hole, end);
+		if ((uint64_t)data < off)
+			r = fn(arg, (uint64_t)data, m->map + data, off - (uint64_t)data, err);
 	}
 	return r;
 }

@@ -88,18 +88,22 @@ static inline uint64_t memory_bytes(const struct memory *m)
  */
 _nodiscard_ int memory_map_file(struct memory *m, int fd, uint64_t off, struct err *err);
 
-/* memory_clear - all RAM is zeros, and costs nothing. Thread: as memory_map_file(). Returns 0 or negative. */
+/* memory_clear - all RAM is zeros, and costs nothing; the dirty log has it. Thread: as memory_map_file(). Returns 0 or
+ * negative. */
 _nodiscard_ int memory_clear(struct memory *m, struct err *err);
 
 /*
- * memory_each_used - call fn(arg, off, p, len) for the parts of the memory that may have something else than zeros, in
- * order: whole pages, @p is their place, @off that in all of the memory.
+ * memory_each_used - call fn(arg, off, p, len, err) for the parts of [from, end) of the memory that may have something else
+ * than zeros, in order: whole pages, @p is their place, @off that in all of the memory.
  *
- * Ends when it returns other than 0, with that. Returns 0; others of lseek(2). Thread: any, nobody writes.
+ * @from, @end:  bytes of memory_bytes(), whole pages
+ * Ends when it returns other than 0, with that. Returns 0; others of lseek(2). Thread: any; what vCPUs begin to use
+ * meanwhile may be left out.
  */
-_nodiscard_ int memory_each_used(const struct memory *m,
-				 int (*fn)(void *arg, uint64_t off, const uint8_t *p, uint64_t len),
-				 void *arg);
+_nodiscard_ int memory_each_used(const struct memory *m, uint64_t from, uint64_t end,
+				 int (*fn)(void *arg, uint64_t off, const uint8_t *p, uint64_t len,
+					   struct err *err),
+				 void *arg, struct err *err);
 
 /*
  * memory_add_rom - put @size bytes of @data at @gpa, readable and not writable by the guest.

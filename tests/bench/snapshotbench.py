@@ -5,9 +5,10 @@ docs/promises.md came out.
 
 usage: snapshotbench.py [--runs N] [--tap]
 
-The guest is Linux with a shell that prints lines without end. A restore is timed from the start of `atoll run --restore` to the
-first byte on its serial port; the smallest of several counts, since whatever else runs here only adds. Clones whose guests are
-idle, five of one snapshot, are looked at three seconds after their start. --tap says whether the promises are kept, and ends with status 1 when one is
+The guest is Linux with a shell that prints lines without end. A save is timed until the file is on the medium: QEMU's answer comes
+after an fdatasync() of the image, too. A restore is timed from the start of `atoll run --restore` to the first byte on its serial
+port. Of both, the smallest of several counts, since whatever else runs here only adds. Clones whose guests are idle, five of
+one snapshot, are looked at three seconds after their start. --tap says whether the promises are kept, and ends with status 1 when one is
 broken.
 """
 
@@ -29,6 +30,7 @@ import figures  # noqa: E402  (the path must be set first)
 import vmm  # noqa: E402
 
 LIMIT_S = 120
+SAVES = 3
 RESTORES = 9
 CLONES = 5
 IDLE_S = 3
@@ -93,7 +95,7 @@ def ours(kernel, initrd, work):
         save(idle)
         g.say(LINES)
         g.until(b"tick\r\ntick")
-        saved, paused = save(busy)
+        saves = [save(busy) for _ in range(SAVES)]
     times = []
     for _ in range(RESTORES):
         with Guest([atoll, "run", "--restore", busy, "-e", "dbt"]) as g:
@@ -102,7 +104,7 @@ def ours(kernel, initrd, work):
         clones = [stack.enter_context(Guest([atoll, "run", "--restore", idle, "-e", "dbt"])) for _ in range(CLONES)]
         time.sleep(IDLE_S)
         pss = statistics.mean(map(pss_mib, clones))
-    return {"restore": min(times), "save": saved, "pause": paused, "pss": pss}
+    return {"restore": min(times), "save": min(s for s, _ in saves), "pause": min(p for _, p in saves), "pss": pss}
 
 
 def pss_mib(guest):
@@ -141,9 +143,11 @@ def theirs(kernel, initrd, work):
         g.say(LINES)
         g.until(b"tick\r\ntick")
         monitor = Monitor(path)
-        began = time.monotonic()
-        monitor.do("savevm s")
-        saved = (time.monotonic() - began) * 1000
+        saves = []
+        for _ in range(SAVES):
+            began = time.monotonic()
+            monitor.do("savevm s")
+            saves.append((time.monotonic() - began) * 1000)
         monitor.s.sendall(b"quit\n")
         while g.p.poll() is None:
             try:
@@ -154,7 +158,7 @@ def theirs(kernel, initrd, work):
     for _ in range(RESTORES):
         with Guest(cmd + ["-loadvm", "s"]) as g:
             times.append(g.first_byte_ms())
-    return {"restore": min(times), "save": saved}
+    return {"restore": min(times), "save": min(saves)}
 
 
 def main():
@@ -169,7 +173,7 @@ def main():
             with vmm.own_runtime(), tempfile.TemporaryDirectory(prefix="snapshotbench-") as work:
                 a, q = ours(kernel, initrd, work), theirs(kernel, initrd, work)
             print(f"# first output after {a['restore']:.1f} ms, QEMU {q['restore']:.0f} ms; saved in {a['save']:.0f} ms, "
-                  f"{a['pause']:.0f} of them without the guest, QEMU {q['save']:.0f} ms; an idle clone has {a['pss']:.1f} MiB", flush=True)
+                  f"{a['pause']:.1f} of them without the guest, QEMU {q['save']:.0f} ms; an idle clone has {a['pss']:.1f} MiB", flush=True)
             found.append({"restore-ms": a["restore"], "restore": q["restore"] / a["restore"],
                           "pause": q["save"] / a["pause"], "save": q["save"] / a["save"], "clone-mib": a["pss"]})
     except (vmm.Failed, subprocess.SubprocessError) as e:

@@ -225,7 +225,7 @@ static void write_one(const char *path, struct err *err)
 	snapshot_add(&w, "empty", 1);
 	assert_int_equal(snapshot_add_memory(&w, 0, memory, 4 * 4096, err), 0);
 	assert_int_equal(snapshot_add_memory(&w, 5 * 4096, memory + 5 * 4096, 4096, err), 0);
-	assert_int_equal(w.pages, 3);
+	assert_int_equal(snapshot_pages(&w), 3);
 	assert_int_equal(access(path, F_OK), -1); /* not before it is whole */
 	assert_int_equal(snapshot_end(&w, err), 0);
 	snapshot_writer_done(&w);

@@ -81,7 +81,7 @@ struct snapshot_writer {
 	uint8_t *sums;
 	struct strbuf sections;
 	size_t section_at; /* of the header of the one being written */
-	uint64_t pages;	   /* that are in the file */
+	uint64_t unsent;   /* bytes that were written lately */
 };
 
 /*
@@ -99,10 +99,14 @@ struct strbuf *snapshot_add(struct snapshot_writer *w, const char *name, uint16_
 
 /*
  * snapshot_add_memory - the pages of [off, off + len) of the memory, which are at @p; those that are zeros take no space, and
- * so do those that are never added. Whole pages. Returns 0, -ENOSPC and others of write(2). Thread: owner.
+ * so do those that are never added. Whole pages, in any order, and again when they have changed. Returns 0, -ENOSPC and
+ * others of write(2). Thread: owner.
  */
 _nodiscard_ int snapshot_add_memory(struct snapshot_writer *w, uint64_t off, const uint8_t *p,
 				    uint64_t len, struct err *err);
+
+/* snapshot_pages - how many pages of the memory are not zeros. Thread: owner. */
+uint64_t snapshot_pages(const struct snapshot_writer *w);
 
 /* snapshot_end - the file is whole, and on the medium. Returns 0, or negative, and it is of no use. Thread: owner. */
 _nodiscard_ int snapshot_end(struct snapshot_writer *w, struct err *err);

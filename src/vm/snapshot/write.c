@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Writing the file of a snapshot: to a descriptor, because a machine can open nothing. Its name is name.c's subject. */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,6 +16,9 @@
 #include "cpu/physmem.h"
 #include "sys/fd.h"
 #include "vm/snapshot/file_priv.h"
+
+/* Bytes that are written before the kernel is told to begin. */
+enum { WRITE_BACK = 4 << 20 };
 
 int snapshot_begin(struct snapshot_writer *w, int fd, uint64_t memory_bytes, struct err *err)
 {
@@ -66,19 +70,29 @@ struct strbuf *snapshot_add(struct snapshot_writer *w, const char *name, uint16_
 
 /* --- memory -------------------------------------------------------------------------------------- */
 
-/* Runs of pages that are not zeros are written as they are, from the guest's memory. */
+/* Pages of the file that wait for the medium begin their way there: the whole would take long at the end. */
+static void write_back(struct snapshot_writer *w, uint64_t len)
+{
+	w->unsent += len;
+	if (w->unsent < WRITE_BACK)
+		return;
+	w->unsent = 0;
+	ignore_result(sync_file_range(w->fd, 0, 0, SYNC_FILE_RANGE_WRITE)); /* the end waits */
+}
+
+/* Runs of pages are written as they are, from the guest's memory; but for zeros where there is nothing else yet. */
 int snapshot_add_memory(struct snapshot_writer *w, uint64_t off, const uint8_t *p, uint64_t len,
 			struct err *err)
 {
 	uint64_t run = 0;
 
 	for (uint64_t at = 0; at <= len; at += GUEST_PAGE_SIZE) {
+		uint8_t *sum = w->sums + (off + at) / GUEST_PAGE_SIZE * SUM_BYTES;
 		bool is_data = at < len && !snapshot_is_zero(p + at);
 		int r;
 
-		if (is_data) {
-			put_le32(w->sums + (off + at) / GUEST_PAGE_SIZE * SUM_BYTES,
-				 snapshot_page_sum(p + at));
+		if (is_data || (at < len && get_le32(sum))) {
+			put_le32(sum, is_data ? snapshot_page_sum(p + at) : 0);
 			run += GUEST_PAGE_SIZE;
 			continue;
 		}
@@ -87,10 +101,19 @@ int snapshot_add_memory(struct snapshot_writer *w, uint64_t off, const uint8_t *
 		r = fd_pwrite_full(w->fd, p + at - run, run, SNAPSHOT_HEADER + off + at - run);
 		if (r < 0)
 			return err_set(err, r, "write the snapshot: %s", strerror(-r));
-		w->pages += run / GUEST_PAGE_SIZE;
+		write_back(w, run);
 		run = 0;
 	}
 	return 0;
+}
+
+uint64_t snapshot_pages(const struct snapshot_writer *w)
+{
+	uint64_t n = 0;
+
+	for (uint64_t page = 0; page < w->memory_bytes / GUEST_PAGE_SIZE; page++)
+		n += get_le32(w->sums + page * SUM_BYTES) != 0;
+	return n;
 }
 
 /* --- the end ------------------------------------------------------------------------------------- */
@@ -132,7 +155,7 @@ int snapshot_end(struct snapshot_writer *w, struct err *err)
 		r = fd_pwrite_full(w->fd, header, SNAPSHOT_HEADER, 0);
 	if (r < 0)
 		return err_set(err, r, "write the snapshot: %s", strerror(-r));
-	if (fsync(w->fd) < 0)
+	if (fdatasync(w->fd) < 0)
 		return err_set_errno(err, "sync the snapshot");
 	return 0;
 }
