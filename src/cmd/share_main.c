@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * The `atoll-share` program: one folder for one machine. Descriptor 3 is a stream socket to the machine's file system device;
- * its argument is DIR[,ro][,owner=UID:GID]. It says how its start went by a text with a NUL at its end, empty when all is
+ * its last argument is DIR[,ro][,owner=UID:GID]. It says how its start went by a text with a NUL at its end, empty when all is
  * well, and from then on answers messages, one after the other (share/share.h), until the socket ends.
  *
  * Answers are written before the next message is looked at, so a machine that does not take them stops us, and nothing
@@ -9,13 +9,12 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/resource.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/bytes.h"
@@ -23,6 +22,7 @@
 #include "base/str.h"
 #include "share/share.h"
 #include "sys/fd.h"
+#include "sys/sandbox/sandbox.h"
 
 enum { SOCKET = 3, FDS_KEPT = 32 };
 
@@ -79,7 +79,20 @@ static size_t raise_limit(void)
 	return l.rlim_cur > 2 * FDS_KEPT ? (size_t)l.rlim_cur - FDS_KEPT : FDS_KEPT;
 }
 
-static int start(char *spec, struct share **ret, struct err *err)
+/* The folder is all that is left; as root, with what it takes to give files to their owners. */
+static int confine(const struct share_config *cfg, bool must_hold, struct err *err)
+{
+	const struct sandbox_keep keep = {
+		.folder_fd = cfg->root_fd,
+		.may_write = !cfg->is_readonly,
+		.capabilities = 1u << CAP_CHOWN | 1u << CAP_DAC_OVERRIDE |
+				1u << CAP_DAC_READ_SEARCH | 1u << CAP_FOWNER | 1u << CAP_FSETID,
+	};
+
+	return sandbox_helper("atoll-share", "share", &keep, must_hold, err);
+}
+
+static int start(char *spec, bool must_hold, struct share **ret, struct err *err)
 {
 	struct share_config cfg = { .root_fd = -EBADF };
 	int r = parse(spec, &cfg, err);
@@ -90,6 +103,8 @@ static int start(char *spec, struct share **ret, struct err *err)
 		return r;
 	cfg.max_fds = raise_limit();
 	r = share_new(&cfg, ret, err);
+	if (r == 0)
+		r = confine(&cfg, must_hold, err);
 	fd_closep(&cfg.root_fd);
 	return r;
 }
@@ -123,18 +138,20 @@ static void serve(struct share *s)
 
 int main(int argc, char **argv)
 {
-	_cleanup_(mem_freep) char *spec = argc == 2 ? mem_strdup(argv[1]) : NULL;
+	bool must_hold = argc == 3 && !strcmp(argv[1], SANDBOX_MUST_HOLD);
+	_cleanup_(mem_freep) char *spec = argc == 2 || must_hold ? mem_strdup(argv[argc - 1])
+								 : NULL;
 	struct err err = ERR_INIT;
 	struct share *s = NULL;
 	const char *text = "";
 	int r;
 
 	signal(SIGPIPE, SIG_IGN);
-	prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
-	r = spec ? start(spec, &s, &err) : err_set(&err, -EINVAL, "one argument is expected");
+	r = spec ? start(spec, must_hold, &s, &err)
+		 : err_set(&err, -EINVAL, "one argument is expected");
 	if (r < 0)
 		text = err_text(&err);
-	if (send(SOCKET, text, strlen(text) + 1, MSG_NOSIGNAL) < 0) {
+	if (fd_write_full(SOCKET, text, strlen(text) + 1) < 0) {
 		fprintf(stderr, "atoll-share: run by 'atoll run --share', not by hand\n");
 		return 2;
 	}

@@ -11,11 +11,15 @@
  * What libslirp has for the guest in one turn of the loop goes to it as one message: waking the machine for each packet
  * took more time than all the rest.
  *
+ * Once it listens, it gives up what it does not need (sys/sandbox). libslirp reads /etc/resolv.conf again when that changes, so
+ * the folder where that file really is stays readable.
+ *
  * A guest that does not take packets stops us, and so its own connections only. When the machine ends, the socket
  * does, and we with it.
  */
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <slirp/libslirp.h>
@@ -33,6 +37,7 @@
 #include "base/mem.h"
 #include "base/str.h"
 #include "sys/fd.h"
+#include "sys/sandbox/sandbox.h"
 #include "vm/net/net.h"
 
 enum {
@@ -399,17 +404,41 @@ static int start(struct usernet *u, struct err *err)
 	return 0;
 }
 
+/* Where the file is that says which name servers the host has; negative: nowhere. */
+static int resolver_folder(void)
+{
+	_cleanup_(mem_freep) char *file = realpath("/etc/resolv.conf", NULL);
+	char *slash = file ? strrchr(file, '/') : NULL;
+	int fd = -EBADF;
+
+	if (!slash)
+		return -EBADF;
+	*slash = 0;
+	return fd_open(file, O_PATH | O_DIRECTORY, &fd, NULL) < 0 ? -EBADF : fd;
+}
+
+static int confine(bool must_hold, struct err *err)
+{
+	_cleanup_(fd_closep) int folder = resolver_folder();
+	const struct sandbox_keep keep = { .folder_fd = folder, .network = true };
+
+	return sandbox_helper("atoll-usernet", "usernet", &keep, must_hold, err);
+}
+
 int main(int argc, char **argv)
 {
+	bool must_hold = argc > 1 && !strcmp(argv[1], SANDBOX_MUST_HOLD);
 	struct usernet *u = mem_new(sizeof(*u));
 	struct err err = ERR_INIT;
 	const char *text;
 	int r;
 
 	signal(SIGPIPE, SIG_IGN);
-	r = parse(u, argc, argv, &err);
+	r = parse(u, argc - must_hold, argv + must_hold, &err);
 	if (r == 0)
 		r = start(u, &err);
+	if (r == 0)
+		r = confine(must_hold, &err);
 	/* One packet says how it went; see the header of vm_nets.c. */
 	text = r < 0 ? err_text(&err) : "";
 	if (send(SOCKET, text, strlen(text) + 1, MSG_NOSIGNAL) < 0) {

@@ -316,8 +316,8 @@ static _noinline_ int vm_start(const struct run_opts *o, const struct cpu_hot_qu
 	_cleanup_(socket_close) struct socket s = { .fd = -EBADF };
 	char *names[MACHINE_CONSOLES] = { NULL };
 	struct vm_disks disks = { .nr = 0 };
-	struct vm_nets nets = { .nr = 0 };
-	struct vm_shares shares = { .nr = 0 };
+	struct vm_nets nets = { .must_hold = o->sandbox };
+	struct vm_shares shares = { .must_hold = o->sandbox };
 	struct vm_vsock vsock = { .fd = -EBADF };
 	struct chardev_host *host = NULL;
 	struct machine *m = NULL;

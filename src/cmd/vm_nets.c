@@ -17,6 +17,7 @@
 #include "base/mem.h"
 #include "base/str.h"
 #include "sys/fd.h"
+#include "sys/sandbox/sandbox.h"
 
 enum { WORD = 256, ARGS_MAX = 40, READY_MS = 10000 };
 
@@ -104,37 +105,42 @@ static int wait_ready(int fd, struct err *err)
 	return text[0] ? err_set(err, -EINVAL, "%s", text) : 0;
 }
 
-static int open_user(struct vm_net *n, const struct spec *s, bool outlives_us, struct err *err)
+static int open_user(const struct vm_nets *v, struct vm_net *n, const struct spec *s,
+		     struct err *err)
 {
 	struct net_end theirs = NET_END_INIT;
-	const char *argv[ARGS_MAX + 2] = { NULL };
+	const char *argv[ARGS_MAX + 3] = { NULL };
+	unsigned int nr = 0;
 	char path[2048];
 	struct child_opts opts = { .argv = argv,
 				   .in = -1,
 				   .out = -1,
-				   .err = outlives_us ? -1 : STDERR_FILENO,
+				   .err = v->outlive_us ? -1 : STDERR_FILENO,
 				   .keep = &theirs.fd,
 				   .nr_keep = 1,
 				   .flags = CHILD_OWN_GROUP |
-					    (outlives_us ? 0 : CHILD_DIES_WITH_US) };
+					    (v->outlive_us ? 0 : CHILD_DIES_WITH_US) };
 	int r = child_beside_us("atoll-usernet", path, sizeof(path), err);
 
 	if (r == 0)
 		r = net_pair(&n->end, &theirs, err);
 	if (r < 0)
 		return r;
-	argv[0] = path;
+	argv[nr++] = path;
+	if (v->must_hold)
+		argv[nr++] = SANDBOX_MUST_HOLD;
 	for (unsigned int k = 0; k < s->nr_args; k++)
-		argv[1 + k] = s->arg[k];
+		argv[nr++] = s->arg[k];
 	r = child_start(&opts, &n->helper, err);
 	net_end_close(&theirs);
 	return r < 0 ? r : wait_ready(n->end.fd, err);
 }
 
-static int open_end(struct vm_net *n, const struct spec *s, bool outlives_us, struct err *err)
+static int open_end(const struct vm_nets *v, struct vm_net *n, const struct spec *s,
+		    struct err *err)
 {
 	if (!strcmp(s->kind, "user") && !s->target[0])
-		return open_user(n, s, outlives_us, err);
+		return open_user(v, n, s, err);
 	if (!strcmp(s->kind, "tap"))
 		return net_open_tap(s->target, &n->end, err);
 	if (!strcmp(s->kind, "listen") || !strcmp(s->kind, "connect"))
@@ -166,7 +172,7 @@ static int open_one(struct vm_nets *v, const char *text, struct err *err)
 				       .nr_pairs = s->pairs,
 				       .packed = s->packed } };
 	memcpy(n->net.mac, s->mac, 6);
-	r = open_end(n, s, v->outlive_us, err);
+	r = open_end(v, n, s, err);
 	v->net[v->nr++] = n->net;
 	if (r == 0 && s->pcap[0])
 		r = net_capture(&n->end, s->pcap, err);

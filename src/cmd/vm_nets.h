@@ -22,6 +22,7 @@ struct vm_nets {
 	struct vm_net one[VM_NETS_MAX];
 	struct machine_net net[VM_NETS_MAX]; /* of @one */
 	unsigned int nr;
+	bool must_hold;	 /* helpers do not start where their confinement does not hold */
 	bool outlive_us; /* helpers do; they end when the last end of their socket is closed */
 };
 

@@ -15,6 +15,7 @@
 #include "base/str.h"
 #include "share/share.h"
 #include "sys/fd.h"
+#include "sys/sandbox/sandbox.h"
 #include "vm/virtio/fs.h"
 
 _Static_assert((int)VIRTIO_FS_MESSAGE == (int)SHARE_MESSAGE_MAX, "both ends of the socket");
@@ -43,11 +44,13 @@ static int wait_ready(int fd, struct err *err)
 	}
 }
 
-static int start(struct child *helper, const char *what, int *ret_fd, struct err *err)
+static int start(struct child *helper, const char *what, bool must_hold, int *ret_fd,
+		 struct err *err)
 {
 	_cleanup_(fd_closep) int ours = -EBADF, theirs = -EBADF;
 	char path[2048];
-	const char *argv[] = { path, what, NULL };
+	const char *argv[] = { path, must_hold ? SANDBOX_MUST_HOLD : what, must_hold ? what : NULL,
+			       NULL };
 	struct child_opts opts = { .argv = argv,
 				   .in = -1,
 				   .out = -1,
@@ -94,7 +97,7 @@ static int open_one(struct vm_shares *s, const char *spec, struct err *err)
 	s->helper[s->nr] = CHILD_INIT;
 	s->fd[s->nr] = -EBADF;
 	s->nr++;
-	return start(&s->helper[s->nr - 1], equals + 1, &s->fd[s->nr - 1], err);
+	return start(&s->helper[s->nr - 1], equals + 1, s->must_hold, &s->fd[s->nr - 1], err);
 }
 
 int vm_shares_open(struct vm_shares *s, const struct opt_list *specs, struct machine_config *cfg,

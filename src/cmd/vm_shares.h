@@ -14,6 +14,7 @@ struct vm_shares {
 	int fd[MACHINE_SHARES];
 	char tag[MACHINE_SHARES][64];
 	unsigned int nr;
+	bool must_hold; /* a helper does not start where its confinement does not hold */
 };
 
 /*

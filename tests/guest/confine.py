@@ -6,6 +6,7 @@ are those of confined.txt, and where the host denies something, that is said or 
 usage: confine.py [NAME]...
 """
 
+import json
 import os
 import re
 import signal
@@ -19,7 +20,7 @@ import time
 import vmm
 from vmm import Failed
 
-from observe import Machine, TINY, want
+from observe import Machine, TINY, atoll, want
 
 LIST = os.path.join(os.path.dirname(os.path.realpath(__file__)), "confined.txt")
 CAPS = ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")
@@ -82,9 +83,9 @@ def own_namespaces(pid):
             os.readlink(f"/proc/self/ns/{n}") != os.readlink(f"/proc/{pid}/ns/{n}")]
 
 
-def status(pid):
+def status(pid, keys=CAPS + ("NoNewPrivs",)):
     rows = (line.split(":", 1) for line in lines(f"/proc/{pid}/status"))
-    return [f"{key} {value.strip()}" for key, value in rows if key in CAPS + ("NoNewPrivs",)]
+    return [f"{key} {value.strip()}" for key, value in rows if key in keys]
 
 
 def children(pid):
@@ -103,10 +104,19 @@ def everything(folder):
             "--display", "vnc=127.0.0.1:0", "--gdb", "47113", "--name", "c"], disk
 
 
+def needs_all():
+    """For tests of --sandbox require."""
+    for line in atoll("doctor", "--json")[1].splitlines():
+        found = json.loads(line)
+        if found["name"] in ("confinement", "seccomp") and found["state"] != "ok":
+            raise RuntimeError(found["detail"])
+
+
 def tree():
+    needs_all()
     with tempfile.TemporaryDirectory(prefix="confine-") as tmp:
         options, disk = everything(tmp)
-        rows = read_list(DISK=disk, KERNEL=os.path.realpath(TINY))
+        rows = read_list(DISK=disk, KERNEL=os.path.realpath(TINY), SHARE=os.path.join(os.path.realpath(tmp), "share"))
         with Machine(*options, "--sandbox", "require", cpus=2) as m:
             pid = m.p.pid
             helpers = children(pid)
@@ -115,8 +125,10 @@ def tree():
             while sum(link.startswith("socket:") for link in links(pid)) > sockets:
                 time.sleep(0.05)
             found = {"fd": links(pid), "mount": mounts(pid), "ns": own_namespaces(pid),
-                     "thread": threads(pid),
-                     "child": list(helpers), "outside": links(helpers["atoll-outside"])}
+                     "thread": threads(pid), "child": list(helpers)}
+            for name in ("outside", "usernet", "share"):
+                found[name + "-fd"] = links(helpers["atoll-" + name])
+                found[name + "-status"] = status(helpers["atoll-" + name], ("CapEff", "NoNewPrivs", "Seccomp"))
             for kind, what in found.items():
                 compare(kind, what, rows)
             for task in os.listdir(f"/proc/{pid}/task"):

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
 """A guest that has broken out: each kind of thread of a running machine is made to call execve, open, socket and ptrace,
-as code would that was planted in it. Every time the machine must die, and say which thread called what.
+as code would that was planted in it. Every time the machine must die, and say which thread called what. So must the processes
+beside it.
 
 The program under test is the one that is shipped. The calls are planted from outside, with ptrace(2): registers are set, and
 the instruction pointer to a syscall instruction of the C library.
@@ -20,6 +21,7 @@ import time
 import vmm
 from vmm import Failed
 
+from confine import needs_all
 from observe import Machine, atoll, want
 
 KINDS = os.path.join(vmm.ROOT, "src", "sys", "sandbox", "kinds.def")
@@ -87,7 +89,7 @@ def options(folder):
         f.truncate(64 << 20)
     status, _, err = atoll("disk", "create", "-b", base, "-F", "raw", top)
     want(status == 0, err)
-    return ["--disk", top, "--cdrom", base, "--net", "user", "--display", "vnc=127.0.0.1:0",
+    return ["--share", f"s={folder}", "--disk", top, "--cdrom", base, "--net", "user", "--display", "vnc=127.0.0.1:0",
             "--vnc-tls", "anon", "--gdb", "47114", "--name", "e"]
 
 
@@ -107,18 +109,47 @@ def die(kind, call):
         want(f"thread '{comm}' made the system call {CALLS[call]} ({call}), which it may not" in said, said)
 
 
+def helper(pid, name):
+    with open(f"/proc/{pid}/task/{pid}/children", encoding="utf-8") as f:
+        for child in map(int, f.read().split()):
+            with open(f"/proc/{child}/comm", encoding="utf-8") as comm:
+                if comm.read().strip() == name:
+                    return child
+    raise Failed(f"no process '{name}' runs")
+
+
+def is_dead(pid):
+    """A machine that does not look keeps its number."""
+    with open(f"/proc/{pid}/stat", encoding="utf-8") as f:
+        return f.read().rpartition(")")[2].split()[0] == "Z"
+
+
+def die_beside(kind, call):
+    with tempfile.TemporaryDirectory(prefix="escape-") as tmp, Machine(*options(tmp), "--sandbox", "require") as m:
+        name = "atoll-" + kind
+        pid = helper(m.p.pid, name)
+        plant(pid, pid, CALLS[call])
+        end = time.monotonic() + LIMIT
+        while not is_dead(pid):
+            want(time.monotonic() < end, f"{call}: {name} goes on")
+            time.sleep(0.02)
+        said = m.end()[0]
+        want(f"{name}: thread '{name}' made the system call {CALLS[call]} ({call}), which it may not" in said, said)
+
+
 def main():
     with open(KINDS, encoding="utf-8") as f:
-        kinds = re.findall(r'^KIND\("([a-z-]+)"', f.read(), re.M)
+        kinds = re.findall(r'^(KIND|HELPER)\("([a-z-]+)"', f.read(), re.M)
 
-    def test(kind):
+    def test(what, kind):
         def run():
+            needs_all()
             for call in CALLS:
-                die(kind, call)
+                (die if what == "KIND" else die_beside)(kind, call)
         return run
 
     with vmm.own_runtime():
-        return vmm.run_tests(sys.argv, {kind: test(kind) for kind in kinds})
+        return vmm.run_tests(sys.argv, {kind: test(what, kind) for what, kind in kinds})
 
 
 if __name__ == "__main__":

@@ -80,7 +80,7 @@ static void no_capabilities(const struct sandbox_report *r)
 {
 	struct __user_cap_header_struct head = { .version = _LINUX_CAPABILITY_VERSION_3 };
 	struct __user_cap_data_struct caps[2];
-	struct rlimit core;
+	struct rlimit core, files;
 
 	MUST(holds(r, SANDBOX_CAPABILITIES));
 	MUST(syscall(SYS_capget, &head, caps) == 0);
@@ -89,6 +89,7 @@ static void no_capabilities(const struct sandbox_report *r)
 	MUST(prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) == 1);
 	MUST(prctl(PR_CAPBSET_READ, CAP_SYS_ADMIN, 0, 0, 0) == 0 || !holds(r, SANDBOX_NAMESPACES));
 	MUST(getrlimit(RLIMIT_CORE, &core) == 0 && core.rlim_max == 0);
+	MUST(getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_max == files.rlim_cur);
 }
 
 static void test_no_capabilities(void **state)
@@ -158,6 +159,52 @@ static void test_denied(void **state)
 	in_child(denied);
 }
 
+/* A helper: below its folder everything but to execute, elsewhere nothing. In a child, as the others. */
+static void serve_folder(bool may_write)
+{
+	struct sandbox_keep keep = { .folder_fd = -EBADF, .may_write = may_write };
+	char dir[] = "/tmp/atoll-test-XXXXXX";
+	struct err err = ERR_INIT;
+	int status;
+	pid_t pid;
+
+	assert_non_null(mkdtemp(dir));
+	pid = fork();
+	if (pid == 0) {
+		int file;
+
+		keep.folder_fd = open(dir, O_PATH | O_DIRECTORY);
+		MUST(openat(keep.folder_fd, "old", O_CREAT | O_WRONLY | O_CLOEXEC, 0700) >= 0);
+		MUST(sandbox_helper("test", "share", &keep, true, &err) == 0);
+		file = openat(keep.folder_fd, "new", O_CREAT | O_RDWR | O_CLOEXEC, 0600);
+		MUST(may_write ? file >= 0 : file < 0 && errno == EACCES);
+		MUST(openat(keep.folder_fd, "old", O_RDONLY | O_CLOEXEC) >= 0);
+		MUST(openat(AT_FDCWD, "/etc/passwd", O_RDONLY | O_CLOEXEC) < 0 && errno == EACCES);
+		MUST(openat(keep.folder_fd, "../x", O_CREAT | O_RDWR | O_CLOEXEC, 0600) < 0);
+		MUST((unlinkat(keep.folder_fd, "old", 0) == 0) == may_write);
+		MUST(!may_write || unlinkat(keep.folder_fd, "new", 0) == 0);
+		_exit(0);
+	}
+	assert_true(pid > 0);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+	if (chdir(dir) == 0)
+		unlink("old");
+	assert_int_equal(chdir("/"), 0);
+	assert_int_equal(rmdir(dir), 0);
+}
+
+static void test_helper(void **state)
+{
+#ifdef IS_SANITIZED
+	skip(); /* such builds do not confine helpers */
+#endif
+	if (sandbox_landlock_version() < 2)
+		skip();
+	serve_folder(true);
+	serve_folder(false);
+}
+
 static void test_try(void **state)
 {
 	struct sandbox_report report;
@@ -176,7 +223,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_no_files),   cmocka_unit_test(test_no_capabilities),
 		cmocka_unit_test(test_no_network), cmocka_unit_test(test_open_files_stay),
-		cmocka_unit_test(test_denied),	   cmocka_unit_test(test_try),
+		cmocka_unit_test(test_denied),	   cmocka_unit_test(test_helper),
+		cmocka_unit_test(test_try),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

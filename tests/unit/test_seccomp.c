@@ -28,9 +28,23 @@
 #include "sys/thread.h"
 #include "unit.h"
 
-#define EVERY_KIND(name, i)                                                                        \
-	for (size_t i = 0; i < 64; i++)                                                            \
-		for (const char *name = seccomp_kind_name(i); name; name = NULL)
+/* Of a machine's threads; of the processes beside it. */
+#define HELPER(name, sets)
+#define KIND(name, sets) name,
+static const char *const kinds[] = {
+#include "sys/sandbox/kinds.def"
+};
+#undef HELPER
+#undef KIND
+#define HELPER(name, sets) name,
+#define KIND(name, sets)
+static const char *const helpers[] = {
+#include "sys/sandbox/kinds.def"
+};
+
+#define EVERY_KIND(kind, i)                                                                        \
+	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++)                                             \
+		for (const char *kind = kinds[i]; kind; kind = NULL)
 
 /* --- a machine for filters --------------------------------------------------------------------------- */
 
@@ -83,6 +97,13 @@ static uint32_t ask(const char *kind, const struct call *c)
 	return ask_host(kind, false, c);
 }
 
+/* Such a build allows each thread more. */
+#ifdef IS_SANITIZED
+#define SANITIZED true
+#else
+#define SANITIZED false
+#endif
+
 #define ASK(kind, ...) ask(kind, &(struct call){ __VA_ARGS__ })
 
 static void test_nobody_may(void **state)
@@ -129,6 +150,45 @@ static void test_nobody_may(void **state)
 	for (size_t k = 0; k < ARRAY_SIZE(never); k++)
 		if (ask(kind, &never[k]) != SECCOMP_RET_TRAP)
 			fail_msg("'%s' may make the call %d", kind, never[k].nr);
+}
+
+/* What somebody who has taken over a helper would want, and each may only what it is for. */
+static void test_helpers(void **state)
+{
+	static const struct call never[] = {
+		{ SYS_execve },
+		{ SYS_ptrace },
+		{ SYS_fork },
+		{ SYS_clone, { SIGCHLD } },
+		{ SYS_kill },
+		{ SYS_mount },
+		{ SYS_listen },
+		{ SYS_socket, { AF_NETLINK } },
+		{ SYS_setuid },
+		{ SYS_open },
+		{ SYS_pidfd_open },
+		{ SYS_io_uring_setup },
+		{ SYS_mmap, { 0, 4096, PROT_WRITE | PROT_EXEC } },
+	};
+	const struct call inet = { SYS_socket, { AF_INET } }, local = { SYS_socket, { AF_UNIX } },
+			  writing = { SYS_openat, { 0, 0, O_RDWR } };
+
+	for (size_t i = 0; i < ARRAY_SIZE(helpers); i++)
+		for (size_t k = 0; k < ARRAY_SIZE(never); k++)
+			if (ask(helpers[i], &never[k]) != SECCOMP_RET_TRAP &&
+			    !(SANITIZED && never[k].nr == SYS_mmap))
+				fail_msg("'%s' may make the call %d", helpers[i], never[k].nr);
+	assert_int_equal(ask("usernet", &inet), SECCOMP_RET_ALLOW);
+	assert_int_equal(ask("usernet", &local), SECCOMP_RET_ERRNO | EACCES);
+	assert_int_equal(ask("outside", &inet), SECCOMP_RET_TRAP);
+	assert_int_equal(ask("outside", &local), SECCOMP_RET_ALLOW);
+	assert_int_equal(ask("share", &inet), SECCOMP_RET_TRAP);
+	assert_int_equal(ask("share", &local), SECCOMP_RET_TRAP);
+	assert_int_equal(ask("share", &writing), SECCOMP_RET_ALLOW);
+	if (!SANITIZED)
+		assert_int_equal(ask("usernet", &writing), SECCOMP_RET_TRAP);
+	assert_int_equal(ASK("share", SYS_unlink), SECCOMP_RET_TRAP);
+	assert_int_equal(ASK("usernet", SYS_unlink), SECCOMP_RET_TRAP);
 }
 
 static void test_refused(void **state)
@@ -312,10 +372,11 @@ static void test_escape(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_nobody_may), cmocka_unit_test(test_refused),
-		cmocka_unit_test(test_arguments),  cmocka_unit_test(test_names),
-		cmocka_unit_test(test_host),	   cmocka_unit_test(test_architecture),
-		cmocka_unit_test(test_memory),	   cmocka_unit_test(test_escape),
+		cmocka_unit_test(test_nobody_may),   cmocka_unit_test(test_helpers),
+		cmocka_unit_test(test_refused),	     cmocka_unit_test(test_arguments),
+		cmocka_unit_test(test_names),	     cmocka_unit_test(test_host),
+		cmocka_unit_test(test_architecture), cmocka_unit_test(test_memory),
+		cmocka_unit_test(test_escape),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

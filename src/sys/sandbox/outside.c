@@ -13,6 +13,7 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <linux/capability.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,6 +28,7 @@
 #include "base/mem.h"
 #include "sys/fd.h"
 #include "sys/ipc.h"
+#include "sys/sandbox/sandbox.h"
 #include "sys/thread.h"
 
 enum op { OP_REMOVABLE = 1, OP_DIALABLE, OP_SEAL, OP_REMOVE, OP_DIAL };
@@ -89,6 +91,18 @@ static int on_remove(int fd, const struct paths *paths, uint32_t index)
 	return answer(fd, unlink(paths->removable[index]) < 0 ? -errno : 0, NULL);
 }
 
+/* Names may be in folders of anybody whom root serves. */
+static int confine(void)
+{
+	const struct sandbox_keep keep = { .folder_fd = -EBADF,
+					   .files = true,
+					   .network = true,
+					   .capabilities = 1u << CAP_DAC_OVERRIDE };
+	struct err err = ERR_INIT;
+
+	return sandbox_helper("atoll-outside", "outside", &keep, false, &err);
+}
+
 /* Returns negative to end: whoever speaks otherwise is not the machine that we were started for. */
 static int serve_one(int fd, struct paths *paths, bool *is_sealed, const uint8_t *p, size_t n)
 {
@@ -107,7 +121,7 @@ static int serve_one(int fd, struct paths *paths, bool *is_sealed, const uint8_t
 		return 0;
 	case OP_SEAL:
 		*is_sealed = true;
-		return 0;
+		return confine();
 	case OP_REMOVE:
 		return n == 5 ? on_remove(fd, paths, get_le32(p + 1)) : -EINVAL;
 	case OP_DIAL:
@@ -126,7 +140,8 @@ static _noreturn_ void serve(int fd)
 	/* Ctrl-C is for the machine, which then says what is to be done. */
 	setsid();
 	prctl(PR_SET_NAME, "atoll-outside");
-	if (dup2(fd, 0) < 0 || syscall(SYS_close_range, 1, ~0u, 0) < 0)
+	close(1);
+	if (dup2(fd, 0) < 0 || syscall(SYS_close_range, 3, ~0u, 0) < 0)
 		_exit(1);
 	for (;;) {
 		n = recv(0, packet, sizeof(packet), 0);

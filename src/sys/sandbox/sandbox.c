@@ -21,6 +21,7 @@
 #include "base/mem.h"
 #include "sys/fd.h"
 #include "sys/sandbox/sandbox_priv.h"
+#include "sys/sandbox/seccomp.h"
 
 static const char *const names[SANDBOX_NR_PARTS] = {
 	[SANDBOX_NAMESPACES] = "namespaces",
@@ -100,19 +101,56 @@ static void leave_host(struct sandbox_report *ret)
 		r = sandbox_empty_root(&ret->part[SANDBOX_ROOT]);
 	else
 		err_set(&ret->part[SANDBOX_ROOT], r, "it needs namespaces");
-	ignore_result(sandbox_landlock(&ret->part[SANDBOX_LANDLOCK])); /* reported */
+	ignore_result(sandbox_landlock(NULL, &ret->part[SANDBOX_LANDLOCK])); /* reported */
+}
+
+/* What every host can do. */
+static int limit(struct err *err)
+{
+	const struct rlimit none = { 0, 0 };
+	struct rlimit files;
+
+	/* A core file would be the guest's memory on the host's disk. */
+	if (setrlimit(RLIMIT_CORE, &none) < 0)
+		return err_set_errno(err, "limit of core files");
+	/* As many descriptors as now, and no way to more. */
+	if (getrlimit(RLIMIT_NOFILE, &files) < 0)
+		return err_set_errno(err, "limit of descriptors");
+	files.rlim_max = files.rlim_cur;
+	if (setrlimit(RLIMIT_NOFILE, &files) < 0)
+		return err_set_errno(err, "limit of descriptors");
+	return sandbox_no_new_privileges(err);
+}
+
+int sandbox_helper(const char *program, const char *kind, const struct sandbox_keep *keep,
+		   bool must_hold, struct err *err)
+{
+#ifdef IS_SANITIZED
+	return 0; /* it reads /proc when it reports, and ends in ways of its own */
+#else
+	struct err missing = ERR_INIT;
+	bool holds;
+	int r = limit(err);
+
+	if (r < 0)
+		return err_wrap(err, r, "confinement");
+	holds = keep->files || sandbox_landlock(keep, &missing) == 0;
+	holds &= sandbox_drop_capabilities(keep->capabilities, &missing) == 0;
+	holds &= seccomp_begin(program, false, &missing) == 0;
+	if (!holds && must_hold)
+		return err_set(err, -EPERM, "--sandbox require: %s: %s", program,
+			       err_text(&missing));
+	seccomp_enter(kind);
+	return 0;
+#endif
 }
 
 int sandbox_enter(const struct sandbox_opts *o, struct sandbox_report *ret, struct err *err)
 {
-	const struct rlimit none = { 0, 0 };
 	int r;
 
 	*ret = (struct sandbox_report){ 0 };
-	/* A core file would be the guest's memory on the host's disk. */
-	if (setrlimit(RLIMIT_CORE, &none) < 0)
-		return err_set_errno(err, "limit of core files");
-	r = sandbox_no_new_privileges(err);
+	r = limit(err);
 	if (r < 0)
 		return r;
 	close_inherited();
@@ -120,7 +158,8 @@ int sandbox_enter(const struct sandbox_opts *o, struct sandbox_report *ret, stru
 		leave_host(ret);
 	for (unsigned int k = SANDBOX_NAMESPACES; o->keeps_files && k <= SANDBOX_LANDLOCK; k++)
 		err_set(&ret->part[k], -ECANCELED, "%s", o->keeps_files);
-	ignore_result(sandbox_drop_capabilities(&ret->part[SANDBOX_CAPABILITIES])); /* reported */
+	ignore_result(
+		sandbox_drop_capabilities(0, &ret->part[SANDBOX_CAPABILITIES])); /* reported */
 	return 0;
 }
 

@@ -3,6 +3,7 @@
 #define ATOLL_SYS_SANDBOX_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "base/attr.h"
 #include "base/err.h"
@@ -38,6 +39,30 @@ struct sandbox_opts {
  */
 _nodiscard_ int sandbox_enter(const struct sandbox_opts *o, struct sandbox_report *ret,
 			      struct err *err);
+
+/* What a helper of a machine keeps. */
+struct sandbox_keep {
+	int folder_fd;	/* what is below it may be read; negative: nothing */
+	bool may_write; /* and changed, too, but not executed */
+	bool files;	/* all files, as without a sandbox */
+	bool network;
+	uint64_t capabilities; /* of those that it has: 1 << CAP_CHOWN ... */
+};
+
+/*
+ * sandbox_helper - sandbox_enter() for a helper, which needs a folder or the network: no namespaces, and Landlock with
+ * a rule. Then the filter of a kind of kinds.def.
+ *
+ * @program:    as seccomp_begin()
+ * @kind:       the thread's
+ * @must_hold:  what the host does not offer is an error; else it is left out, and not reported: the machine does that
+ * Returns 0; -EPERM (must_hold); as sandbox_enter(). Thread: the only one.
+ */
+_nodiscard_ int sandbox_helper(const char *program, const char *kind,
+			       const struct sandbox_keep *keep, bool must_hold, struct err *err);
+
+/* What tells a helper that it must hold: the first word of its arguments. */
+#define SANDBOX_MUST_HOLD "sandbox=require"
 
 /*
  * sandbox_prepare - at the beginning of a process that will call sandbox_enter().

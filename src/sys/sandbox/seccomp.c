@@ -60,6 +60,9 @@ enum set {
 	KVM = 1 << 11,
 	PLUG = 1 << 12,
 	SANITIZER = 1 << 13,
+	FOLDER = 1 << 14,
+	PEERS = 1 << 15,
+	NAMES = 1 << 16,
 };
 
 enum { ANY = -1 };
@@ -88,7 +91,8 @@ static const struct rule rules[] = {
 #include "sys/sandbox/calls.def"
 };
 
-#define KIND(n, s) { .name = (n), .sets = (s) },
+#define KIND(n, s)   { .name = (n), .sets = (s) },
+#define HELPER(n, s) KIND(n, s)
 static const struct {
 	const char *name;
 	unsigned int sets;
@@ -167,11 +171,6 @@ size_t seccomp_compile(const char *name, bool finds_host, struct sock_filter *re
 			emit_rule(&c, &rules[k]);
 	emit_return(&c, SECCOMP_RET_TRAP);
 	return c.n;
-}
-
-const char *seccomp_kind_name(size_t i)
-{
-	return i < ARRAY_SIZE(kinds) ? kinds[i].name : NULL;
 }
 
 /* --- in force ------------------------------------------------------------------------------------ */

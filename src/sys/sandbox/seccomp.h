@@ -29,9 +29,6 @@ _nodiscard_ int seccomp_begin(const char *program, bool finds_host, struct err *
  * seccomp_begin(). @name: of a thread. Ends the process when the kernel refuses. Thread: any. */
 void seccomp_enter(const char *name);
 
-/* seccomp_kind_name - the name of kind @i; NULL past the last. Thread: any. */
-const char *seccomp_kind_name(size_t i);
-
 /*
  * seccomp_compile - a kind's filter as the kernel takes it.
  *
