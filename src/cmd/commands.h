@@ -42,7 +42,8 @@ struct run_opts {
 	unsigned log_level; /* enum log_level */
 	const char *name;   /* or NULL */
 	struct opt_list cdrom;
-	const char *display;				     /* none, vga, vnc=ADDRESS:PORT */
+	const char *display; /* none, vga, vnc=ADDRESS:PORT */
+	unsigned pointer;    /* index in the choices of --pointer: 0 is tablet */
 	const char *vnc_password_file, *vnc_tls;	     /* or NULL */
 	const char *firmware, *firmware_vars, *firmware_log; /* or NULL */
 	bool count;

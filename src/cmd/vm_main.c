@@ -154,6 +154,7 @@ static int parse_display(const struct run_opts *o, struct machine_config *cfg, c
 	else if (strcmp(o->display, "vga") != 0)
 		return err_set(err, -EINVAL,
 			       "--display: '%.60s' is none of none, vga, vnc=", o->display);
+	cfg->tablet = cfg->vnc && !o->pointer;
 	if (!o->vnc_password_file)
 		return 0;
 	r = file_read(o->vnc_password_file, 4096, &text, &n, err);

@@ -115,8 +115,9 @@ struct machine_config {
 	const char *firmware_vars; /* file that keeps UEFI's variables; NULL: they are lost */
 	bool vga;		   /* a display adapter */
 	const char *vnc;	   /* "ADDRESS:PORT" for viewers of it; NULL: none */
-	const char *vnc_password;  /* NULL: none */
-	const char *vnc_tls;	   /* as of struct vnc_config */
+	bool tablet; /* a pointer that is where that of viewers is, for guests with a driver */
+	const char *vnc_password; /* NULL: none */
+	const char *vnc_tls;	  /* as of struct vnc_config */
 	struct chardev
 		*firmware_log; /* takes what firmware writes to port 0x402; NULL: no such port */
 	const char *initrd;    /* path or NULL */

@@ -9,6 +9,7 @@
 #include "display/keys.h"
 #include "display/png.h"
 #include "vm/machine_priv.h"
+#include "vm/virtio/input.h"
 
 int machine_screen_text(struct machine *m, struct strbuf *out, struct err *err)
 {
@@ -61,11 +62,29 @@ static void key(void *arg, uint32_t keysym, bool is_down)
 		i8042_key(&m->kbd, code, extended, is_down);
 }
 
+/* A place of the screen as the tablet says it. */
+static uint16_t place(int at, unsigned int size)
+{
+	return size > 1 ? (uint16_t)((unsigned int)at * VIRTIO_INPUT_LAST / (size - 1)) : 0;
+}
+
+/* The tablet, while a driver runs it; else the mouse. */
 static void pointer(void *arg, int x, int y, uint8_t mask, unsigned int width, unsigned int height)
 {
 	struct machine *m = arg;
 	struct pointer_move v = pointer_follow(&m->pointer, x, y, mask, width, height);
+	const struct virtio_input_frame f = {
+		.x = place(m->pointer.x, width),
+		.y = place(m->pointer.y, height),
+		.buttons = (uint8_t)((v.left ? VIRTIO_INPUT_LEFT : 0) |
+				     (v.right ? VIRTIO_INPUT_RIGHT : 0) |
+				     (v.middle ? VIRTIO_INPUT_MIDDLE : 0) |
+				     (v.back ? VIRTIO_INPUT_SIDE : 0)),
+		.wheel = -v.dz,
+	};
 
+	if (m->virtio.tablet && virtio_input_point(m->virtio.tablet, &f))
+		return;
 	i8042_mouse(&m->kbd, v.dx, v.dy, v.dz,
 		    (uint8_t)((v.left ? PS2_LEFT : 0) | (v.middle ? PS2_MIDDLE : 0) |
 			      (v.right ? PS2_RIGHT : 0) | (v.back ? PS2_SIDE : 0)));

@@ -17,6 +17,7 @@
 #include "vm/virtio/blk.h"
 #include "vm/virtio/console.h"
 #include "vm/virtio/fs.h"
+#include "vm/virtio/input.h"
 #include "vm/virtio/net.h"
 #include "vm/virtio/rng.h"
 #include "vm/virtio/vsock.h"
@@ -28,6 +29,7 @@ enum {
 	CLASS_CONSOLE = 0x078000,
 	CLASS_DISK = 0x010000,
 	CLASS_FS = 0x018000,
+	CLASS_INPUT = 0x098000,
 	CLASS_VSOCK = 0x028000,
 };
 
@@ -231,6 +233,23 @@ static int make_vsock(struct machine_virtio *v, const struct machine_vsock *vsoc
 	return plug(v, unit_new(s, done_vsock), &s->dev, CLASS_VSOCK, err);
 }
 
+static void done_tablet(void *device)
+{
+	virtio_input_done(device);
+}
+
+static int make_tablet(struct machine_virtio *v, struct err *err)
+{
+	struct virtio_input *t = mem_new(sizeof(*t));
+	int r;
+
+	virtio_input_init(t, v->board->mem, &v->io);
+	r = plug(v, unit_new(t, done_tablet), &t->dev, CLASS_INPUT, err);
+	if (r == 0)
+		v->tablet = t;
+	return r;
+}
+
 static void done_console(void *device)
 {
 	virtio_console_done(device);
@@ -273,6 +292,8 @@ int machine_virtio_init(struct machine_virtio *v, const struct board *board, str
 		r = make_rng(v, err);
 	if (r == 0 && cfg->balloon)
 		r = make_balloon(v, cfg->balloon == MACHINE_STRICT_BALLOON, err);
+	if (r == 0 && cfg->tablet)
+		r = make_tablet(v, err);
 	if (r < 0)
 		machine_virtio_done(v);
 	return r;
@@ -284,6 +305,7 @@ void machine_virtio_done(struct machine_virtio *v)
 		return;
 	machine_virtio_stop(v);
 	v->balloon = NULL;
+	v->tablet = NULL;
 	for (unsigned int n = MACHINE_VIRTIO_MAX; n-- > 0;) {
 		struct machine_unit *u = take_ptr(&v->unit[n]);
 		struct machine_release r;

@@ -45,6 +45,7 @@ struct machine_virtio {
 	struct iothread io;
 	struct machine_unit *unit[MACHINE_VIRTIO_MAX]; /* by slot; NULL: none there */
 	struct virtio_balloon *balloon;		       /* a unit's, or NULL */
+	struct virtio_input *tablet;		       /* a unit's, or NULL */
 	struct virtio_blk *disk[MACHINE_VIRTIO_MAX];   /* units', by number; NULL: none */
 	bool is_made;
 };

@@ -12,7 +12,6 @@ import hashlib
 import json
 import os
 import re
-import socket
 import struct
 import subprocess
 import sys
@@ -21,6 +20,7 @@ import threading
 import time
 
 import vmm
+from viewer import Viewer, free_port
 from vmm import Failed
 
 CMDLINE = "console=ttyS0 panic=-1 quiet atoll.run=/test.sh "
@@ -64,30 +64,6 @@ def ended_well(r, status=0):
 
 def atoll(*args):
     return subprocess.run([vmm.atoll_path(), *args], capture_output=True, text=True, check=False)
-
-
-def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
-
-
-class Viewer:
-    """A VNC viewer that only points."""
-
-    def __init__(self, port):
-        self.s = socket.create_connection(("127.0.0.1", port))
-        self.f = self.s.makefile("rb")
-        self.s.sendall(self.f.read(12))
-        self.f.read(self.f.read(1)[0])
-        self.s.sendall(b"\1")
-        self.f.read(4)
-        self.s.sendall(b"\1")
-        self.f.read(20)
-        self.f.read(struct.unpack(">I", self.f.read(4))[0])
-
-    def point(self, x, y, mask):
-        self.s.sendall(struct.pack(">BBHH", 5, mask, x, y))
 
 
 # --- tests ---------------------------------------------------------------------------------------------------------

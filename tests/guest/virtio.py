@@ -15,6 +15,7 @@ import json
 import os
 import socket
 import stat
+import struct
 import subprocess
 import sys
 import tempfile
@@ -22,6 +23,7 @@ import threading
 import time
 
 import vmm
+from viewer import Viewer, free_port
 from vmm import Failed
 
 CMDLINE = "console=ttyS0 panic=-1 quiet atoll.run=/test.sh"
@@ -757,8 +759,57 @@ want again "$(/vsockio send 77 300000)" "the host's answer"
         want(not os.path.exists(path), "the socket stays behind")
 
 
-TESTS = {"rng": rng, "balloon": balloon, "share": share, "vsock": vsock, "net": net, "disk": disk, "live": live,
-         "served": served, "console": console}
+def tablet(cpus):
+    """A viewer's pointer is where Linux's input driver says that it is, also after the driver was away."""
+    port, viewer = free_port(), []
+
+    def act(_pid, line):
+        if line == "guest-listens":
+            v = Viewer(port)
+            viewer.append(v)
+            for where in ((100, 50, 0), (100, 50, 1), (100, 50, 0), (65535, 65535, 0), (65535, 65535, 16), (0, 7, 0x84)):
+                v.point(*where)
+        elif line == "guest-bound":
+            viewer[0].point(65535, 0, 0)
+
+    r = guest(["virtio_input", "evdev"], """
+find_device() {
+	i=0
+	until grep -l "$1" /sys/class/input/event*/device/name >/tmp/name 2>/dev/null; do
+		i=$((i + 1)); [ $i -lt 400 ] || fail no "$1"; sleep 0.05
+	done
+	sed 's,/sys/class/input/,,; s,/.*,,' /tmp/name
+}
+# 24 bytes each: 16 of time, type, code, value.
+events() { dd bs=24 count=$1 2>/dev/null | hexdump -v -e '24/1 "%02x" "\n"' | sed "s/^/guest-$2: /"; }
+device=$(find_device 'Atoll tablet')
+exec 3</dev/input/$device
+echo guest-listens
+events 15 tablet <&3
+exec 3<&-
+id=$(basename $(readlink -f /sys/class/input/$device/device/device))
+echo $id >$driver/virtio_input/unbind || fail unbind
+echo $id >$driver/virtio_input/bind || fail bind
+exec 3</dev/input/$(find_device 'Atoll tablet')
+echo guest-bound
+events 2 again <&3
+""", ["--display", f"vnc=127.0.0.1:{port}", "--rng", "off", "--balloon", "off"], cpus=cpus, on_line=act)
+
+    def said(word):
+        return [struct.unpack("<16xHHi", bytes.fromhex(m[1])) for _, m in r.find_all(f"guest-{word}: (\\w+)")]
+
+    # ABS is 3 (X 0, Y 1), KEY is 1 (LEFT 272, RIGHT 273, SIDE 275), REL is 2 (WHEEL 8).
+    width, height = viewer[0].size
+    x, y, low = 100 * 32767 // (width - 1), 50 * 32767 // (height - 1), 7 * 32767 // (height - 1)
+    end = (0, 0, 0)
+    want(said("tablet") == [(3, 0, x), (3, 1, y), end, (1, 272, 1), end, (1, 272, 0), end, (3, 0, 32767), (3, 1, 32767), end,
+                            (2, 8, -1), end, (3, 0, 0), (3, 1, low), (1, 273, 1)],
+         f"the tablet said {said('tablet')}, the screen is {width}x{height}")
+    want(said("again") == [(3, 0, 32767), end], f"the tablet said {said('again')} afterwards")
+
+
+TESTS = {"rng": rng, "tablet": tablet, "balloon": balloon, "share": share, "vsock": vsock, "net": net, "disk": disk,
+         "live": live, "served": served, "console": console}
 
 
 def main(argv, tests):
