@@ -208,6 +208,22 @@ def viewers():
         want(m.end()[1] == 128 + signal.SIGTERM, "the end")
 
 
+def kvm():
+    """A machine that began on KVM leaves it and comes back, although it cannot open /dev/kvm any more."""
+    needs_all()
+    if not os.access("/dev/kvm", os.R_OK | os.W_OK):
+        raise RuntimeError("no /dev/kvm here")
+    wanted = ["interp", "kvm", "interp"]
+    with Machine("--engine-switch", "100ms", "--sandbox", "require", "--name", "k", engine="kvm") as m:
+        while wanted:
+            want(m.p.poll() is None, "the machine has ended")
+            engine = json.loads(atoll("top", "--once", "--json")[1])["machines"][0]["engine"]
+            if engine == wanted[0]:
+                wanted.pop(0)
+        said, ended = m.end()
+        want(ended == 128 + signal.SIGTERM, f"status {ended}: {said}")
+
+
 def greet(f, kind):
     """The beginning of RFB 3.8, with a kind of security."""
     f.write(f.read(12))
@@ -216,7 +232,7 @@ def greet(f, kind):
 
 
 def main():
-    tests = [tree, inherited, denied, viewers]
+    tests = [tree, inherited, denied, viewers, kvm]
     with vmm.own_runtime():
         return vmm.run_tests(sys.argv, {t.__name__: t for t in tests})
 

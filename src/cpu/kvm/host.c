@@ -13,6 +13,7 @@
 #include <cpuid.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -204,10 +205,20 @@ static int look(struct kvm_host *h, struct err *err)
 	return r;
 }
 
+/* A machine that began on this engine may come back to it when it cannot open anything any more (sys/sandbox). */
+static _Atomic int kept_fd = -1;
+
+void kvm_host_keep(const struct kvm_host *h)
+{
+	if (atomic_load(&kept_fd) < 0)
+		atomic_store(&kept_fd, fcntl(h->fd, F_DUPFD_CLOEXEC, 0));
+}
+
 int kvm_host_open(struct kvm_host *ret, struct err *err)
 {
-	struct kvm_host h = { .fd = open("/dev/kvm", O_RDWR | O_CLOEXEC) };
-	int r;
+	int kept = atomic_load(&kept_fd), r;
+	struct kvm_host h = { .fd = kept >= 0 ? fcntl(kept, F_DUPFD_CLOEXEC, 0)
+					      : open("/dev/kvm", O_RDWR | O_CLOEXEC) };
 
 	if (h.fd < 0 && (errno == ENOENT || errno == ENXIO || errno == ENODEV))
 		return err_set(err, -EOPNOTSUPP,

@@ -33,6 +33,9 @@ struct kvm_host {
 _nodiscard_ int kvm_host_open(struct kvm_host *ret, struct err *err);
 void kvm_host_close(struct kvm_host *host);
 
+/* kvm_host_keep - the device stays open for all that come later, however this one ends. Thread: one at a time. */
+void kvm_host_keep(const struct kvm_host *host);
+
 /*
  * kvm_probe - find out is_whole by a virtual machine whose CPU has the features of @id.
  *

@@ -215,6 +215,7 @@ int kvm_vm_new(struct cpu_group *grp, struct kvm_vm **ret, struct err *err)
 		kvm_vm_free(vm);
 		return r;
 	}
+	kvm_host_keep(&vm->host);
 	m->log_changed = on_log;
 	m->log_collect = on_collect;
 	m->log_arg = vm;
