@@ -44,6 +44,8 @@ def ps():
 class Machine:
     """A machine of the tiny guest that never ends by itself."""
 
+    is_attacked = False
+
     def __init__(self, *extra, engine=None, words="spin", cpus=1):
         cmd = [vmm.atoll_path(), "run", "-k", TINY, "-a", words, "-m", "16M", "-c", str(cpus),
                "--engine", engine or vmm.engine(), "--debug-exit", *extra]
@@ -60,9 +62,11 @@ class Machine:
     def __enter__(self):
         return self
 
-    def __exit__(self, *args):
+    def __exit__(self, kind, *args):
         self.p.kill()
-        self.p.communicate()
+        said = self.p.communicate()[1]
+        if not kind and not self.is_attacked:
+            vmm.check_confined(said)
 
     def end(self, sig=signal.SIGTERM):
         self.p.send_signal(sig)

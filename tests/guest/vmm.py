@@ -186,9 +186,11 @@ def run(cmd, limit_s, stdin=None, until=None, echo=None, on_line=None):
             r.timed_out = True
             end_group(p)
     r.seconds = time.monotonic() - start
+    rest = decoder.decode(p.stdout.read() or b"")
     p.stdout.close()
     if p.stdin:
         p.stdin.close()
+    check_confined(f"{r.text}\n{rest}")
     return r
 
 
@@ -203,6 +205,13 @@ def end_group(p):
             return
         except subprocess.TimeoutExpired:
             continue
+
+
+def check_confined(text):
+    """No test may meet a machine, or a process beside one, that made a system call which it may not."""
+    for line in text.splitlines():
+        if "which it may not: a guest has broken out" in line:
+            raise Failed(line)
 
 
 class Tap:
