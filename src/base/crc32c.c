@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * CRC-32C. x86-64 CPUs with SSE4.2 (2008) have an instruction that does eight bytes in three cycles; whoever has none gets a bit at a time. What is summed are headers of disk images and pages of
- * guest memory, 4 KiB at a time on their way to or from a file: one stream keeps up with that.
+ * CRC-32C. x86-64 CPUs with SSE4.2 (2008) have an instruction that does eight bytes in three cycles; whoever has none
+ * gets a bit at a time. What is summed are headers of disk images and pages of guest memory, 4 KiB at a time on their
+ * way to or from a file: one stream keeps up with that.
  */
 #include "base/crc32c.h"
 

@@ -99,8 +99,9 @@ struct cpu *cpu_group_cpu(struct cpu_group *grp, unsigned int index);
  * cpu_group_set_engine - let another engine go on with the group's vCPUs, from the state they are in.
  *
  * No vCPU may be running. Nothing that the guest can see changes. Returns 0, also when it is that engine
- * already; -EOPNOTSUPP (engine not available, or it cannot have this guest's CPU features; nothing has changed); -ENOMEM and others when the new engine
- * cannot be set up: then no vCPU may run any more, only cpu_group_free() is allowed.
+ * already; -EOPNOTSUPP (engine not available, or it cannot have this guest's CPU features; nothing has changed);
+ * -ENOMEM and others when the new engine cannot be set up: then no vCPU may run any more, only cpu_group_free() is
+ * allowed.
  */
 _nodiscard_ int cpu_group_set_engine(struct cpu_group *grp, enum cpu_engine_kind kind,
 				     struct err *err);

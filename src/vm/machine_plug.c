@@ -29,13 +29,25 @@ static const char *const kinds[] = { [UNIT_DISK] = "disk", [UNIT_NET] = "net" };
 
 /* --- they come ----------------------------------------------------------------------------------- */
 
+/* What a device is called by those who attach and detach: what it is and its number. */
+struct unit_name {
+	char text[16];
+};
+
+static struct unit_name name_of(const struct machine_unit *u)
+{
+	struct unit_name n;
+
+	snprintf(n.text, sizeof(n.text), "%s%u", kinds[u->kind], u->number);
+	return n;
+}
+
 /* The device is on the board: tell the guest, and who asked for it. */
 static void announce(struct machine *m, const struct machine_unit *u, struct strbuf *out)
 {
 	acpi_plug_in(&m->hot_slots, u->slot);
 	acpi_pm_gpe(&m->pm, ACPI_PLUG_SLOTS_GPE);
-	strbuf_addf(out, "{\"name\":\"%s%u\",\"slot\":\"00:%02x.0\"}", kinds[u->kind], u->number,
-		    u->slot);
+	strbuf_addf(out, "{\"name\":\"%s\",\"slot\":\"00:%02x.0\"}", name_of(u).text, u->slot);
 }
 
 static int no_slots(struct err *err)
@@ -149,12 +161,7 @@ void machine_plug_take_out(struct machine *m, bool is_reset)
 
 static bool is_called(const struct machine_unit *u, const char *name)
 {
-	char own[16];
-
-	if (u->kind == UNIT_FIXED)
-		return false;
-	snprintf(own, sizeof(own), "%s%u", kinds[u->kind], u->number);
-	return !strcmp(own, name);
+	return u->kind != UNIT_FIXED && !strcmp(name_of(u).text, name);
 }
 
 static struct machine_unit *find(struct machine *m, const char *name, struct err *err)
@@ -233,8 +240,8 @@ void machine_devices(struct machine *m, struct strbuf *out)
 		if (!u || u->kind == UNIT_FIXED)
 			continue;
 		strbuf_addf(out,
-			    "%s{\"name\":\"%s%u\",\"kind\":\"%s\",\"slot\":\"00:%02x.0\",\"state\":\"%s\"",
-			    first ? "" : ",", kinds[u->kind], u->number, kinds[u->kind], u->slot,
+			    "%s{\"name\":\"%s\",\"kind\":\"%s\",\"slot\":\"00:%02x.0\",\"state\":\"%s\"",
+			    first ? "" : ",", name_of(u).text, kinds[u->kind], u->slot,
 			    u->is_asked ? "leaving" : "attached");
 		if (u->kind == UNIT_DISK)
 			add_disk(u->device, out);

@@ -319,26 +319,6 @@ static void settle(struct virtio_dev *d)
 	signal_all(b, answer_done(b));
 }
 
-static void fill_config(struct virtio_blk *b);
-
-/* The disk says how large it is, also when it is another one with the same content. */
-static void restored(struct virtio_dev *d)
-{
-	struct virtio_blk *b = container_of(d, struct virtio_blk, dev);
-	uint8_t writeback = d->config[C_WRITEBACK] & 1;
-
-	fill_config(b);
-	d->config[C_WRITEBACK] = writeback;
-}
-
-static const struct virtio_ops blk_ops = { .name = "virtio-blk",
-					   .id = ID_BLOCK,
-					   .is_quick = true,
-					   .run = run,
-					   .reset = reset,
-					   .settle = settle,
-					   .restored = restored };
-
 static void fill_config(struct virtio_blk *b)
 {
 	uint8_t *c = b->dev.config;
@@ -360,6 +340,24 @@ static void fill_config(struct virtio_blk *b)
 	c[C_ZEROES_UNMAP] = 1;
 	b->dev.config_len = C_LEN;
 }
+
+/* The disk says how large it is, also when it is another one with the same content. */
+static void restored(struct virtio_dev *d)
+{
+	struct virtio_blk *b = container_of(d, struct virtio_blk, dev);
+	uint8_t writeback = d->config[C_WRITEBACK] & 1;
+
+	fill_config(b);
+	d->config[C_WRITEBACK] = writeback;
+}
+
+static const struct virtio_ops blk_ops = { .name = "virtio-blk",
+					   .id = ID_BLOCK,
+					   .is_quick = true,
+					   .run = run,
+					   .reset = reset,
+					   .settle = settle,
+					   .restored = restored };
 
 void virtio_blk_init(struct virtio_blk *b, const struct virtio_blk_config *cfg,
 		     const struct physmem *mem, struct iothread *io)

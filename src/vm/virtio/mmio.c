@@ -74,70 +74,58 @@ static uint32_t get(struct virtio_mmio *v, const uint32_t *reg)
 
 /* --- registers ------------------------------------------------------------------------------------------------ */
 
-/* The device's register at an offset; false: it is none. */
-static bool device_reg(uint64_t off, enum virtio_reg *ret)
+/* Where the registers are that all transports have, by their names in virtio.h. */
+struct place {
+	uint16_t off;
+	uint8_t reg;
+};
+
+static const struct place device_regs[] = {
+	{ R_FEATURES_SEL, VIRTIO_REG_FEATURES_SEL }, { R_FEATURES, VIRTIO_REG_FEATURES },
+	{ R_ACCEPTED_SEL, VIRTIO_REG_ACCEPTED_SEL }, { R_ACCEPTED, VIRTIO_REG_ACCEPTED },
+	{ R_GENERATION, VIRTIO_REG_GENERATION },
+};
+
+static const struct place queue_regs[] = {
+	{ R_QUEUE_MAX, VIRTIO_QUEUE_MAX_SIZE },		  { R_QUEUE_SIZE, VIRTIO_QUEUE_SIZE },
+	{ R_QUEUE_READY, VIRTIO_QUEUE_ENABLE },		  { R_QUEUE_DESC, VIRTIO_QUEUE_DESC },
+	{ R_QUEUE_DESC + 4, VIRTIO_QUEUE_DESC_HIGH },	  { R_QUEUE_DRIVER, VIRTIO_QUEUE_DRIVER },
+	{ R_QUEUE_DRIVER + 4, VIRTIO_QUEUE_DRIVER_HIGH }, { R_QUEUE_DEVICE, VIRTIO_QUEUE_DEVICE },
+	{ R_QUEUE_DEVICE + 4, VIRTIO_QUEUE_DEVICE_HIGH },
+};
+
+/* The register at an offset; negative: none of these. */
+static int find_reg(const struct place *places, size_t n, uint64_t off)
 {
-	switch (off) {
-	case R_FEATURES_SEL:
-		*ret = VIRTIO_REG_FEATURES_SEL;
-		return true;
-	case R_FEATURES:
-		*ret = VIRTIO_REG_FEATURES;
-		return true;
-	case R_ACCEPTED_SEL:
-		*ret = VIRTIO_REG_ACCEPTED_SEL;
-		return true;
-	case R_ACCEPTED:
-		*ret = VIRTIO_REG_ACCEPTED;
-		return true;
-	case R_GENERATION:
-		*ret = VIRTIO_REG_GENERATION;
-		return true;
-	default:
-		return false;
-	}
+	for (size_t k = 0; k < n; k++)
+		if (places[k].off == off)
+			return places[k].reg;
+	return -1;
 }
 
-static bool queue_reg(uint64_t off, enum virtio_queue_reg *ret)
+static int device_reg(uint64_t off)
 {
-	static const struct {
-		uint16_t off;
-		uint8_t reg;
-	} regs[] = {
-		{ R_QUEUE_MAX, VIRTIO_QUEUE_MAX_SIZE },
-		{ R_QUEUE_SIZE, VIRTIO_QUEUE_SIZE },
-		{ R_QUEUE_READY, VIRTIO_QUEUE_ENABLE },
-		{ R_QUEUE_DESC, VIRTIO_QUEUE_DESC },
-		{ R_QUEUE_DESC + 4, VIRTIO_QUEUE_DESC_HIGH },
-		{ R_QUEUE_DRIVER, VIRTIO_QUEUE_DRIVER },
-		{ R_QUEUE_DRIVER + 4, VIRTIO_QUEUE_DRIVER_HIGH },
-		{ R_QUEUE_DEVICE, VIRTIO_QUEUE_DEVICE },
-		{ R_QUEUE_DEVICE + 4, VIRTIO_QUEUE_DEVICE_HIGH },
-	};
+	return find_reg(device_regs, ARRAY_SIZE(device_regs), off);
+}
 
-	for (size_t k = 0; k < ARRAY_SIZE(regs); k++) {
-		if (regs[k].off == off) {
-			*ret = (enum virtio_queue_reg)regs[k].reg;
-			return true;
-		}
-	}
-	return false;
+static int queue_reg(uint64_t off)
+{
+	return find_reg(queue_regs, ARRAY_SIZE(queue_regs), off);
 }
 
 static uint32_t reg_read(struct virtio_mmio *v, uint64_t off)
 {
-	enum virtio_queue_reg qr;
-	enum virtio_reg r;
+	int r;
 
 	/* What the driver tells cannot be read back (4.2.2). */
 	if (off == R_FEATURES_SEL || off == R_ACCEPTED_SEL || off == R_ACCEPTED)
 		return 0;
-	if (device_reg(off, &r))
-		return virtio_reg_read(v->dev, r);
-	if (queue_reg(off, &qr))
-		return qr == VIRTIO_QUEUE_MAX_SIZE || qr == VIRTIO_QUEUE_ENABLE
-			       ? virtio_queue_read(v->dev, get(v, &v->queue_sel), qr)
-			       : 0;
+	r = device_reg(off);
+	if (r >= 0)
+		return virtio_reg_read(v->dev, (enum virtio_reg)r);
+	if (off == R_QUEUE_MAX || off == R_QUEUE_READY)
+		return virtio_queue_read(v->dev, get(v, &v->queue_sel),
+					 (enum virtio_queue_reg)queue_reg(off));
 	switch (off) {
 	case R_MAGIC:
 		return MAGIC;
@@ -163,15 +151,14 @@ static uint32_t reg_read(struct virtio_mmio *v, uint64_t off)
 
 static void reg_write(struct virtio_mmio *v, uint64_t off, uint32_t value)
 {
-	enum virtio_queue_reg qr;
-	enum virtio_reg r;
+	int r = device_reg(off), qr = queue_reg(off);
 
-	if (off == R_NOTIFY) {
+	if (r >= 0) {
+		virtio_reg_write(v->dev, (enum virtio_reg)r, value);
+	} else if (qr >= 0) {
+		virtio_queue_write(v->dev, get(v, &v->queue_sel), (enum virtio_queue_reg)qr, value);
+	} else if (off == R_NOTIFY) {
 		virtio_kick(v->dev, value);
-	} else if (device_reg(off, &r)) {
-		virtio_reg_write(v->dev, r, value);
-	} else if (queue_reg(off, &qr)) {
-		virtio_queue_write(v->dev, get(v, &v->queue_sel), qr, value);
 	} else if (off == R_ISR_ACK) {
 		set_isr(v, value, 0);
 	} else if (off == R_STATUS) {
