@@ -62,6 +62,7 @@ bench: deps all
 	@GUESTBENCH='$(abspath $(GUESTBENCH))' tests/bench/iobench.py
 	@tests/bench/loginbench.py
 	@tests/bench/snapshotbench.py
+	@tests/bench/densitybench.py
 
 # make fuzz T=NAME [SECONDS=600]: new inputs are merged into tests/fuzz/corpus/NAME.
 SECONDS := 600

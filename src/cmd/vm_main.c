@@ -300,6 +300,7 @@ static _noinline_ int vm_start(const struct run_opts *o, const struct cpu_hot_qu
 		.engine = (enum cpu_engine_kind)o->engine,
 		.rng = o->rng,
 		.balloon = (enum machine_balloon_kind)o->balloon,
+		.merge = o->merge,
 		.watchdog = o->watchdog != 0,
 		.on_watchdog = (enum machine_action)(o->watchdog ? o->watchdog - 1 : 0),
 		.on_panic = (enum machine_action)o->on_panic,

@@ -111,7 +111,10 @@ static int make_memory(struct machine *m, const struct machine_config *cfg, stru
 
 	if (r < 0)
 		return r;
-	r = vmgenid_init(&m->memory, err);
+	if (cfg->merge)
+		r = memory_merge(&m->memory, err);
+	if (r == 0)
+		r = vmgenid_init(&m->memory, err);
 	if (r < 0)
 		memory_done(&m->memory);
 	return r;

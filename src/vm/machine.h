@@ -145,6 +145,7 @@ struct machine_config {
 	unsigned int nr_shares;
 	bool rng; /* a source of random numbers */
 	enum machine_balloon_kind balloon;
+	bool merge;    /* equal pages: memory_merge() */
 	bool watchdog; /* a watchdog timer */
 	enum machine_action on_watchdog, on_panic;
 	bool debug_exit;	   /* isa-debug-exit at port 0xf4 and the kvm-unit-tests devices */

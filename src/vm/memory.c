@@ -25,6 +25,7 @@
 
 #include "base/attr.h"
 #include "base/checked.h"
+#include "sys/fd.h"
 
 #define VIDEO_HOLE     UINT64_C(0xa0000)
 #define VIDEO_HOLE_END UINT64_C(0xc0000)
@@ -331,19 +332,37 @@ int memory_map_file(struct memory *m, int fd, uint64_t off, struct err *err)
 	if (mmap(m->map, memory_bytes(m), PROT_READ | PROT_WRITE,
 		 MAP_PRIVATE | MAP_FIXED | MAP_NORESERVE, fd, (off_t)off) == MAP_FAILED)
 		return err_set_errno(err, "map guest memory from a file");
+	if (m->is_merged)
+		ignore_result(madvise(m->map, m->ram_bytes, MADV_MERGEABLE)); /* as before */
 	if (m->fd >= 0)
 		close(m->fd);
 	m->fd = -1;
 	return 0;
 }
 
-/* Zeros at these addresses, whatever was there. Returns 0 or a negative errno. */
-static int map_zeros(uint8_t *p, uint64_t len)
+/* Private zeros at these addresses, whatever was there. Returns 0 or a negative errno. */
+static int map_zeros(const struct memory *m, uint8_t *p, uint64_t len)
 {
-	void *r = mmap(p, len, PROT_READ | PROT_WRITE,
-		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, -1, 0);
+	if (mmap(p, len, PROT_READ | PROT_WRITE,
+		 MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, -1, 0) == MAP_FAILED)
+		return -errno;
+	/* And with the same wishes, or each hole would stay a mapping of its own. */
+	return m->is_merged && madvise(p, len, MADV_MERGEABLE) < 0 ? -errno : 0;
+}
 
-	return r == MAP_FAILED ? -errno : 0;
+int memory_merge(struct memory *m, struct err *err)
+{
+	int r;
+
+	m->is_merged = true;
+	r = map_zeros(m, m->map, m->ram_bytes);
+	if (r == -EINVAL)
+		return err_set(err, -EOPNOTSUPP,
+			       "this host's kernel cannot merge equal pages (it has no KSM)");
+	if (r < 0)
+		return err_set(err, r, "guest memory to be merged: %s", strerror(-r));
+	fd_closep(&m->fd);
+	return 0;
 }
 
 int memory_clear(struct memory *m, struct err *err)
@@ -351,7 +370,7 @@ int memory_clear(struct memory *m, struct err *err)
 	int r = 0;
 
 	if (m->fd < 0)
-		r = map_zeros(m->map, m->ram_bytes);
+		r = map_zeros(m, m->map, m->ram_bytes);
 	else if (fallocate(m->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0,
 			   (off_t)m->ram_bytes) < 0)
 		r = -errno;
@@ -402,7 +421,7 @@ static uint64_t release_part(const struct physmem *p, const struct physmem_regio
 	if (r->is_rom || end <= first)
 		return 0;
 	if (madvise(r->hva + first, end - first, MADV_REMOVE) < 0 &&
-	    map_zeros(r->hva + first, end - first) < 0)
+	    map_zeros(container_of(p, struct memory, phys), r->hva + first, end - first) < 0)
 		return 0;
 	for (uint64_t page = first; page < end; page += GUEST_PAGE_SIZE)
 		physmem_wrote(p, r, page, GUEST_PAGE_SIZE);

@@ -44,8 +44,9 @@ struct memory_window {
 
 struct memory {
 	struct physmem phys; /* what CPUs and devices use */
-	int fd;		     /* memfd; RAM first, then windows. Negative: see memory_map_file() */
-	uint8_t *map;	     /* all of it */
+	int fd; /* memfd; RAM first, then windows. Negative: see memory_map_file(), memory_merge() */
+	bool is_merged; /* see memory_merge() */
+	uint8_t *map;	/* all of it */
 	uint64_t ram_bytes;
 	uint64_t low_end,
 		high_end; /* ends of RAM below and above 4 GiB; high_end is 4 GiB if none */
@@ -87,6 +88,16 @@ static inline uint64_t memory_bytes(const struct memory *m)
  * Returns 0, or what mmap(2) says, and nothing has changed. Thread: owner; every vCPU is paused, and no device writes.
  */
 _nodiscard_ int memory_map_file(struct memory *m, int fd, uint64_t off, struct err *err);
+
+/*
+ * memory_merge - let the host's kernel keep pages once that are equal in this and other processes (KSM), until one of them
+ * writes to its own.
+ *
+ * Only memory that no other process maps can be merged, so it is no memfd any more. Before the machine runs; the contents
+ * are lost. The kernel merges only where /sys/kernel/mm/ksm/run is 1, and then it needs minutes.
+ * Returns 0; -EOPNOTSUPP (a kernel without KSM); -ENOMEM. Source: ksm.rst of Linux' administrators' guide. Thread: owner.
+ */
+_nodiscard_ int memory_merge(struct memory *m, struct err *err);
 
 /* memory_clear - all RAM is zeros, and costs nothing; the dirty log has it. Thread: as memory_map_file(). Returns 0 or
  * negative. */

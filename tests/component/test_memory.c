@@ -4,7 +4,11 @@
 #include <errno.h>
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include "sys/thread.h"
 #include "vm/memory.h"
@@ -102,6 +106,65 @@ static void engine_written(void *arg, const struct physmem_region *r, uint64_t o
 static bool is_dirty(const uint64_t *bits, uint64_t page)
 {
 	return bits[page / 64] >> (page & 63) & 1;
+}
+
+/* Whether the mapping with this address has a flag, by its letters in /proc/self/smaps. */
+static bool has_flag(const void *p, const char *flag)
+{
+	FILE *f = fopen("/proc/self/smaps", "r");
+	unsigned long from, to;
+	bool is_ours = false, found = false;
+	char line[512];
+
+	assert_non_null(f);
+	while (fgets(line, sizeof(line), f)) {
+		if (sscanf(line, "%lx-%lx ", &from, &to) == 2)
+			is_ours = from <= (uintptr_t)p && (uintptr_t)p < to;
+		else if (is_ours && !strncmp(line, "VmFlags:", 8))
+			found = strstr(line, flag) != NULL;
+	}
+	fclose(f);
+	return found;
+}
+
+/* Mergeable memory is memory, and stays mergeable where pages went back and where a file's contents came. */
+static void test_merge(void **state)
+{
+	struct memory m;
+	struct err err;
+	uint32_t v = 0x12345678, w = 0;
+	int fd, r;
+
+	assert_int_equal(memory_init(&m, 4 * MIB, NULL), 0);
+	assert_false(has_flag(m.map, " mg"));
+	r = memory_merge(&m, &err);
+	if (r == -EOPNOTSUPP) {
+		memory_done(&m);
+		skip();
+	}
+	assert_int_equal(r, 0);
+	assert_true(has_flag(m.map, " mg"));
+	assert_int_equal(physmem_write(&m.phys, 0x200000, &v, 4), 0);
+	assert_int_equal(physmem_read(&m.phys, 0x200000, &w, 4), 0);
+	assert_int_equal(w, v);
+	assert_int_equal(memory_release(&m.phys, 0x200000, 0x3000), 0x3000);
+	assert_int_equal(physmem_read(&m.phys, 0x200000, &w, 4), 0);
+	assert_int_equal(w, 0);
+	assert_true(has_flag(m.map + 0x200000, " mg"));
+
+	fd = memfd_create("contents", MFD_CLOEXEC);
+	assert_int_equal(ftruncate(fd, (off_t)memory_bytes(&m)), 0);
+	assert_int_equal(pwrite(fd, &v, 4, 0x300000), 4);
+	assert_int_equal(memory_map_file(&m, fd, 0, NULL), 0);
+	close(fd);
+	assert_int_equal(physmem_read(&m.phys, 0x300000, &w, 4), 0);
+	assert_int_equal(w, v);
+	assert_true(has_flag(m.map, " mg"));
+	assert_int_equal(memory_release(&m.phys, 0x300000, 0x1000), 0x1000);
+	assert_int_equal(physmem_read(&m.phys, 0x300000, &w, 4), 0);
+	assert_int_equal(w, 0);
+	assert_true(has_flag(m.map + 0x300000, " mg"));
+	memory_done(&m);
 }
 
 static void test_dirty_log(void **state)
@@ -203,9 +266,9 @@ static void test_dirty_race(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_layout),	   cmocka_unit_test(test_sizes),
-		cmocka_unit_test(test_rom),	   cmocka_unit_test(test_dirty_log),
-		cmocka_unit_test(test_dirty_race),
+		cmocka_unit_test(test_layout),	  cmocka_unit_test(test_sizes),
+		cmocka_unit_test(test_rom),	  cmocka_unit_test(test_merge),
+		cmocka_unit_test(test_dirty_log), cmocka_unit_test(test_dirty_race),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
