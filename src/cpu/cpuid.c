@@ -325,15 +325,13 @@ static void leaves_fixed(struct cpu_cpuid *id, unsigned int nr_cpus, uint64_t ts
 	if (cpuid_has(id, CPUID_XSAVE)) {
 		uint64_t xcr0 = id->xcr0_allowed;
 
-		subleaf_set(id, CPUID_LEAF_XSAVE, 0, (uint32_t)xcr0, XSAVE_YMM,
-			    xsave_size(xcr0), 0);
+		subleaf_set(id, CPUID_LEAF_XSAVE, 0, (uint32_t)xcr0, XSAVE_YMM, xsave_size(xcr0),
+			    0);
 		subleaf_set(id, CPUID_LEAF_XSAVE, 1, 0, 0, 0, 0);
 		if (xcr0 & XCR0_AVX)
-			subleaf_set(id, CPUID_LEAF_XSAVE, 2, XSAVE_YMM_SIZE, XSAVE_YMM, 0,
-				    0);
+			subleaf_set(id, CPUID_LEAF_XSAVE, 2, XSAVE_YMM_SIZE, XSAVE_YMM, 0, 0);
 		if (xcr0 & XCR0_PKRU)
-			subleaf_set(id, CPUID_LEAF_XSAVE, 9, XSAVE_PKRU_SIZE, XSAVE_PKRU, 0,
-				    0);
+			subleaf_set(id, CPUID_LEAF_XSAVE, 9, XSAVE_PKRU_SIZE, XSAVE_PKRU, 0, 0);
 	}
 	/* The crystal, and TSC = crystal * EBX / EAX. Linux takes it for the APIC timer's clock, too. */
 	leaf_set(id, 0x15, (uint32_t)(APIC_TIMER_HZ / 1000), (uint32_t)tsc_khz,

@@ -287,7 +287,8 @@ static _noinline_ void save_slow(struct cpu *c, const struct insn *i, const stru
 	uint64_t lin, pkru_at, bv = 0;
 	uint8_t head[24], regs[128], mx[8], header[64];
 
-	lin = aligned_operand(c, i, x->mask & AVX ? XSAVE_YMM + XSAVE_YMM_SIZE : XSAVE_YMM, 64, true);
+	lin = aligned_operand(c, i, x->mask & AVX ? XSAVE_YMM + XSAVE_YMM_SIZE : XSAVE_YMM, 64,
+			      true);
 	mem_probe(c, lin, XSAVE_YMM, how | MEM_RMW);
 	if (x->write & AVX)
 		mem_probe(c, lin + XSAVE_YMM, 16 * x->nvec, how | MEM_RMW);

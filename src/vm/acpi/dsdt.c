@@ -330,7 +330,8 @@ void acpi_build_dsdt(const struct acpi_config *cfg, struct strbuf *out)
 			       UINT64_MAX >> (64 - cfg->max_cpus) & ~UINT64_C(1), 'I', 'R', "\\_SB",
 			       'C');
 	if (cfg->hot_slots)
-		add_plug_event(&a, ACPI_PLUG_SLOTS_GPE, cfg->hot_slots, 'U', 'V', "\\_SB.PCI0", 'S');
+		add_plug_event(&a, ACPI_PLUG_SLOTS_GPE, cfg->hot_slots, 'U', 'V', "\\_SB.PCI0",
+			       'S');
 
 	strbuf_add(out, a.out.p, a.out.n);
 	strbuf_done(&crs);
