@@ -56,7 +56,12 @@ static inline int attach(void *arg, const struct attach_request_spec *request, s
 			return err_set(err, -EEXIST, "there already");
 		strbuf_adds(out, "{\"disk\":");
 		strbuf_add_json(out, str_of(request->disk));
-		strbuf_addc(out, '}');
+		for (unsigned int k = 0; k < request->nr_paths; k++) {
+			strbuf_adds(out, k ? "," : ",\"files\":[");
+			strbuf_add_json(out, str_of(request->path[k]));
+			close(ipc_fds_take(fds, k + 1));
+		}
+		strbuf_adds(out, request->nr_paths ? "]}" : "}");
 		return 0;
 	}
 	for (unsigned int k = 0; k < 1u + request->has_pcap; k++)

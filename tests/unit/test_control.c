@@ -139,6 +139,12 @@ static void test_attach(void **state)
 	expect(&s, "{\"do\":\"attach\",\"disk\":\"/a.img\",\"files\":[\"/b\"]}\n",
 	       "{\"error\":\"0 descriptors came with the request: the image's and one for each of \\\"files\\\" "
 	       "are wanted\",\"code\":\"EINVAL\"}\n");
+	assert_int_equal(pipe2(fd, O_CLOEXEC), 0);
+	s.fds.fd[s.fds.nr++] = fd[0];
+	s.fds.fd[s.fds.nr++] = fd[1];
+	expect(&s, "{\"do\":\"attach\",\"disk\":\"/a.img\",\"files\":[\"/b\"]}\n",
+	       "{\"ok\":{\"disk\":\"/a.img\",\"files\":[\"/b\"]}}\n");
+	assert_int_equal(fcntl(fd[0], F_GETFD), -1);
 	expect(&s, "{\"do\":\"attach\",\"disk\":\"there\"}\n",
 	       "{\"error\":\"there already\",\"code\":\"EEXIST\"}\n");
 	assert_int_equal(pipe2(fd, O_CLOEXEC), 0);
