@@ -18,6 +18,8 @@
 #include "base/clock.h"
 #include "cmd/commands.h"
 #include "cmd/control_client.h"
+#include "cmd/snapshot_disks.h"
+#include "disk/disk.h"
 #include "sys/fd.h"
 #include "vm/snapshot/file.h"
 
@@ -29,39 +31,68 @@ static int complain(const struct cmd_call *call, const struct err *err)
 
 /* --- save ---------------------------------------------------------------------------------------- */
 
+/* Ask the machine, and wait until it has written all files. */
+static int fill(struct control_client *c, const struct snapshot_file *f, struct saved_disks *disks,
+		struct json **ret, struct err *err)
+{
+	_cleanup_(strbuf_done) struct strbuf request = { 0 };
+	_cleanup_(json_freep) struct json *told = NULL;
+	int fds[IPC_FDS_MAX] = { f->fd };
+	int r = control_ask(c, "{\"do\":\"disks\"}", &told, err);
+
+	if (r == 0)
+		r = saved_disks_open(disks, json_get(told, "ok"), f->path, err);
+	if (r < 0)
+		return r;
+	strbuf_adds(&request, "{\"do\":\"snapshot\",\"what\":\"save\"");
+	saved_disks_ask(disks, &request, fds + 1);
+	strbuf_addc(&request, '}');
+	r = control_ask_fds(c, strbuf_cstr(&request), fds, 1 + disks->nr, ret, err);
+	return r < 0 ? r : saved_disks_wait(disks, c, err);
+}
+
 static int save(const struct cmd_call *call, struct err *err)
 {
 	const struct snapshot_opts *o = call->opts;
 	_cleanup_(snapshot_file_done) struct snapshot_file f = { .dir_fd = -EBADF, .fd = -EBADF };
+	_cleanup_(saved_disks_done) struct saved_disks disks = { .nr = 0 };
 	_cleanup_(control_close) struct control_client c = { .fd = -EBADF };
 	_cleanup_(json_freep) struct json *answer = NULL;
+	_cleanup_(snapshot_close) struct snapshot old = { .fd = -EBADF };
 	const char *file = call->args[call->nr_args - 1];
-	uint64_t pages = 0, stopped_ns = 0;
 	const struct json *ok;
+	double stopped_ms;
 	int r;
 
 	if (call->nr_args < 2 || call->nr_args > 3)
 		return err_set(err, -EINVAL, "save [MACHINE] FILE");
 	r = control_open(call->nr_args > 2 ? call->args[1] : NULL, &c, err);
 	if (r == 0)
+		ignore_result(snapshot_open(file, &old, NULL)); /* or there is none */
+	if (r == 0)
 		r = snapshot_file_open(&f, file, err);
 	if (r == 0)
-		r = control_ask_fds(&c, "{\"do\":\"snapshot\",\"what\":\"save\"}", &f.fd, 1,
-				    &answer, err);
+		r = fill(&c, &f, &disks, &answer, err);
+	if (r == 0)
+		r = saved_disks_name(&disks, err);
 	if (r == 0)
 		r = snapshot_file_name(&f, err);
 	if (r < 0)
 		return r;
+	snapshot_tidy(file, &old);
 	ok = json_get(answer, "ok");
-	/* 0: it does not say */
-	ignore_result(json_u64(json_get(ok, "pages"), &pages));
-	ignore_result(json_u64(json_get(ok, "stopped_ns"), &stopped_ns));
+	stopped_ms = (double)control_number(ok, "stopped_ns") / 1e6;
 	if (o->json)
-		printf("{\"bytes\":%" PRIu64 ",\"stopped_ns\":%" PRIu64 "}\n", pages * 4096,
-		       stopped_ns);
+		printf("{\"bytes\":%" PRIu64 ",\"disks\":%u,\"stopped_ns\":%" PRIu64 "}\n",
+		       control_number(ok, "pages") * 4096, disks.nr,
+		       control_number(ok, "stopped_ns"));
+	else if (disks.nr)
+		printf("%" PRIu64 " MiB of memory in '%s', and %u disks beside it; the guest stood "
+		       "still for %.1f ms\n",
+		       control_number(ok, "pages") >> 8, file, disks.nr, stopped_ms);
 	else
 		printf("%" PRIu64 " MiB of memory in '%s'; the guest stood still for %.1f ms\n",
-		       pages >> 8, file, (double)stopped_ns / 1e6);
+		       control_number(ok, "pages") >> 8, file, stopped_ms);
 	return 0;
 }
 
@@ -151,8 +182,38 @@ static int list(const struct cmd_call *call, struct err *err)
 	return r;
 }
 
-/* check and rm: something for each file. */
-static int each(const struct cmd_call *call, bool is_rm, struct err *err)
+/* A disk beside a snapshot: it is there, and an image. */
+static int check_disk(void *arg, uint64_t n, const char *path, struct err *err)
+{
+	const struct disk_open_opts o = { .format = "qcow2" };
+	struct disk *d;
+	int r = disk_open(path, &o, &d, err);
+
+	if (r == 0)
+		disk_close(d, NULL);
+	return r < 0 ? err_wrap(err, r, "disk %" PRIu64, n) : 0;
+}
+
+static int check(struct snapshot *s, struct err *err)
+{
+	int r = snapshot_check_memory(s, NULL, err);
+
+	if (r == 0)
+		r = snapshot_each_disk(s, check_disk, NULL, err);
+	return r < 0 ? err_wrap(err, r, "snapshot '%s'", s->path) : 0;
+}
+
+/* First what makes the disks belong to something, so that there is never half a snapshot. */
+static int rm(struct snapshot *s, struct err *err)
+{
+	if (unlink(s->path) < 0)
+		return err_set_errno(err, "delete '%s'", s->path);
+	snapshot_tidy(s->path, s);
+	return 0;
+}
+
+static int each(const struct cmd_call *call, int (*fn)(struct snapshot *s, struct err *err),
+		struct err *err)
 {
 	int r = 0;
 
@@ -162,13 +223,8 @@ static int each(const struct cmd_call *call, bool is_rm, struct err *err)
 		struct snapshot s = { .fd = -EBADF };
 
 		r = snapshot_open(call->args[i], &s, err);
-		if (r == 0 && is_rm && unlink(call->args[i]) < 0)
-			r = err_set_errno(err, "delete '%s'", call->args[i]);
-		if (r == 0 && !is_rm) {
-			r = snapshot_check_memory(&s, NULL, err);
-			if (r < 0)
-				err_wrap(err, r, "snapshot '%s'", call->args[i]);
-		}
+		if (r == 0)
+			r = fn(&s, err);
 		snapshot_close(&s);
 	}
 	return r;
@@ -185,7 +241,7 @@ int cmd_vm_snapshot_exec(const struct cmd_call *call)
 	else if (!strcmp(verb, "list"))
 		r = list(call, &err);
 	else if (!strcmp(verb, "check") || !strcmp(verb, "rm"))
-		r = each(call, !strcmp(verb, "rm"), &err);
+		r = each(call, !strcmp(verb, "rm") ? rm : check, &err);
 	else
 		r = err_set(&err, -EINVAL, "'%.40s' is none of save, list, check, rm", verb);
 	return r < 0 ? complain(call, &err) : 0;

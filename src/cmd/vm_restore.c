@@ -7,15 +7,27 @@
 #include "cmd/vm_restore.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/mem.h"
 #include "cmd/commands.h"
+#include "disk/disk.h"
 #include "json/json.h"
+#include "sys/fd.h"
 
 enum { WORDS_MAX = 1024 };
+
+/* What a machine writes to one of its disks. */
+struct vm_overlay {
+	struct vm_overlay *next;
+	uint64_t n; /* of the disk */
+	int fd;
+	char *word; /* its --disk */
+};
 
 /* What belongs to one run. */
 static bool is_passing(const char *name)
@@ -57,9 +69,65 @@ static void add_word(struct vm_restore *r, const char *word)
 	r->words[r->nr_words] = NULL;
 }
 
+/* --- disks --------------------------------------------------------------------------------------- */
+
+static int open_overlay(struct vm_overlay *o, const char *path, struct err *err)
+{
+	const char *folder = getenv("TMPDIR");
+	_cleanup_(mem_freep) char *below = realpath(path, NULL);
+	struct disk_create_opts create = { .backing = below, .backing_format = "qcow2" };
+	char self[32];
+
+	if (!below)
+		return err_set_errno(err, "'%s'", path);
+	if (!folder || !*folder)
+		folder = "/var/tmp";
+	o->fd = open(folder, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+	if (o->fd < 0)
+		return err_set_errno(err, "make a file in '%s'", folder);
+	snprintf(self, sizeof(self), "/proc/self/fd/%d", o->fd);
+	return disk_create(self, "qcow2", &create, err);
+}
+
+static int add_overlay(void *arg, uint64_t n, const char *path, struct err *err)
+{
+	struct vm_restore *r = arg;
+	struct vm_overlay *o = mem_new(sizeof(*o));
+	int e;
+
+	o->n = n;
+	o->fd = -EBADF;
+	o->next = r->overlays;
+	r->overlays = o;
+	e = open_overlay(o, path, err);
+	return e < 0 ? err_wrap(err, e, "disk %" PRIu64, n) : 0;
+}
+
+/* The option of disk @n of the machine that was saved, for the new one. */
+static const char *disk_word(struct vm_restore *r, uint64_t n, const char *word)
+{
+	_cleanup_(strbuf_done) struct strbuf to = { 0 };
+	struct str rest = str_of(word), part;
+	struct vm_overlay *o = r->overlays;
+
+	while (o && o->n != n)
+		o = o->next;
+	if (!o)
+		return word;
+	strbuf_addf(&to, "--disk=/proc/self/fd/%d,format=qcow2", o->fd);
+	str_cut(&rest, ',', &part);
+	while (str_cut(&rest, ',', &part))
+		if (!str_starts(part, STR("format=")) && !str_eq(part, STR("no-backing")))
+			strbuf_addf(&to, ",%.*s", STR_ARG(part));
+	free(o->word);
+	return o->word = mem_strdup(strbuf_cstr(&to));
+}
+
 /* Words of the snapshot, but for options that are given anew. */
 static int add_saved(struct vm_restore *r, const struct cmd_call *call, struct err *err)
 {
+	uint64_t nr_disks = 0;
+
 	for (size_t i = 0; json_at(r->saved, i) && i < WORDS_MAX; i++) {
 		const char *word = json_str(json_at(r->saved, i));
 		char name[64] = "";
@@ -72,8 +140,11 @@ static int add_saved(struct vm_restore *r, const struct cmd_call *call, struct e
 			return err_set(err, -EILSEQ,
 				       "snapshot '%s': its option '--%s' does not exist",
 				       r->snap.path, name);
-		if (!cmd_given(call, name))
-			add_word(r, word);
+		if (cmd_given(call, name))
+			continue;
+		if (!strcmp(name, "disk"))
+			word = disk_word(r, nr_disks++, word);
+		add_word(r, word);
 	}
 	return 0;
 }
@@ -95,6 +166,10 @@ static int open_snapshot(struct vm_restore *r, const struct cmd_call *call, cons
 	if (e < 0)
 		return err_set(err, -EILSEQ, "snapshot '%s': its options cannot be read", path);
 	add_word(r, call->argv[0]);
+	if (!cmd_given(call, "disk"))
+		e = snapshot_each_disk(&r->snap, add_overlay, r, err);
+	if (e < 0)
+		return e;
 	e = add_saved(r, call, err);
 	for (size_t i = 1; e == 0 && call->argv[i]; i++)
 		add_word(r, call->argv[i]);
@@ -127,4 +202,12 @@ void vm_restore_done(struct vm_restore *r)
 	strbuf_done(&r->options);
 	json_free(take_ptr(&r->saved));
 	free(take_ptr(&r->words));
+	while (r->overlays) {
+		struct vm_overlay *o = r->overlays;
+
+		r->overlays = o->next;
+		fd_closep(&o->fd);
+		free(o->word);
+		free(o);
+	}
 }

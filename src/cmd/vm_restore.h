@@ -11,7 +11,8 @@
 /*
  * How a machine was made is part of its snapshot: the options of its command line, without those that belong to one run of
  * it (its name, engine, log). With --restore they come back, and what stands on the new command line replaces them, an
- * option that can be repeated as a whole.
+ * option that can be repeated as a whole. A disk that was written to is beside the snapshot, and is not changed: what the new
+ * machine writes goes to a file without a name, which ends with it.
  */
 struct vm_restore {
 	struct snapshot snap;	     /* fd negative: none */
@@ -21,6 +22,7 @@ struct vm_restore {
 	struct json *saved;
 	char **words; /* a command line */
 	size_t nr_words;
+	struct vm_overlay *overlays; /* see vm_restore.c */
 };
 
 /*

@@ -697,7 +697,7 @@ struct disk_job_status {
  *
  * After a commit of the top image, the disk is the image that was merged into; the former top is empty, shows what is
  * below it, and is not open any more. What a crash leaves is said in src/disk/job_commit.c. A backup shows the disk of one
- * moment, soon after it was started.
+ * moment: when this returns, it has been.
  *
  * Returns 0; -EBUSY (one is running), -EINVAL, -ENOENT (no such image), -EOPNOTSUPP (the format cannot), -EROFS.
  * Thread: any.

@@ -179,10 +179,11 @@ static int keep_handed(struct job *j, const struct disk_handed *h, struct err *e
 static const struct {
 	int (*check)(struct job *j, struct err *err);
 	int (*run)(struct job *j, struct err *err);
+	int (*begin)(struct job *j, struct err *err); /* NULL: run() does */
 } kinds[] = {
-	[DISK_JOB_COMMIT] = { job_commit_check, job_commit },
-	[DISK_JOB_STREAM] = { job_stream_check, job_stream },
-	[DISK_JOB_BACKUP] = { job_backup_check, job_backup },
+	[DISK_JOB_COMMIT] = { job_commit_check, job_commit, NULL },
+	[DISK_JOB_STREAM] = { job_stream_check, job_stream, NULL },
+	[DISK_JOB_BACKUP] = { job_backup_check, job_backup, job_backup_begin },
 };
 
 static void work(void *arg)
@@ -212,6 +213,7 @@ static void job_free(struct job *j)
 		return;
 	thread_join(&j->thread);
 	drop_handed(j);
+	job_backup_undo(j);
 	free((void *)(uintptr_t)j->opts.bitmap);
 	pthread_cond_destroy(&j->changed);
 	pthread_mutex_destroy(&j->lock);
@@ -323,6 +325,8 @@ int disk_job_start(struct disk *disk, const struct disk_job_opts *o, struct err 
 	j->opts.top = j->opts.base = NULL; /* the caller's */
 	/* A backup says itself how much it is. */
 	j->status.total = o->kind == DISK_JOB_BACKUP ? 0 : j->upper->size;
+	if (r == 0 && kinds[o->kind].begin)
+		r = kinds[o->kind].begin(j, err);
 	if (r == 0)
 		r = thread_start(&j->thread, "disk-job", work, j, err);
 	if (r == 0) {

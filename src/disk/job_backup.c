@@ -3,7 +3,8 @@
  * Backup: what the disk holds at one moment, or what has changed since an earlier one, goes to another disk while the first
  * goes on being used.
  *
- *	1. All held: what is to be copied is noted (`todo`), and from now on what changes (`since`).
+ *	1. All held, on the thread of who starts the job: what is to be copied is noted (`todo`), and from now on what changes
+ *	   (`since`).
  *	2. The job copies from the front. A write to a part that is still to be copied copies that part first.
  *	3. The target is on the medium, and closed.
  *	4. All held: the bitmap becomes `since`, stored. This is the only change of the disk.
@@ -272,29 +273,52 @@ static int end(struct backup *b, int r, struct err *err)
 	return r;
 }
 
-int job_backup(struct job *j, struct err *err)
+static void backup_free(struct backup *b)
 {
-	struct backup b = {
-		.guard = { .before = before },
-		.job = j,
-		.target = take_ptr(&j->opts.target),
-	};
+	dirty_free(b->guard.todo);
+	dirty_free(b->since);
+	free(b->buf);
+	pthread_mutex_destroy(&b->lock);
+	free(b);
+}
+
+int job_backup_begin(struct job *j, struct err *err)
+{
+	struct backup *b = mem_new(sizeof(*b));
 	int r;
 
-	mutex_init(&b.lock);
-	r = begin(&b, err);
-	if (r == 0) {
-		r = copy_all(&b);
-		if (r < 0 && r != -ECANCELED)
-			job_fail(err, r, "backup", b.failed_at);
-		r = end_target(&b, r, err);
-		r = end(&b, r, err);
-	} else {
-		disk_close(b.target, NULL);
-	}
-	dirty_free(b.guard.todo);
-	dirty_free(b.since);
-	free(b.buf);
-	pthread_mutex_destroy(&b.lock);
+	b->guard.before = before;
+	b->job = j;
+	b->target = j->opts.target;
+	mutex_init(&b->lock);
+	r = begin(b, err);
+	if (r < 0)
+		backup_free(b);
+	else
+		j->backup = b;
+	return r;
+}
+
+void job_backup_undo(struct job *j)
+{
+	struct backup *b = take_ptr(&j->backup);
+
+	if (!b)
+		return;
+	ignore_result(end(b, -ECANCELED, NULL)); /* so it changes nothing */
+	backup_free(b);
+}
+
+int job_backup(struct job *j, struct err *err)
+{
+	struct backup *b = take_ptr(&j->backup);
+	int r = copy_all(b);
+
+	j->opts.target = NULL; /* end_target() closes it */
+	if (r < 0 && r != -ECANCELED)
+		job_fail(err, r, "backup", b->failed_at);
+	r = end_target(b, r, err);
+	r = end(b, r, err);
+	backup_free(b);
 	return r;
 }

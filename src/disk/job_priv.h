@@ -15,8 +15,9 @@ struct job {
 	struct disk_job_opts opts;
 	struct disk_handed handed; /* ours, when there are: opts.handed */
 	struct image *upper;	   /* the topmost image that is merged, or filled */
-	struct image *base; /* what it is merged into; of a stream: what stays below, or NULL */
-	uint32_t align;	    /* the largest cluster of the chain */
+	struct image *base;    /* what it is merged into; of a stream: what stays below, or NULL */
+	uint32_t align;	       /* the largest cluster of the chain */
+	struct backup *backup; /* that has begun; until its thread runs */
 	struct thread thread;
 	_Atomic bool cancel;
 	pthread_mutex_t lock; /* guards the rest; innermost */
@@ -44,6 +45,9 @@ int job_fail(struct err *err, int r, const char *what, uint64_t off);
 _nodiscard_ int job_commit_check(struct job *j, struct err *err);
 _nodiscard_ int job_stream_check(struct job *j, struct err *err);
 _nodiscard_ int job_backup_check(struct job *j, struct err *err);
+/* The moment that the backup is of, on the thread of who asks for it; and if then no thread can be had, nothing was. */
+_nodiscard_ int job_backup_begin(struct job *j, struct err *err);
+void job_backup_undo(struct job *j);
 /* Do it. Return 0; -ECANCELED; else with the story. */
 _nodiscard_ int job_commit(struct job *j, struct err *err);
 _nodiscard_ int job_stream(struct job *j, struct err *err);

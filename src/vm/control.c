@@ -215,12 +215,11 @@ static int detach(void *arg, const char *name, struct err *err)
 	return machine_detach(c->m, name, err);
 }
 
-static int snapshot(void *arg, int fd, struct strbuf *out, struct err *err)
+static int snapshot(void *arg, const struct machine_save *to, struct strbuf *out, struct err *err)
 {
-	_cleanup_(fd_closep) int file = fd;
 	const struct control *c = arg;
 
-	return machine_snapshot_save(c->m, file, out, err);
+	return machine_snapshot_save(c->m, to, out, err);
 }
 
 static int console(void *arg, unsigned int port, struct err *err)

@@ -32,8 +32,8 @@
  *		"limit", "limits": "iops=100,bps=10M"	what is not named stays
  *		"resize", "size": number, "shrink": bool
  *		"retry"}	what waits for space
- *	{"do": "snapshot", "what": "save"}	the machine as a whole; the answer says what was written	descriptor: an empty
- *						file, open for writing
+ *	{"do": "snapshot", "what": "save", "disks": [name...]}	the machine as a whole; the answer says what was written, and
+ *		the disks' backups go on	descriptors: an empty file; for each disk that is written to, an empty qcow2 image
  *	{"do": "cpus", "n": 1 to vcpus_max}	plug in, or ask to be given back; without "n" only look
  *	{"do": "devices"}	name, kind, slot, state ("attached", "leaving") and what is behind it
  *	{"do": "attach", "disk": string, "files": [string]}	as of --disk, with a path that starts with / and its format;

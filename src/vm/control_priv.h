@@ -6,6 +6,7 @@
 #include "disk/disk.h"
 #include "sys/ipc.h"
 #include "vm/control.h"
+#include "vm/machine.h"
 #include "vm/machine_disk.h"
 
 /* The protocol without a socket, so that it can be tested and fuzzed. */
@@ -65,7 +66,8 @@ struct control_ops {
 		      struct strbuf *out, struct err *err);
 	int (*detach)(void *arg, const char *name, struct err *err);
 	/* The whole machine to a file. @fd: taken over. */
-	int (*snapshot)(void *arg, int fd, struct strbuf *out, struct err *err);
+	int (*snapshot)(void *arg, const struct machine_save *to, struct strbuf *out,
+			struct err *err);
 	/* Whether a serial port can be watched. */
 	int (*console)(void *arg, unsigned int port, struct err *err);
 };

@@ -173,13 +173,23 @@ static int do_detach(struct control_session *s, const struct json *j, bool is_te
 static int do_snapshot(struct control_session *s, const struct json *j, bool is_text,
 		       struct strbuf *value, struct err *err)
 {
-	const char *what = json_str(json_get(j, "what"));
+	const char *what = json_str(json_get(j, "what")), *name[IPC_FDS_MAX];
+	struct machine_save to = { .disk_fd = s->fds.fd + 1, .disk_name = name };
 
 	if (!what || strcmp(what, "save") != 0)
 		return err_set(err, -EINVAL, "'snapshot' needs \"what\": save");
-	if (s->fds.nr != 1)
+	if (!s->fds.nr)
 		return err_set(err, -EINVAL, "'snapshot' needs the descriptor of a file");
-	return s->ops->snapshot(s->arg, ipc_fds_take(&s->fds, 0), value, err);
+	for (unsigned int i = 0; i + 1 < s->fds.nr; i++) {
+		name[i] = json_str(json_at(json_get(j, "disks"), i));
+		if (!name[i] || !*name[i] || strlen(name[i]) > 255 || strchr(name[i], '/'))
+			return err_set(err, -EINVAL,
+				       "\"disks\" are the names of files, one for each further "
+				       "descriptor");
+	}
+	to.nr_disks = s->fds.nr - 1;
+	to.fd = s->fds.fd[0];
+	return s->ops->snapshot(s->arg, &to, value, err);
 }
 
 static int do_console(struct control_session *s, const struct json *j, bool is_text,

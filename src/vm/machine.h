@@ -252,17 +252,26 @@ _nodiscard_ int machine_screenshot(struct machine *m, struct strbuf *out, struct
 _nodiscard_ int machine_balloon(struct machine *m, const uint64_t *keep_bytes, bool is_text,
 				struct strbuf *out, struct err *err);
 
+/* Where a machine is saved to: open files, the caller's, and what those of disks will be called beside the snapshot. */
+struct machine_save {
+	int fd;
+	const int *
+		disk_fd; /* a qcow2 image for each disk that is written to, of its size and empty, */
+	const char *const *disk_name; /* in the order of their numbers */
+	unsigned int nr_disks;
+};
+
 /*
- * machine_snapshot_save - write the machine to a file while it runs, as it is at the end of that, when the guest stands still
- * for a moment.
+ * machine_snapshot_save - write the machine to files while it runs, as it is at the end of that, when the guest stands still
+ * for a moment. Its disks are still being copied, as they were in that moment, by a backup job each, when this returns.
  *
- * @fd:    an empty file, the caller's; on the medium afterwards. See vm/snapshot/README.md
  * @out:   a JSON object is appended: what was written, and how long the guest stood still
- * Returns 0; -EOPNOTSUPP, -EBUSY (a device cannot be saved, or not now: which); -ENOSPC and others of write(2). Nothing has
- * changed then. Thread: any but a vCPU's.
+ * Returns 0, and the file of the snapshot is on the medium (see vm/snapshot/README.md); -EOPNOTSUPP, -EBUSY (a device cannot
+ * be saved, or not now: which); -EINVAL (the files are not those that the machine needs); -ENOSPC and others of write(2).
+ * Nothing has changed then. Thread: any but a vCPU's.
  */
-_nodiscard_ int machine_snapshot_save(struct machine *m, int fd, struct strbuf *out,
-				      struct err *err);
+_nodiscard_ int machine_snapshot_save(struct machine *m, const struct machine_save *to,
+				      struct strbuf *out, struct err *err);
 
 /* machine_print_stats - exits and events by kind, for --stats; as JSON when @json. */
 void machine_print_stats(struct machine *m, int fd, bool json);

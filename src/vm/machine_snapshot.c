@@ -16,6 +16,7 @@
 #include "base/crc32c.h"
 #include "base/mem.h"
 #include "vm/machine_priv.h"
+#include "vm/machine_snapshot_priv.h"
 #include "vm/snapshot/copy.h"
 #include "vm/snapshot/cpu.h"
 #include "vm/snapshot/file.h"
@@ -280,11 +281,6 @@ static int can_save(const struct machine *m, struct err *err)
 	if (m->debug_exit)
 		return err_set(err, -EOPNOTSUPP,
 			       "the test devices of --debug-exit cannot be saved");
-	for (unsigned int n = 0; n < MACHINE_VIRTIO_MAX; n++)
-		if (m->virtio.disk[n] && (disk_flags(m->virtio.disk[n]->disk) & DISK_RDWR))
-			return err_set(err, -EOPNOTSUPP,
-				       "disks that are written to (--disk without readonly) cannot be saved "
-				       "yet");
 	return 0;
 }
 
@@ -316,36 +312,53 @@ static void thaw(struct machine *m)
 }
 
 /* What takes no time is asked before what does; the answer may be another one later. */
-static int can_save_now(struct machine *m, struct err *err)
+static int prepare(struct machine *m, const struct machine_save *to, struct snapshot_disks *disks,
+		   struct err *err)
 {
+	int r;
+
 	mutex_guard(&m->control);
-	return can_save(m, err);
+	r = can_save(m, err);
+	return r < 0 ? r : snapshot_disks_open(disks, m, to, err);
 }
 
-int machine_snapshot_save(struct machine *m, int fd, struct strbuf *out, struct err *err)
+/* While everything stands still. */
+static int save_still(struct machine *m, struct snapshot_writer *w, struct snapshot_copy *copy,
+		      struct snapshot_disks *disks, struct err *err)
 {
 	_cleanup_(mem_freep) struct parts *parts = mem_new(sizeof(*parts));
+	int r = save_parts(m, w, parts, err);
+
+	if (r == 0 && disks->nr)
+		snapshot_disks_tell(disks, snapshot_add(w, "disks", 1));
+	if (r == 0)
+		r = snapshot_copy_rest(copy, err);
+	return r < 0 ? r : snapshot_disks_begin(disks, m, err);
+}
+
+int machine_snapshot_save(struct machine *m, const struct machine_save *to, struct strbuf *out,
+			  struct err *err)
+{
 	_cleanup_(snapshot_writer_done) struct snapshot_writer w = { .fd = -EBADF };
 	_cleanup_(snapshot_copy_done) struct snapshot_copy copy = { 0 };
+	struct snapshot_disks disks = { 0 };
 	uint64_t began, stopped_ns;
-	int r = can_save_now(m, err), still;
+	int r = prepare(m, to, &disks, err), still;
 
 	if (r == 0)
-		r = snapshot_begin(&w, fd, memory_bytes(&m->memory), err);
-	if (r < 0)
-		return r;
-	r = snapshot_copy_running(&copy, &m->memory, &w, &m->control, err);
-	began = clock_now(clock_real());
-	still = freeze(m, r == 0 ? err : NULL); /* and if only for the log's end */
-	if (r == 0)
-		r = still;
-	if (r == 0)
-		r = save_parts(m, &w, parts, err);
-	if (r == 0)
-		r = snapshot_copy_rest(&copy, err);
-	memory_log_stop(&m->memory);
-	thaw(m);
-	stopped_ns = clock_now(clock_real()) - began;
+		r = snapshot_begin(&w, to->fd, memory_bytes(&m->memory), err);
+	if (r == 0) {
+		r = snapshot_copy_running(&copy, &m->memory, &w, &m->control, err);
+		began = clock_now(clock_real());
+		still = freeze(m, r == 0 ? err : NULL); /* and if only for the log's end */
+		if (r == 0)
+			r = still;
+		if (r == 0)
+			r = save_still(m, &w, &copy, &disks, err);
+		memory_log_stop(&m->memory);
+		thaw(m);
+		stopped_ns = clock_now(clock_real()) - began;
+	}
 	if (r == 0)
 		r = snapshot_copy_end(&copy, err);
 	if (r == 0)
@@ -353,6 +366,7 @@ int machine_snapshot_save(struct machine *m, int fd, struct strbuf *out, struct 
 	if (r == 0)
 		strbuf_addf(out, "{\"pages\":%llu,\"stopped_ns\":%llu}",
 			    (unsigned long long)snapshot_pages(&w), (unsigned long long)stopped_ns);
+	snapshot_disks_done(&disks, m, r < 0);
 	return r;
 }
 
@@ -403,7 +417,9 @@ static int check_parts(struct machine *m, struct snapshot *snap, const struct pa
 				       "snapshot '%s' has other flash memory than this machine",
 				       snap->path);
 	}
-	ignore_result(snapshot_find(snap, "options") != NULL); /* of interest before */
+	/* Of interest before. */
+	ignore_result(snapshot_find(snap, "options") != NULL);
+	ignore_result(snapshot_find(snap, "disks") != NULL);
 	return 0;
 }
 

@@ -68,6 +68,7 @@ static void make(void)
 		.vga = true,
 	};
 	_cleanup_(strbuf_done) struct strbuf out = { 0 };
+	struct machine_save to = { 0 };
 	struct err err = ERR_INIT;
 	int pair[2], fd = mkstemp(path);
 
@@ -80,7 +81,8 @@ static void make(void)
 	if (machine_new(&cfg, &machine, &err) < 0)
 		abort();
 	fd = open(path, O_RDWR | O_TRUNC | O_CLOEXEC);
-	if (machine_snapshot_save(machine, fd, &out, &err) < 0 ||
+	to.fd = fd;
+	if (machine_snapshot_save(machine, &to, &out, &err) < 0 ||
 	    snapshot_open(path, &base, &err) < 0) {
 		fprintf(stderr, "%s\n", err_text(&err));
 		abort();

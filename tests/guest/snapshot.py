@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Snapshots of a machine with a Linux guest that computes: the machine that was saved goes on, and machines that are started
-from the files, on another engine, come to the same result; damaged and forged files are refused.
+from the files, on another engine, come to the same result; damaged and forged files are refused. Disks are saved with the memory,
+as of the same moment; a save that is killed anywhere leaves the snapshot that was there or the new one.
 
-usage: snapshot.py [--saves N] [--rounds N]
+usage: snapshot.py [--saves N] [--rounds N] [--all-kills]
 """
 
 import argparse
@@ -156,14 +157,127 @@ def saved(work, saves, rounds):
     want(not any(map(os.path.exists, files)), "they are there still")
 
 
+# Says what the disks should have, and notices when they have it not.
+DISKS = """#!/bin/sh
+read8() { dd if=/dev/$1 bs=512 count=1 iflag=direct 2>/dev/null | head -c 8; }
+i=0
+for d in vda vdb; do printf %08d 0 | dd of=/dev/$d bs=512 conv=sync oflag=direct 2>/dev/null; done
+while [ $i -lt 20 ]; do
+	for d in vda vdb; do
+		[ "$(read8 $d)" = "$(printf %08d $i)" ] || echo "guest-failed: $d has $(read8 $d), memory $i"
+	done
+	i=$((i + 1))
+	for d in vda vdb; do
+		printf %08d $i | dd of=/dev/$d bs=512 conv=sync oflag=direct 2>/dev/null
+		printf %08d $i | dd of=/dev/$d bs=512 seek=$i conv=sync oflag=direct 2>/dev/null
+	done
+	[ $((i % 5)) = 0 ] && echo at-$i
+	[ $i = 15 ] && while ! read -t 1 end; do echo waiting; done
+done
+while ! read -t 1 end; do echo result-$(dd if=/dev/vda bs=512 count=21 iflag=direct 2>/dev/null | md5sum | cut -c1-32)-; done
+"""
+
+# Where the command is killed: at a system call, and the how manieth of its kind.
+KILLS = [("sendmsg", 1), ("nanosleep", 1), ("linkat", 1), ("renameat", 1), ("fsync", 1), ("linkat", 2), ("renameat", 2),
+         ("linkat", 3), ("fsync", 3), ("unlinkat", 4), ("renameat", 3), ("exit_group", 1)]
+
+
+def whole(file, work):
+    """The identifier of a snapshot in which everything is whole."""
+    want(atoll("vm", "snapshot", "check", file) == (0, "", ""), f"not whole: {os.listdir(work)}")
+    with open(file, "rb") as f:
+        return f.read(40)[24:]
+
+
+def beside(work):
+    return sorted(f for f in os.listdir(work) if f.startswith(("s", ".s")))
+
+
+def killed(work, file, kills):
+    """At many places; what is there is whole, and the next save leaves nothing else."""
+    had = whole(file, work)
+    seen = set()
+    for call, nr in kills:
+        p = subprocess.run(["strace", "-f", "-o", "/dev/null", "-e", f"trace={call}", "-e", f"inject={call}:signal=KILL:when={nr}",
+                            vmm.atoll_path(), "vm", "snapshot", "save", "first", file], stdout=subprocess.DEVNULL,
+                           stderr=subprocess.PIPE, timeout=LIMIT, check=False)
+        now = whole(file, work)
+        seen.add((p.returncode != 0, now != had))
+        had = now
+        # The machine goes on copying its disks for who is no more.
+        while any(d["job"] and d["job"]["state"] == "running" for d in json.loads(atoll("live", "disks", "--json", "first")[1])):
+            pass
+    want({(True, False), (True, True)} <= seen, f"it was never killed before, or never after the end: {seen}")
+    status, _, err = atoll("vm", "snapshot", "save", "first", file)
+    want((status, err) == (0, ""), err)
+    want(len(beside(work)) == 5, beside(work))  # two are the other's
+
+
+def disks(work, all_kills):
+    script, mods, initrd = (os.path.join(work, n) for n in ("test.sh", "modules", "initramfs"))
+    with open(script, "w", encoding="utf-8") as f:
+        f.write(DISKS)
+    os.chmod(script, 0o755)
+    vmm.script("kernel-modules.py", "cloud", mods, "virtio_pci", "virtio_blk")
+    vmm.script("mkinitramfs.sh", "-o", initrd, "--add", f"{script}:test.sh", "--add", f"{mods}:modules")
+    a, b, file = (os.path.join(work, n) for n in ("a.qcow2", "b.raw", "s"))
+    for image, size in ((a, "16M"), (b, "8M")):
+        want(atoll("disk", "create", image, size)[0] == 0, image)
+    stray = [f"{file}.01234567.disk0.qcow2", os.path.join(work, ".s.part"), os.path.join(work, ".s.01234567.disk1.qcow2.part")]
+    other = f"{file}.mine.disk0.qcow2"
+    for f in (*stray, other):
+        with open(f, "w", encoding="utf-8"):
+            pass
+    with Guest("-k", vmm.script("fetch-kernel.sh", "cloud"), "-i", initrd, "-a", "console=ttyS0 quiet panic=-1 atoll.run=/test.sh",
+               "-m", "128M", "-n", "first", "-e", "dbt", "--disk", a, "--disk", b) as g:
+        g.until("at-5")
+        save(file)
+        want(not any(map(os.path.exists, stray)) and os.path.exists(other), beside(work))
+        os.unlink(other)
+        first = beside(work)
+        want(len(first) == 3, first)
+        g.until("at-10")
+        save(file)
+        second = beside(work)
+        want(len(second) == 3 and set(first) & set(second) == {"s"}, second)
+        g.until("waiting")
+        # Under another name, it keeps its disks.
+        kept = os.path.join(work, "kept")
+        os.rename(file, kept)
+        save(file)
+        killed(work, file, KILLS if all_kills else KILLS[-3:-1])
+        whole(kept, work)
+        want(atoll("vm", "snapshot", "rm", file) == (0, "", "") and beside(work) == [n for n in second if n != "s"], beside(work))
+        g.say("")
+        truth, text = result(g)
+        want("failed" not in text, text)
+    file = kept
+    for engine in ("interp", "dbt"):
+        with Guest("--restore", file, "-e", engine) as g:
+            g.until("waiting")
+            g.say("")
+            got, text = result(g)
+            want(got == truth and "failed" not in text, text)
+    want(atoll("vm", "snapshot", "check", file)[0] == 0, "a clone has changed it")
+    disk = os.path.join(work, [n for n in second if "disk1" in n][0])
+    os.rename(disk, disk + "-away")
+    for command in (("vm", "snapshot", "check"), ("run", "--restore")):
+        status, _, err = atoll(*command, file)
+        want(status == 1 and "disk 1" in err, err)
+    os.rename(disk + "-away", disk)
+    want(atoll("vm", "snapshot", "rm", file) == (0, "", ""), "rm")
+    want(beside(work) == [], beside(work))
+
+
 def options():
     parser = argparse.ArgumentParser(usage=__doc__)
     parser.add_argument("--saves", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=60)
+    parser.add_argument("--all-kills", action="store_true")
     return parser.parse_args()
 
 
 if __name__ == "__main__":
     o = options()
     with vmm.own_runtime(), tempfile.TemporaryDirectory(prefix="snapshot-") as folder:
-        sys.exit(vmm.run_tests([], {"unsaved": unsaved, "saved": lambda: saved(folder, o.saves, o.rounds)}))
+        sys.exit(vmm.run_tests([], {"unsaved": unsaved, "saved": lambda: saved(folder, o.saves, o.rounds), "disks": lambda: disks(folder, o.all_kills)}))

@@ -125,6 +125,37 @@ static void test_answers(void **state)
 	control_session_done(&s);
 }
 
+/* A file, and one with a name for each disk. */
+static void test_snapshot(void **state)
+{
+	static const char *const bad[] = {
+		"{\"do\":\"snapshot\",\"what\":\"save\"}\n",
+		"{\"do\":\"snapshot\",\"what\":\"save\",\"disks\":[\"a\"]}\n",
+		"{\"do\":\"snapshot\",\"what\":\"save\",\"disks\":[\"a\",\"../b\"]}\n",
+		"{\"do\":\"snapshot\",\"what\":\"save\",\"disks\":[\"a\",\"\"]}\n",
+		"{\"do\":\"snapshot\",\"what\":\"save\",\"disks\":[\"a\",1]}\n",
+	};
+	static struct control_session s;
+
+	control_session_init(&s, &ops, NULL);
+	for (size_t k = 0; k <= ARRAY_SIZE(bad); k++) {
+		for (unsigned int i = 0; i < 3; i++) {
+			s.fds.fd[s.fds.nr] = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
+			assert_true(s.fds.fd[s.fds.nr++] >= 0);
+		}
+		if (k == ARRAY_SIZE(bad))
+			expect(&s,
+			       "{\"do\":\"snapshot\",\"what\":\"save\",\"disks\":[\"a\",\"b\"]}\n",
+			       "{\"ok\":{\"pages\":2}}\n");
+		else
+			expect(&s, bad[k],
+			       "{\"error\":\"\\\"disks\\\" are the names of files, one for each further "
+			       "descriptor\",\"code\":\"EINVAL\"}\n");
+		assert_int_equal(s.fds.nr, 0);
+	}
+	control_session_done(&s);
+}
+
 /* Descriptors come before the line that wants them, and are closed when it does not. */
 static void test_attach(void **state)
 {
@@ -348,6 +379,7 @@ int main(void)
 		cmocka_unit_test(test_console),	 cmocka_unit_test(test_one_at_a_time),
 		cmocka_unit_test(test_counting), cmocka_unit_test(test_disks),
 		cmocka_unit_test(test_files),	 cmocka_unit_test(test_attach),
+		cmocka_unit_test(test_snapshot),
 	};
 
 	return cmocka_run_group_tests_name("control", tests, NULL, NULL);

@@ -74,6 +74,16 @@ struct snapshot_section *snapshot_find(struct snapshot *s, const char *name);
 _nodiscard_ int snapshot_check_memory(const struct snapshot *s, const _Atomic bool *stop,
 				      struct err *err);
 
+/*
+ * snapshot_each_disk - call fn(arg, number, path, err) for each disk beside a snapshot, until it returns other than 0.
+ *
+ * Returns that; -EILSEQ (what it says of disks makes no sense). Thread: any.
+ */
+_nodiscard_ int snapshot_each_disk(struct snapshot *s,
+				   int (*fn)(void *arg, uint64_t n, const char *path,
+					     struct err *err),
+				   void *arg, struct err *err);
+
 /* A file that is being written. Whoever opened it gives it its name when it is whole (snapshot_file_name()). */
 struct snapshot_writer {
 	int fd; /* the caller's */
