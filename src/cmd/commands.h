@@ -23,6 +23,7 @@ struct run_opts {
 	unsigned board;		/* enum machine_board */
 	unsigned engine;	/* index in the choices of --engine: enum cpu_engine_kind */
 	const char *cpu;	/* model and changes: "host", "v2,+x2apic,-pcid" */
+	unsigned hyperv;	/* index in the choices of --hyperv: 1 is on */
 	struct opt_list serial; /* one each port from COM1 on; empty: stdio on COM1 */
 	struct opt_list disk;
 	struct opt_list net;

@@ -168,6 +168,17 @@ static int parse_display(const struct run_opts *o, struct machine_config *cfg, c
 	return 0;
 }
 
+/* What --cpu and --hyperv say together. */
+static char *cpu_words(const struct run_opts *o)
+{
+	static const char hyperv[] = ",+hyperv";
+	size_t n = strlen(o->cpu) + sizeof(hyperv);
+	char *words = mem_new(n);
+
+	snprintf(words, n, "%s%s", o->cpu, o->hyperv ? hyperv : "");
+	return words;
+}
+
 /* "v2,+x2apic,-pcid" into the model and the changes; @cpu is cut in two. */
 static void split_cpu(char *cpu, struct machine_config *cfg)
 {
@@ -286,7 +297,7 @@ static void print_trace(struct machine *m, const struct cpu_hot_query *query)
 static _noinline_ int vm_start(const struct run_opts *o, const struct cpu_hot_query *query,
 			       struct snapshot *snap, const char *options)
 {
-	_cleanup_(mem_freep) char *cpu = mem_strdup(o->cpu);
+	_cleanup_(mem_freep) char *cpu = cpu_words(o);
 	struct machine_config cfg = {
 		.board = (enum machine_board)o->board,
 		.kernel = o->kernel,

@@ -160,6 +160,10 @@ int apic_accept(struct cpu *c)
 			bit_put(a->irr, (uint8_t)vector, false);
 			bit_put(a->isr, (uint8_t)vector, true);
 			quiet = ends_quietly(a, (uint8_t)vector);
+			if (bit_get(c->pv.auto_eoi, (uint8_t)vector)) {
+				bit_put(a->isr, (uint8_t)vector, false);
+				quiet = false;
+			}
 		}
 	}
 	mutex_unlock(&c->apic_lock);

@@ -203,6 +203,9 @@ void cpu_sleep(struct cpu *c);
  * vCPU's own, or any while it does not run. */
 void cpu_reset(struct cpu *c, bool is_init);
 
+/* cpu_group_tsc - the TSC of a vCPU whose guest has not moved it. Thread: any. */
+uint64_t cpu_group_tsc(const struct cpu_group *grp);
+
 /* cpu_read_tsc - the guest's TSC now, with TSC_OFFSET and TSC_ADJUST applied. */
 uint64_t cpu_read_tsc(const struct cpu *c);
 

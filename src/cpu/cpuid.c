@@ -32,6 +32,19 @@ enum {
 #define MAX_EXTENDED UINT32_C(0x80000021)
 #define MAX_HYPER    UINT32_C(0x40000010)
 
+/* Hyper-V's leaves. */
+enum {
+	HV_INTERFACE = 0x31237648, /* "Hv#1" */
+	HV_BUILD = 14393,	   /* of Windows Server 2016, whose interface this is a part of */
+	HV_VERSION = 10 << 16,
+	HV_MAX_CPUS = 64,
+	HV_FREQUENCIES_THERE = 1 << 8,
+	HV_APIC_BY_MSR = 1 << 3,
+	HV_RELAXED_TIMING = 1 << 5,
+	HV_NO_AUTO_EOI = 1 << 9,
+};
+#define MAX_HYPERV UINT32_C(0x40000005)
+
 struct feature {
 	const char *name;
 	uint32_t leaf, subleaf;
@@ -72,6 +85,16 @@ static const struct {
 	{ CPUID_KVM_TLB_FLUSH, CPUID_KVM_STEAL_TIME },
 	{ CPUID_KVM_IPI, CPUID_HYPERVISOR },
 	{ CPUID_KVM_POLL_CONTROL, CPUID_HYPERVISOR },
+	{ CPUID_HYPERV, CPUID_HYPERVISOR },
+	{ CPUID_HV_TIME, CPUID_HYPERV },
+	{ CPUID_HV_SYNIC, CPUID_HYPERV },
+	{ CPUID_HV_STIMER, CPUID_HV_TIME },
+	{ CPUID_HV_STIMER_DIRECT, CPUID_HV_STIMER },
+	{ CPUID_HV_APIC, CPUID_HYPERV },
+	{ CPUID_HV_VPINDEX, CPUID_HYPERV },
+	{ CPUID_HV_REFERENCE_TSC, CPUID_HYPERV },
+	{ CPUID_HV_FREQUENCIES, CPUID_HYPERV },
+	{ CPUID_HV_IPI, CPUID_HYPERV },
 };
 
 static void feature_put(struct cpu_cpuid *id, unsigned int f, bool on)
@@ -313,6 +336,22 @@ static void leaves_text(struct cpu_cpuid *id)
 		memcpy(leaf_reg(id, 0x80000002 + k, 0, false), name + (size_t)16 * k, 16);
 }
 
+/* Source: TLFS chapter 2. */
+static void leaves_hyperv(struct cpu_cpuid *id)
+{
+	uint32_t there = cpuid_has(id, CPUID_HV_FREQUENCIES) ? HV_FREQUENCIES_THERE : 0;
+	uint32_t better = HV_RELAXED_TIMING | HV_NO_AUTO_EOI;
+
+	if (cpuid_has(id, CPUID_HV_APIC))
+		better |= HV_APIC_BY_MSR;
+	leaf_vendor(id, 0x40000000, MAX_HYPERV, "Microsoft Hv", ECX, EDX);
+	leaf_set(id, 0x40000001, HV_INTERFACE, 0, 0, 0);
+	leaf_set(id, 0x40000002, HV_BUILD, HV_VERSION, 0, 0);
+	leaf_set(id, 0x40000003, 0, 0, 0, there);
+	leaf_set(id, 0x40000004, better, UINT32_MAX, 0, 0); /* spin without telling us */
+	leaf_set(id, 0x40000005, HV_MAX_CPUS, HV_MAX_CPUS, 0, 0);
+}
+
 static void leaves_fixed(struct cpu_cpuid *id, unsigned int nr_cpus, uint64_t tsc_khz)
 {
 	uint32_t mhz = (uint32_t)(tsc_khz / 1000);
@@ -344,7 +383,9 @@ static void leaves_fixed(struct cpu_cpuid *id, unsigned int nr_cpus, uint64_t ts
 		 0, 0);
 	leaf_set(id, 0x80000021, 0, 0, 0, 0);
 	leaves_text(id);
-	if (cpuid_has(id, CPUID_HYPERVISOR)) {
+	if (cpuid_has(id, CPUID_HYPERV)) {
+		leaves_hyperv(id);
+	} else if (cpuid_has(id, CPUID_HYPERVISOR)) {
 		leaf_vendor(id, 0x40000000, MAX_HYPER, "KVMKVMKVM\0\0\0", ECX, EDX);
 		leaf_set(id, 0x40000001, 0, 0, 0, 0);
 		leaf_set(id, 0x40000010, (uint32_t)tsc_khz, (uint32_t)(APIC_TIMER_HZ / 1000), 0, 0);
@@ -431,6 +472,9 @@ int cpuid_build(struct cpu_cpuid *ret, const char *model, const char *text, unsi
 	for (unsigned int k = 0; k < ARRAY_SIZE(dependencies); k++)
 		if (!cpuid_has(&id, dependencies[k].needs))
 			feature_put(&id, dependencies[k].feature, false);
+	if (cpuid_has(&id, CPUID_HYPERV)) /* a guest would see both, and none whole */
+		for (unsigned int f = CPUID_KVM_CLOCK_OLD; f <= CPUID_KVM_CLOCK_STABLE; f++)
+			feature_put(&id, f, false);
 	allowed_bits(&id);
 	leaves_fixed(&id, nr_cpus, tsc_khz);
 	leaves_features(&id);

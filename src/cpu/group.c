@@ -54,6 +54,7 @@ static void cpu_free(struct cpu *c)
 	if (!c)
 		return;
 	apic_done(c);
+	pv_done(c);
 	c->engine->done(c);
 	pthread_mutex_destroy(&c->apic_lock);
 	free(c);
@@ -73,6 +74,7 @@ static int cpu_new(struct cpu_group *grp, unsigned int index, const struct cpu_e
 	c->engine = engine;
 	pthread_mutex_init(&c->apic_lock, NULL);
 	apic_init(c);
+	pv_init(c);
 	grp->cpu[index] = c; /* from here on cpu_group_free() takes care of it */
 	cpu_reset(c, false);
 	r = engine->init(c, err);
@@ -247,7 +249,7 @@ uint64_t cpu_group_now(const struct cpu_group *grp)
 void cpu_group_get_time(const struct cpu_group *grp, struct cpu_group_time *ret)
 {
 	*ret = (struct cpu_group_time){ .now_ns = cpu_group_now(grp),
-					.tsc = clock_tsc() - grp->start_tsc,
+					.tsc = cpu_group_tsc(grp),
 					.tsc_khz = grp->tsc_khz };
 }
 
@@ -272,9 +274,14 @@ uint32_t cpu_group_model_sum(const struct cpu_group *grp)
 	return sum;
 }
 
+uint64_t cpu_group_tsc(const struct cpu_group *grp)
+{
+	return clock_tsc() - grp->start_tsc;
+}
+
 uint64_t cpu_read_tsc(const struct cpu *c)
 {
-	return clock_tsc() - c->grp->start_tsc + c->st.tsc_offset;
+	return cpu_group_tsc(c->grp) + c->st.tsc_offset;
 }
 
 void cpu_group_extint(struct cpu_group *grp, bool level)

@@ -71,6 +71,9 @@ void cpu_reset(struct cpu *c, bool is_init)
 		s->pv_wall_clock = old.pv_wall_clock;
 		s->pv_system_time = old.pv_system_time;
 		s->pv_poll_off = old.pv_poll_off;
+		s->hv.guest_os_id = old.hv.guest_os_id;
+		s->hv.hypercall = old.hv.hypercall;
+		s->hv.reference_tsc = old.hv.reference_tsc;
 		s->smbase = old.smbase;
 		s->apic = old.apic;
 		s->ev.extint = old.ev.extint;
@@ -100,6 +103,7 @@ void cpu_reset(struct cpu *c, bool is_init)
 	s->ev.mp_state = c->index == 0 ? CPU_MP_RUNNING : CPU_MP_WAIT_SIPI;
 	pthread_mutex_unlock(&c->apic_lock);
 	apic_reset(c, is_init);
+	pv_state_loaded(c);
 	if (is_init)
 		pv_tsc_changed(c);
 }
@@ -121,6 +125,7 @@ void cpu_set_state(struct cpu *c, const struct cpu_state *state)
 	c->st.zero = 0;
 	pthread_mutex_unlock(&c->apic_lock);
 	apic_state_loaded(c);
+	pv_state_loaded(c);
 	c->engine->state_loaded(c);
 	cpu_wake(c, CPU_PEND_INTR | CPU_PEND_EVENT);
 }

@@ -144,6 +144,23 @@ struct cpu_apic_state {
 	uint64_t tsc_deadline;	 /* guest TSC; 0 = disarmed */
 };
 
+/* A timer of Hyper-V's; times are reference time, in ticks of 100 ns. */
+struct cpu_hv_timer {
+	uint64_t config, count;
+	uint64_t due;	  /* 0: it does not run */
+	uint64_t expired; /* a message of this expiry waits for its slot; 0: none */
+};
+
+enum { CPU_HV_SINTS = 16, CPU_HV_TIMERS = 4 };
+
+/* What Hyper-V's interface keeps (pv/hv_*.c). */
+struct cpu_hv_state {
+	uint64_t guest_os_id, hypercall, reference_tsc; /* of the whole machine: those of vCPU 0 */
+	uint64_t assist, scontrol, siefp, simp;
+	uint64_t sint[CPU_HV_SINTS]; /* with the mask bit inverted, so that 0 is what it is after reset */
+	struct cpu_hv_timer timer[CPU_HV_TIMERS];
+};
+
 enum { CPU_MTRR_VAR = 8 };
 
 struct cpu_state {
@@ -181,6 +198,7 @@ struct cpu_state {
 	struct cpu_fpu fpu;
 	struct cpu_events ev;
 	struct cpu_apic_state apic;
+	struct cpu_hv_state hv;
 };
 
 /* Current privilege level: the DPL of SS (SDM volume 3, 5.5); 0 in real mode, 3 in V86 mode. */

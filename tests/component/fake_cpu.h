@@ -36,9 +36,14 @@ uint64_t cpu_group_now(const struct cpu_group *grp)
 	return clock_now(grp->clock) - grp->start_ns;
 }
 
+uint64_t cpu_group_tsc(const struct cpu_group *grp)
+{
+	return cpu_group_now(grp);
+}
+
 uint64_t cpu_read_tsc(const struct cpu *c)
 {
-	return cpu_group_now(c->grp) + c->st.tsc_offset;
+	return cpu_group_tsc(c->grp) + c->st.tsc_offset;
 }
 
 static uint8_t extint_ack(void *arg)

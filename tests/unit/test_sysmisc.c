@@ -4,6 +4,7 @@
  * hypercalls; protection keys; and the instructions that are not there.
  */
 #include "guest_insn.h"
+#include "cpu/cpu_priv.h"
 
 enum { UD = 6, GP = 13, PF = 14 };
 
@@ -239,6 +240,58 @@ static void test_hypercalls(void **state)
 	guest_free(g);
 }
 
+static int wrmsr(struct guest *g, uint32_t index, uint64_t value)
+{
+	g->st.gpr[CPU_RCX] = index;
+	g->st.gpr[CPU_RAX] = (uint32_t)value;
+	g->st.gpr[CPU_RDX] = value >> 32;
+	return STEP(g, 0x0f, 0x30);
+}
+
+/* What a machine with Hyper-V's interface shows; and what INIT and reset leave of it. */
+static void test_hyperv(void **state)
+{
+	enum {
+		OS_ID = 0x40000000,
+		HYPERCALL,
+		STIMER0_CONFIG = 0x400000b0,
+		SYSTEM_TIME = 0x4b564d01
+	};
+	struct guest *g = start_long(G_CS64, "+hyperv");
+	struct cpu_state before = g->st;
+
+	g->st.gpr[CPU_RAX] = 0x40000000;
+	assert_int_equal(STEP(g, 0x0f, 0xa2), NO_FAULT);  /* cpuid */
+	assert_int_equal(g->st.gpr[CPU_RBX], 0x7263694d); /* "Micr" */
+	assert_int_equal(g->st.gpr[CPU_RAX], 0x40000005);
+	g->st.gpr[CPU_RAX] = 0x40000001;
+	assert_int_equal(STEP(g, 0x0f, 0xa2), NO_FAULT);
+	assert_int_equal(g->st.gpr[CPU_RAX], 0x31237648); /* "Hv#1" */
+	assert_int_equal(wrmsr(g, SYSTEM_TIME, 0), GP);	  /* KVM's */
+	g->st = before;
+	assert_int_equal(STEP(g, 0x0f, 0x01, 0xd9), UD); /* vmmcall: not switched on */
+	g->st = before;
+	assert_int_equal(wrmsr(g, OS_ID, 0x1234), NO_FAULT);
+	assert_int_equal(wrmsr(g, HYPERCALL, 0x5001), NO_FAULT);
+	assert_int_equal(wrmsr(g, STIMER0_CONFIG, 0x1418), NO_FAULT);
+	g->st.gpr[CPU_RCX] = 0x777;
+	assert_int_equal(STEP(g, 0x0f, 0x01, 0xd9), NO_FAULT);
+	assert_int_equal(g->st.gpr[CPU_RAX], 2); /* unknown */
+	assert_int_equal(g->ram[0x5000], 0x0f);
+
+	cpu_set_state(g->cpu, &g->st);
+	cpu_reset(g->cpu, true);
+	cpu_get_state(g->cpu, &g->st);
+	assert_int_equal(g->st.hv.guest_os_id, 0x1234);
+	assert_int_equal(g->st.hv.hypercall, 0x5001);
+	assert_int_equal(g->st.hv.timer[0].config, 0);
+	cpu_group_reset(g->grp);
+	cpu_get_state(g->cpu, &g->st);
+	assert_int_equal(g->st.hv.guest_os_id, 0);
+	assert_int_equal(g->st.hv.hypercall, 0);
+	guest_free(g);
+}
+
 static void test_protection_keys(void **state)
 {
 	struct guest *g = start_long(G_CS64, "+pku");
@@ -290,10 +343,15 @@ static void test_not_there(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_msrs),	       cmocka_unit_test(test_efer_flushes),
-		cmocka_unit_test(test_time),	       cmocka_unit_test(test_cpuid_and_random),
-		cmocka_unit_test(test_interrupt_flag), cmocka_unit_test(test_descriptor_tables),
-		cmocka_unit_test(test_hypercalls),     cmocka_unit_test(test_protection_keys),
+		cmocka_unit_test(test_msrs),
+		cmocka_unit_test(test_efer_flushes),
+		cmocka_unit_test(test_time),
+		cmocka_unit_test(test_cpuid_and_random),
+		cmocka_unit_test(test_interrupt_flag),
+		cmocka_unit_test(test_descriptor_tables),
+		cmocka_unit_test(test_hypercalls),
+		cmocka_unit_test(test_hyperv),
+		cmocka_unit_test(test_protection_keys),
 		cmocka_unit_test(test_not_there),
 	};
 

@@ -131,18 +131,25 @@ static void flush_caches(struct cpu *c, const struct insn *i)
 
 enum { KVM_EPERM = 1 };
 
-/* VMCALL and VMMCALL: a guest may use either, whichever vendor it was told. */
-static void hypercall(struct cpu *c, const struct insn *i)
+static void kvm_hypercall(struct cpu *c)
 {
 	uint64_t mask = c->mode == CPU_MODE_64 ? UINT64_MAX : UINT32_MAX;
 	uint64_t nr = c->st.gpr[CPU_RAX] & mask;
 	uint64_t arg[] = { c->st.gpr[CPU_RBX] & mask, c->st.gpr[CPU_RCX] & mask,
 			   c->st.gpr[CPU_RDX] & mask, c->st.gpr[CPU_RSI] & mask };
-	int64_t r;
+	int64_t r = cpl(c) ? -KVM_EPERM : pv_hypercall(c, nr, arg);
 
-	c->stats.hypercalls++;
-	r = cpl(c) ? -KVM_EPERM : pv_hypercall(c, nr, arg);
 	c->st.gpr[CPU_RAX] = (uint64_t)r & mask;
+}
+
+/* VMCALL and VMMCALL: a guest may use either, whichever vendor it was told. */
+static void hypercall(struct cpu *c, const struct insn *i)
+{
+	c->stats.hypercalls++;
+	if (!cpuid_has(&c->grp->cpuid, CPUID_HYPERV))
+		kvm_hypercall(c);
+	else if (cpl(c) || !pv_hv_hypercall(c))
+		cpu_raise(c, VEC_UD);
 	if (atomic_load_explicit(&c->hot.pending, memory_order_relaxed))
 		interp_leave(c);
 }

@@ -371,6 +371,19 @@ static enum cpu_exit kvm_run(struct cpu *c, struct err *err)
 	return exit;
 }
 
+/* What depends on whose the local APICs are. */
+static void place_limit(const struct kvm_vm *vm, struct cpuid_limit *l)
+{
+	/* The kernel sends interrupts by hypercall only between APICs of its own, and those take none from Hyper-V's registers. */
+	static const uint8_t for_its[] = { CPUID_KVM_IPI },
+			     for_ours[] = { CPUID_HV_SYNIC, CPUID_HV_APIC };
+	const uint8_t *no = vm->has_lapic ? for_ours : for_its;
+	size_t nr = vm->has_lapic ? ARRAY_SIZE(for_ours) : ARRAY_SIZE(for_its);
+
+	for (size_t k = 0; k < nr; k++)
+		l->features[no[k] / 64] &= ~(UINT64_C(1) << (no[k] % 64));
+}
+
 static int kvm_admit(struct cpu_group *grp, struct cpuid_limit *ret, struct err *err)
 {
 	int r = kvm_vm_new(grp, &grp->kvm, err);
@@ -378,9 +391,7 @@ static int kvm_admit(struct cpu_group *grp, struct cpuid_limit *ret, struct err 
 	if (r < 0)
 		return r;
 	*ret = grp->kvm->host.limit;
-	/* The kernel sends interrupts only between APICs of its own. */
-	if (!grp->kvm->has_lapic)
-		ret->features[CPUID_KVM_IPI / 64] &= ~(UINT64_C(1) << (CPUID_KVM_IPI % 64));
+	place_limit(grp->kvm, ret);
 	/* Without hardware assistance programs read the host's TSC: let the guest's be that. */
 	if (!grp->kvm->host.is_whole && !grp->cpu[0])
 		grp->start_tsc = 0;

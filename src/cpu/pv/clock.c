@@ -6,7 +6,7 @@
  */
 #include "base/bytes.h"
 #include "base/clock.h"
-#include "cpu/pv/pv_priv.h"
+#include "cpu/pv/hv_priv.h"
 
 enum { SYSTEM_TIME_ENABLE = 1, TIME_INFO_SIZE = 32, WALL_CLOCK_SIZE = 12, FLAG_TSC_STABLE = 1 };
 
@@ -88,4 +88,5 @@ void pv_tsc_changed(struct cpu *c)
 {
 	if (c->st.pv_system_time & SYSTEM_TIME_ENABLE)
 		write_system_time(c);
+	hv_tsc_page_write(c);
 }

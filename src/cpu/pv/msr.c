@@ -5,7 +5,7 @@
  */
 #include <errno.h>
 
-#include "cpu/pv/pv_priv.h"
+#include "cpu/pv/hv_priv.h"
 
 enum { POLL_HOST = 1 };
 
@@ -46,6 +46,8 @@ int pv_msr_read(struct cpu *c, uint32_t index, uint64_t *ret)
 {
 	const struct cpu_state *s = &c->st;
 
+	if (index >= PV_MSR_HV_FIRST && index <= PV_MSR_HV_LAST)
+		return hv_msr_read(c, index, ret);
 	if (!has(c, index))
 		return -EINVAL;
 	switch (index) {
@@ -80,6 +82,8 @@ static int poll_write(struct cpu *c, uint64_t value)
 
 int pv_msr_write(struct cpu *c, uint32_t index, uint64_t value)
 {
+	if (index >= PV_MSR_HV_FIRST && index <= PV_MSR_HV_LAST)
+		return hv_msr_write(c, index, value);
 	if (!has(c, index))
 		return -EINVAL;
 	switch (index) {

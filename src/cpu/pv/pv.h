@@ -6,11 +6,14 @@
 #include <stdint.h>
 
 #include "base/attr.h"
+#include "cpu/state.h"
+#include "sys/timerq.h"
 
 /*
- * What a guest that knows it is one can ask for: KVM's paravirtual interface. Guests find it by CPUID leaves 0x40000000
- * and 0x40000001 and use it through MSRs, hypercalls and structures in their own memory. README.md has the map.
- * Source: Linux, Documentation/virt/kvm/x86/msr.rst, cpuid.rst and hypercalls.rst.
+ * What a guest that knows it is one can ask for: KVM's paravirtual interface, or Hyper-V's. Guests find it by CPUID leaves
+ * from 0x40000000 on and use it through MSRs, hypercalls and structures in their own memory. README.md has the map.
+ * Source: Linux, Documentation/virt/kvm/x86/msr.rst, cpuid.rst and hypercalls.rst; Microsoft, Hypervisor Top Level
+ * Functional Specification.
  */
 struct cpu;
 
@@ -24,6 +27,14 @@ enum pv_msr {
 	PV_MSR_EOI = 0x4b564d04,
 	PV_MSR_POLL_CONTROL = 0x4b564d05,
 	PV_MSR_LAST = 0x4b564dff,
+	PV_MSR_HV_FIRST = 0x40000000, /* Hyper-V's: hv_priv.h */
+	PV_MSR_HV_LAST = 0x400001ff,
+};
+
+/* What wakes us for a timer of Hyper-V's. */
+struct pv_hv_timer {
+	struct timerq_timer timer;
+	struct cpu *c;
 };
 
 /* What a vCPU has for its paravirtual interfaces beside its state: of this run of this program. */
@@ -31,17 +42,26 @@ struct pv_cpu {
 	uint64_t slept_ns;	  /* that its thread slept because the guest had halted */
 	uint64_t steal_base_ns;	  /* what has been told of the time that it did not run */
 	uint64_t steal_looked_ns; /* guest time when that was looked at last */
+	uint32_t auto_eoi[8]; /* vectors whose interrupts end when they begin; under apic_lock */
+	struct pv_hv_timer hv_timer[CPU_HV_TIMERS];
 };
+
+/* pv_init - before the first cpu_reset(); pv_done() undoes it. pv_state_loaded - c->st was replaced: what follows from it.
+ * Thread: the vCPU's own, or any while it does not run. */
+void pv_init(struct cpu *c);
+void pv_done(struct cpu *c);
+void pv_state_loaded(struct cpu *c);
 
 /* pv_owns_msr - is this one of the registers of pv_msr_read() and pv_msr_write()? Thread: any. */
 static inline bool pv_owns_msr(uint32_t index)
 {
 	return index == PV_MSR_WALL_CLOCK || index == PV_MSR_SYSTEM_TIME ||
-	       (index >= PV_MSR_FIRST && index <= PV_MSR_LAST);
+	       (index >= PV_MSR_FIRST && index <= PV_MSR_LAST) ||
+	       (index >= PV_MSR_HV_FIRST && index <= PV_MSR_HV_LAST);
 }
 
 /*
- * pv_msr_read, pv_msr_write - access to one of enum pv_msr.
+ * pv_msr_read, pv_msr_write - access to a register of those.
  *
  * A write may fill a structure of the guest's; an address that is not RAM is ignored, as KVM does.
  * Returns 0, or -EINVAL (#GP): not one of these MSRs, its CPUID does not have it, or reserved bits set. Thread: the
@@ -58,7 +78,14 @@ _nodiscard_ int pv_msr_write(struct cpu *c, uint32_t index, uint64_t value);
  */
 int64_t pv_hypercall(struct cpu *c, uint64_t nr, const uint64_t arg[4]);
 
-/* pv_tsc_changed - the guest moved its TSC: its time structure is written anew. Thread: the vCPU's own. */
+/*
+ * pv_hv_hypercall - a hypercall of Hyper-V's interface, at CPL 0, from and to the registers of c->st.
+ *
+ * Returns false when the guest has not switched hypercalls on (#UD). Thread: the vCPU's own.
+ */
+_nodiscard_ bool pv_hv_hypercall(struct cpu *c);
+
+/* pv_tsc_changed - the guest moved its TSC: its time structures are written anew. Thread: the vCPU's own. */
 void pv_tsc_changed(struct cpu *c);
 
 /*

@@ -112,6 +112,39 @@ static const struct state_desc apic_state = {
 	STATE_TABLE(struct cpu_apic_state, apic_fields),
 };
 
+static const struct state_field hv_timer_fields[] = {
+	STATE_ANY(struct cpu_hv_timer, config),
+	STATE_ANY(struct cpu_hv_timer, count),
+	STATE_ANY(struct cpu_hv_timer, due),
+	STATE_ANY(struct cpu_hv_timer, expired),
+};
+
+static const struct state_desc hv_timer_state = {
+	.name = "hyperv timer",
+	.version = 1,
+	STATE_NO_LOCK,
+	STATE_TABLE(struct cpu_hv_timer, hv_timer_fields),
+};
+
+static const struct state_field hv_fields[] = {
+	STATE_ANY(struct cpu_hv_state, guest_os_id),
+	STATE_ANY(struct cpu_hv_state, hypercall),
+	STATE_ANY(struct cpu_hv_state, reference_tsc),
+	STATE_ANY(struct cpu_hv_state, assist),
+	STATE_ANY(struct cpu_hv_state, scontrol),
+	STATE_ANY(struct cpu_hv_state, siefp),
+	STATE_ANY(struct cpu_hv_state, simp),
+	STATE_ARRAY(struct cpu_hv_state, sint, UINT64_MAX),
+	STATE_STRUCT(struct cpu_hv_state, timer, &hv_timer_state),
+};
+
+static const struct state_desc hv_state = {
+	.name = "hyperv",
+	.version = 1,
+	STATE_NO_LOCK,
+	STATE_TABLE(struct cpu_hv_state, hv_fields),
+};
+
 static const struct state_field fields[] = {
 	STATE_ARRAY(struct cpu_state, gpr, UINT64_MAX),
 	STATE_ANY(struct cpu_state, rip),
@@ -161,6 +194,7 @@ static const struct state_field fields[] = {
 	STATE_STRUCT(struct cpu_state, apic, &apic_state),
 	STATE_SINCE(2, struct cpu_state, pv_steal_time, UINT64_MAX),
 	STATE_SINCE(2, struct cpu_state, pv_poll_off, 1),
+	STATE_STRUCT_SINCE(3, struct cpu_state, hv, &hv_state),
 };
 
 static int check(const void *next, const void *present, uint64_t now_ns, struct err *err)
@@ -170,7 +204,7 @@ static int check(const void *next, const void *present, uint64_t now_ns, struct 
 
 const struct state_desc cpu_state_desc = {
 	.name = "cpu",
-	.version = 2,
+	.version = 3,
 	STATE_NO_LOCK,
 	STATE_TABLE(struct cpu_state, fields),
 	.check = check,

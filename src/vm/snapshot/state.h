@@ -102,9 +102,11 @@ struct state_desc {
 		.nr = sizeof(STATE_MEMBER_(type, member)) / 8, .max = UINT64_MAX,                  \
 	}
 /* A struct, or an array of structs. */
-#define STATE_STRUCT(type, member, desc_)                                                          \
+#define STATE_STRUCT(type, member, desc_) STATE_STRUCT_SINCE(1, type, member, desc_)
+#define STATE_STRUCT_SINCE(version_, type, member, desc_)                                          \
 	{                                                                                          \
-		.name = #member, .kind = STATE_SUB, .off = offsetof(type, member), .nr = 0,        \
+		.name = #member, .kind = STATE_SUB, .since = (version_),                           \
+		.off = offsetof(type, member), .nr = 0,                                            \
 		.size = sizeof(STATE_MEMBER_(type, member)), .sub = (desc_),                       \
 	}
 
