@@ -89,7 +89,7 @@ struct disk_files {
  * @fd:    the image's; stays the caller's
  * @path:  whole, and the same as for the disk_open_fd() that is to have the files
  * @o:     of that
- * @ret:   disk_files_done(); written only on success
+ * @ret:   disk_files_done(); empty after a failure
  * Returns 0; -E2BIG (more than DISK_FILES_MAX); -EOPNOTSUPP (one of them is at a server); as disk_open(). Thread: any.
  */
 _nodiscard_ int disk_files_note(int fd, const char *path, const struct disk_open_opts *o,

@@ -239,8 +239,7 @@ static void set_speed(struct job *j, uint64_t bps)
 	j->status.bps = bps;
 }
 
-/* The image of the chain that a file is. */
-/* @by_name: as disk_info() tells it, and nothing else. */
+/* The image of the chain that a file is. @by_name: only as disk_info() tells it. */
 static int find_image(struct disk *disk, const char *path, bool by_name, struct image **ret,
 		      struct err *err)
 {
