@@ -24,21 +24,48 @@
 
 enum { POLL_MS = 200 };
 
-static int disk_number(const struct cmd_call *call, uint64_t *ret, struct err *err)
-{
-	int r = str_parse_u64(str_of(control_operand(call, 0)), 0, 255, ret, err);
+/* Which disk the user means: its bus and number there. */
+struct which {
+	const char *bus;
+	uint64_t number;
+};
 
+static int which_disk(const struct cmd_call *call, struct which *ret, struct err *err)
+{
+	struct str text = str_of(control_operand(call, 0));
+	const size_t prefix = sizeof("sata") - 1;
+	int r;
+
+	ret->bus = "virtio";
+	if (str_starts(text, STR("sata"))) {
+		ret->bus = "sata";
+		text = (struct str){ text.p + prefix, text.n - prefix };
+	}
+	r = str_parse_u64(text, 0, 255, &ret->number, err);
 	return r < 0 ? err_wrap(err, r, "number of the disk ('atoll live disks' shows them)") : 0;
+}
+
+/* The disk among those that the machine tells of; NULL: it has none such. */
+static const struct json *find_disk(const struct json *answer, const struct which *w)
+{
+	const struct json *d;
+
+	for (size_t i = 0; (d = json_at(json_get(answer, "ok"), i)); i++)
+		if (!strcmp(control_word(d, "bus"), w->bus) &&
+		    control_number(d, "disk") == w->number)
+			return d;
+	return NULL;
 }
 
 static int begin(const struct cmd_call *call, const char *what, struct strbuf *out, struct err *err)
 {
-	uint64_t disk;
-	int r = disk_number(call, &disk, err);
+	struct which w;
+	int r = which_disk(call, &w, err);
 
 	if (r < 0)
 		return r;
-	strbuf_addf(out, "{\"do\":\"disk\",\"disk\":%" PRIu64 ",\"what\":\"%s\"", disk, what);
+	strbuf_addf(out, "{\"do\":\"disk\",\"bus\":\"%s\",\"disk\":%" PRIu64 ",\"what\":\"%s\"",
+		    w.bus, w.number, what);
 	return 0;
 }
 
@@ -111,7 +138,8 @@ static void add_disk(struct strbuf *out, const struct json *d)
 	bool readonly = false;
 
 	ignore_result(json_bool(json_get(d, "readonly"), &readonly)); /* missing means false */
-	strbuf_addf(out, "disk %" PRIu64 ": %" PRIu64 " bytes%s\n", control_number(d, "disk"),
+	strbuf_addf(out, "disk %s%" PRIu64 ": %" PRIu64 " bytes%s\n",
+		    strcmp(control_word(d, "bus"), "sata") ? "" : "sata", control_number(d, "disk"),
 		    control_number(d, "size"), readonly ? ", read only" : "");
 	for (size_t i = 0; (image = json_at(json_get(d, "chain"), i)); i++)
 		strbuf_addf(out, "  %s%s (%s)\n", i ? "on " : "", control_word(image, "file"),
@@ -149,15 +177,15 @@ static int look(const struct cmd_call *call, struct json **ret_disks, const stru
 		struct err *err)
 {
 	_cleanup_(control_close) struct control_client c = { .fd = -EBADF };
-	uint64_t nr = 0;
-	int r = disk_number(call, &nr, err);
+	struct which w;
+	int r = which_disk(call, &w, err);
 
 	if (r == 0)
 		r = control_dial(call, &c, err);
 	if (r == 0)
 		r = control_ask(&c, "{\"do\":\"disks\"}", ret_disks, err);
 	if (r == 0)
-		*ret_disk = json_at(json_get(*ret_disks, "ok"), (size_t)nr);
+		*ret_disk = find_disk(*ret_disks, &w);
 	return r;
 }
 
@@ -190,8 +218,8 @@ static int wait_for(const struct cmd_call *call, bool progress, struct err *err)
 	_cleanup_(control_close) struct control_client c = { .fd = -EBADF };
 	struct progress bar;
 	const char *state;
-	uint64_t disk;
-	int r = disk_number(call, &disk, err);
+	struct which w;
+	int r = which_disk(call, &w, err);
 
 	if (r == 0)
 		r = control_dial(call, &c, err);
@@ -203,7 +231,7 @@ static int wait_for(const struct cmd_call *call, bool progress, struct err *err)
 		r = control_ask(&c, "{\"do\":\"disks\"}", &answer, err);
 		if (r < 0)
 			break;
-		job = json_get(json_at(json_get(answer, "ok"), (size_t)disk), "job");
+		job = json_get(find_disk(answer, &w), "job");
 		state = control_word(job, "state");
 		progress_show(&bar, control_number(job, "done"), control_number(job, "total"),
 			      NULL);

@@ -127,8 +127,6 @@ static int parse_word(struct spec *s, struct str key, struct str value, bool has
 		return 0;
 	}
 	r = has_value ? disk_limits_parse(&s->limits, key, value, err) : -ENOENT;
-	if (r == 0)
-		s->is_virtio_only = true;
 	if (r != -ENOENT)
 		return r;
 	return err_set(err, -EINVAL,
@@ -172,8 +170,7 @@ static int parse(struct spec *s, const char *text, unsigned int nr_cpus, struct 
 	if (r == 0 && !s->path[0])
 		r = err_set(err, -EINVAL, "no file is named");
 	if (r == 0 && s->bus == VM_DISK_SATA && s->is_virtio_only)
-		r = err_set(err, -EINVAL,
-			    "queues, packed and limits are for if=virtio, not for if=sata");
+		r = err_set(err, -EINVAL, "queues and packed are for if=virtio, not for if=sata");
 	if (r == 0 && !s->format[0])
 		r = guess_format(s, err);
 	return r;
@@ -269,7 +266,7 @@ static int open_one(struct vm_disks *v, const char *text, int *fd, struct disk_f
 					 .nr_queues = s.queues,
 					 .packed = s.packed,
 					 .release = { .fn = released, .owner = d } };
-	r = s.bus == VM_DISK_VIRTIO ? start(d, &s, err) : 0;
+	r = start(d, &s, err);
 	if (r < 0) {
 		disk_free(d);
 		return r;

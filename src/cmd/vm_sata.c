@@ -49,6 +49,8 @@ int vm_sata_open(struct machine_config *cfg, struct vm_disks *disks, const struc
 		if (port == MACHINE_SATA)
 			return too_many(err);
 		r = disk_open(cdroms->v[k], &opts, &cfg->sata[port].disk, err);
+		if (r == 0)
+			r = disk_async_start(cfg->sata[port].disk, 1, err);
 		if (r < 0)
 			return err_wrap(err, r, "--cdrom");
 		cfg->sata[port].serial = cd_serial[k];
@@ -60,8 +62,10 @@ int vm_sata_open(struct machine_config *cfg, struct vm_disks *disks, const struc
 void vm_sata_close(struct machine_config *cfg)
 {
 	for (unsigned int k = 0; k < MACHINE_SATA; k++) {
-		if (cfg->sata[k].is_cd)
+		if (cfg->sata[k].disk && cfg->sata[k].is_cd) {
+			disk_drain(cfg->sata[k].disk);
 			disk_closep(&cfg->sata[k].disk);
+		}
 		cfg->sata[k] = (struct machine_sata){ 0 };
 	}
 }

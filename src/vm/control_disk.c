@@ -29,10 +29,14 @@ static int parse_numbers(const struct json *j, struct disk_request_spec *s, stru
 {
 	const struct json *bps = json_get(j, "bps"), *size = json_get(j, "size");
 	const struct json *shrink = json_get(j, "shrink"), *increment = json_get(j, "increment");
+	const char *bus = json_str(json_get(j, "bus"));
 	uint64_t n;
 
 	if (!json_u64(json_get(j, "disk"), &n) || n >= MACHINE_VIRTIO_MAX)
 		return err_set(err, -EINVAL, "\"disk\" is a disk's number, from 0 on");
+	s->is_sata = bus && !strcmp(bus, "sata");
+	if (json_get(j, "bus") && !s->is_sata && (!bus || strcmp(bus, "virtio") != 0))
+		return err_set(err, -EINVAL, "\"bus\" is \"virtio\" or \"sata\"");
 	s->disk = (unsigned int)n;
 	if (bps && !json_u64(bps, &s->bps))
 		return err_set(err, -EINVAL, "\"bps\" is a number of bytes a second");

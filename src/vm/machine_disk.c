@@ -66,18 +66,27 @@ static int limit(struct disk *d, const char *text, struct err *err)
 	return r < 0 ? r : disk_set_limits(d, &l, err);
 }
 
+/* NULL: there is none. Under m->control: it is not taken out meanwhile. */
+static struct disk *find(struct machine *m, bool is_sata, unsigned int n)
+{
+	const struct ahci_port *p = &m->ahci.port[MIN(n, (unsigned int)AHCI_PORTS - 1)];
+
+	if (is_sata)
+		return m->has_ahci && n < AHCI_PORTS && !p->is_cd ? p->disk : NULL;
+	return n < MACHINE_VIRTIO_MAX && m->virtio.disk[n] ? m->virtio.disk[n]->disk : NULL;
+}
+
 int machine_disk_ask(struct machine *m, const struct disk_request_spec *s, struct err *err)
 {
 	const struct disk_handed handed = { .fd = s->fds, .nr = s->nr_fds, .name = s->name };
-	struct machine_virtio *v = &m->virtio;
 	struct disk *d;
 	int r;
 
-	/* It is not taken out meanwhile. */
 	mutex_guard(&m->control);
-	if (s->disk >= MACHINE_VIRTIO_MAX || !v->disk[s->disk])
-		return err_set(err, -ENODEV, "the machine has no disk with number %u", s->disk);
-	d = v->disk[s->disk]->disk;
+	d = find(m, s->is_sata, s->disk);
+	if (!d)
+		return err_set(err, -ENODEV, "the machine has no %sdisk with number %u",
+			       s->is_sata ? "SATA " : "", s->disk);
 	switch (s->ask) {
 	case DISK_ASK_SNAPSHOT:
 		return disk_snapshot_external(d, s->file, NULL, 0, &handed, err);
@@ -94,8 +103,9 @@ int machine_disk_ask(struct machine *m, const struct disk_request_spec *s, struc
 		return limit(d, s->limits, err);
 	case DISK_ASK_RESIZE:
 		r = disk_resize(d, s->size, s->shrink, err);
-		if (r == 0)
-			virtio_blk_resized(v->disk[s->disk]);
+		/* A SATA disk's driver looks when it is told to. */
+		if (r == 0 && !s->is_sata)
+			virtio_blk_resized(m->virtio.disk[s->disk]);
 		return r;
 	case DISK_ASK_RETRY:
 		disk_retry(d);
@@ -165,29 +175,33 @@ static void add_job(struct disk *d, struct strbuf *out)
 	strbuf_addc(out, '}');
 }
 
+static void add_disk(struct machine *m, bool is_sata, unsigned int n, struct strbuf *out)
+{
+	struct disk *d = find(m, is_sata, n);
+
+	if (!d)
+		return;
+	strbuf_addf(out,
+		    "%s{\"bus\":\"%s\",\"disk\":%u,\"size\":%" PRIu64
+		    ",\"readonly\":%s,\"full\":%u",
+		    out->p[out->n - 1] == '[' ? "" : ",", is_sata ? "sata" : "virtio", n,
+		    disk_size(d), disk_flags(d) & DISK_RDWR ? "false" : "true", disk_nr_stalled(d));
+	strbuf_adds(out, ",\"folder\":"); /* that paths in the chain begin in */
+	strbuf_add_json(out, str_of(m->folder));
+	add_chain(d, out);
+	add_bitmaps(d, out);
+	add_limits(d, out);
+	add_job(d, out);
+	strbuf_addc(out, '}');
+}
+
 void machine_disks(struct machine *m, struct strbuf *out)
 {
-	bool first = true;
-
 	mutex_guard(&m->control);
 	strbuf_addc(out, '[');
-	for (unsigned int i = 0; i < MACHINE_VIRTIO_MAX; i++) {
-		struct disk *d;
-
-		if (!m->virtio.disk[i])
-			continue;
-		d = m->virtio.disk[i]->disk;
-		strbuf_addf(out, "%s{\"disk\":%u,\"size\":%" PRIu64 ",\"readonly\":%s,\"full\":%u",
-			    first ? "" : ",", i, disk_size(d),
-			    disk_flags(d) & DISK_RDWR ? "false" : "true", disk_nr_stalled(d));
-		strbuf_adds(out, ",\"folder\":"); /* that paths in the chain begin in */
-		strbuf_add_json(out, str_of(m->folder));
-		add_chain(d, out);
-		add_bitmaps(d, out);
-		add_limits(d, out);
-		add_job(d, out);
-		strbuf_addc(out, '}');
-		first = false;
-	}
+	for (unsigned int n = 0; n < MACHINE_VIRTIO_MAX; n++)
+		add_disk(m, false, n, out);
+	for (unsigned int n = 0; n < AHCI_PORTS; n++)
+		add_disk(m, true, n, out);
 	strbuf_addc(out, ']');
 }

@@ -26,7 +26,8 @@ enum disk_ask {
 /* A request; texts belong to whoever parsed it. */
 struct disk_request_spec {
 	enum disk_ask ask;
-	unsigned int disk; /* in the order of the machine's options */
+	bool is_sata;
+	unsigned int disk; /* of its bus: in the order of the machine's options; SATA: the port */
 	const char *file, *top, *base, *limits, *name, *format, *bitmap; /* NULL: not given */
 	const int *fds; /* files that came with the request, as struct disk_handed wants them */
 	unsigned int nr_fds;

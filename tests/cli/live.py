@@ -248,6 +248,28 @@ def check_backup():
     assert allocated == 2 << 20, allocated
 
 
+def check_sata():
+    """Disks at the SATA controller, by numbers of their own."""
+    make()
+    run("qemu-img", "create", "-q", "-f", "raw", "b.img", "8M")
+    with Machine("a.qcow2,if=sata,iops=7", "b.img"):
+        disks = json.loads(live("disks", "--json"))
+        assert [(d["bus"], d["disk"]) for d in disks] == [("virtio", 0), ("sata", 0)], disks
+        assert disks[1]["limits"]["iops"] == 7 and disks[0]["limits"]["iops"] == 0
+        assert "disk sata0: 8388608 bytes\n  a.qcow2" in live("disks")
+        live("limit", "sata0", "iops=0,bps=1M")
+        assert disk(1)["limits"]["bps"] == 1 << 20 and disk(1)["limits"]["iops"] == 0
+        live("snapshot", "m", "sata0", "c.qcow2")
+        assert files(1) == ["c.qcow2", "a.qcow2", "base.img"] and files(0) == ["b.img"]
+        live("commit", "sata0")
+        assert files(1) == ["a.qcow2", "base.img"]
+        live("resize", "sata0", "16M")
+        assert disk(1)["size"] == 16 << 20 and disk(0)["size"] == 8 << 20
+        assert "no SATA disk with number 1" in complaint("retry", "sata1")
+        assert "number of the disk" in complaint("retry", "sata")
+    run("qemu-img", "check", "-q", "a.qcow2")
+
+
 def check_limits_and_size():
     make()
     with Machine("a.qcow2,iops=100"):

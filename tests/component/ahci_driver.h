@@ -45,6 +45,8 @@ static inline struct disk *ahci_make_disk(unsigned int n, unsigned int flags)
 	}
 	if (ok && disk_open(path, &opts, &disk, NULL) < 0)
 		disk = NULL;
+	if (disk && disk_async_start(disk, 1, NULL) < 0)
+		disk_closep(&disk);
 	if (fd >= 0)
 		close(fd);
 	unlink(path);
@@ -78,6 +80,10 @@ static inline void ahci_world_done(struct ahci_world *w)
 	ahci_done(&w->a);
 	pci_done(&w->pci);
 	bench_done(&w->b);
+	if (w->disk)
+		disk_drain(w->disk);
+	if (w->cd)
+		disk_drain(w->cd);
 	disk_closep(&w->disk);
 	disk_closep(&w->cd);
 }

@@ -3,6 +3,7 @@
 #include "unit.h"
 
 #include <errno.h>
+#include <sched.h>
 
 #include "ahci_driver.h"
 
@@ -342,6 +343,48 @@ static void test_queue(void **state)
 	assert_int_equal(command(w, 0x2f, 0x30, 1, 512), 0x451);
 }
 
+/* A read on the controller's thread, when it waits for the disk's limit. */
+static void read_and_wait(struct ahci_world *w, uint64_t lba)
+{
+	struct disk_limits limits;
+	unsigned int waiting = 0;
+	uint8_t fis[20];
+
+	ahci_enable(w, P0);
+	ahci_fis(fis, 0x25, lba, 1);
+	ahci_build(w, fis, NULL, 512, 512);
+	set(w, P0 + 0x38, 1);
+	while (!waiting) {
+		disk_get_limits(w->disk, &limits, &waiting);
+		sched_yield();
+	}
+}
+
+/* Neither a pause, nor a reset, nor the end waits for a disk that makes a command wait for its limit, and memory is not
+ * touched any more. */
+static void test_limits(void **state)
+{
+	const struct disk_limits limits = { .bps = 1 };
+	struct ahci_world *w = *state;
+	uint8_t data[4];
+
+	assert_int_equal(disk_set_limits(w->disk, &limits, NULL), 0);
+	ahci_enable(w, P0);
+	/* It is paid for by those that come after it. */
+	assert_int_equal(command(w, 0x25, 77, 1, 512), 0x50);
+	assert_int_equal(ahci_start(&w->a, NULL), 0);
+	read_and_wait(w, 78);
+	ahci_pause(&w->a);
+	assert_true(reg(w, P0 + 0x20) & 0x80);
+	ahci_resume(&w->a);
+	ahci_reset(&w->a);
+	assert_int_equal(reg(w, P0 + 0x38), 0);
+	read_and_wait(w, 79);
+	ahci_stop(&w->a);
+	get(w, DATA, data, sizeof(data));
+	assert_int_equal(get_le32(data), 77);
+}
+
 /* Ranges of a trim are checked before any is given up. */
 static void test_trim(void **state)
 {
@@ -405,6 +448,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_resets, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_thread, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_queue, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_limits, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_trim, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_master, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_plug, setup, teardown),

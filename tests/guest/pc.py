@@ -117,26 +117,29 @@ def sata():
         r = guest("generic", ["ahci", "sd_mod", "sr_mod"], """
 i=0
 until [ -e /dev/sda ] && [ -e /dev/sdb ] && [ -e /dev/sr0 ]; do i=$((i + 1)); [ $i -lt 200 ] || fail no disks; sleep 0.05; done
-want ncq "$(cat /sys/block/sda/device/queue_depth)" 32
+# Linux looks at all of them at once, so which one is sda changes.
+first=$(basename /sys/devices/pci*/*/ata1/host*/target*/*/block/*)
+second=$(basename /sys/devices/pci*/*/ata2/host*/target*/*/block/*)
+want ncq "$(cat /sys/block/$first/device/queue_depth)" 32
 want serial "$(dmesg | grep -c 'ata.*ATOLL DISK')" 2
 want cd "$(head -c 9 /dev/sr0)" "on the CD"
 for k in 0 1 2 3; do
 	head -c 8388608 /dev/urandom >/tmp/$k
-	dd if=/tmp/$k of=/dev/sda bs=64k seek=$((k * 128)) conv=fsync 2>/dev/null &
+	dd if=/tmp/$k of=/dev/$first bs=64k seek=$((k * 128)) conv=fsync 2>/dev/null &
 done
 wait
 echo 3 >/proc/sys/vm/drop_caches
 for k in 0 1 2 3; do
-	dd if=/dev/sda bs=64k skip=$((k * 128)) count=128 2>/dev/null | cmp - /tmp/$k || fail read $k
+	dd if=/dev/$first bs=64k skip=$((k * 128)) count=128 2>/dev/null | cmp - /tmp/$k || fail read $k
 	echo "guest-sum: $(sha256sum </tmp/$k)"
 done
 echo guest-ok: data
-blkdiscard -o 8388608 -l 8388608 /dev/sda || fail discard
+blkdiscard -o 8388608 -l 8388608 /dev/$first || fail discard
 echo 3 >/proc/sys/vm/drop_caches
-want discarded "$(dd if=/dev/sda bs=1M skip=8 count=8 2>/dev/null | tr -d '\\0' | wc -c)" 0
+want discarded "$(dd if=/dev/$first bs=1M skip=8 count=8 2>/dev/null | tr -d '\\0' | wc -c)" 0
 want errors "$(dmesg | grep -c 'ata.*exception')" 0
 # ATA has no word for a disk that cannot be written; writing fails.
-dd if=/dev/zero of=/dev/sdb bs=4k count=1 conv=fsync 2>/dev/null && fail write to a read-only disk
+dd if=/dev/zero of=/dev/$second bs=4k count=1 conv=fsync 2>/dev/null && fail write to a read-only disk
 want aborted "$(dmesg | grep -c 'error: { ABRT }' | sed 's/[1-9].*/some/')" some
 """, ["--disk", f"{disk},if=sata", "--disk", f"{second},if=sata,readonly", "--cdrom", cd])
         ended_well(r)

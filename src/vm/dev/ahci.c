@@ -316,6 +316,8 @@ void ahci_reset(struct ahci *a)
 {
 	mutex_lock(&a->lock);
 	hba_reset(a);
+	pthread_cond_broadcast(&a->work);
+	ahci_hurry(a);
 	while (a->is_working)
 		cond_wait(&a->idle, &a->lock);
 	for (unsigned int k = 0; k < AHCI_PORTS; k++) {
@@ -355,6 +357,8 @@ int ahci_init(struct ahci *a, const struct board *board, struct pci_bus *pci, st
 	mutex_init(&a->lock);
 	cond_init(&a->work);
 	cond_init(&a->idle);
+	mutex_init(&a->move_lock);
+	cond_init(&a->moved);
 	a->buffer = mem_new(AHCI_BUFFER);
 	for (unsigned int k = 0; k < AHCI_PORTS; k++)
 		a->port[k].running = -1;
@@ -380,5 +384,7 @@ void ahci_done(struct ahci *a)
 	free(take_ptr(&a->buffer));
 	pthread_cond_destroy(&a->work);
 	pthread_cond_destroy(&a->idle);
+	pthread_cond_destroy(&a->moved);
+	pthread_mutex_destroy(&a->move_lock);
 	pthread_mutex_destroy(&a->lock);
 }

@@ -56,6 +56,9 @@ struct ahci {
 	struct thread thread;
 	unsigned int pauses; /* > 0: no command is begun */
 	bool has_thread, stop, is_working;
+	bool is_moving; /* is_working, and the disk has the request: nothing of the guest's is touched */
+	pthread_mutex_t move_lock; /* of a request's end; innermost */
+	pthread_cond_t moved;
 };
 
 /* ahci_init - the controller in its slot, nothing plugged in. Uses of @board: mem. Returns 0; what pci_dev_plug()
@@ -67,7 +70,7 @@ void ahci_done(struct ahci *a);
 /*
  * ahci_plug - a drive at a port; before the machine runs.
  *
- * @disk: the caller's until ahci_done(). @serial: up to 20 characters.
+ * @disk: the caller's until ahci_done(); disk_async_start() was called. @serial: up to 20 characters.
  * Returns 0; -EEXIST (port taken); -EINVAL (port number).
  */
 _nodiscard_ int ahci_plug(struct ahci *a, unsigned int port, struct disk *disk, bool is_cd,
@@ -77,8 +80,8 @@ _nodiscard_ int ahci_plug(struct ahci *a, unsigned int port, struct disk *disk, 
 _nodiscard_ int ahci_start(struct ahci *a, struct err *err);
 void ahci_stop(struct ahci *a);
 
-/* ahci_pause, ahci_resume - wait until no command is under way, and begin none until then; nests. While paused, nothing
- * is written into guest memory. Not with a lock held that a vCPU waits for. Thread: any. */
+/* ahci_pause, ahci_resume - wait until no command is under way, but at its disk, and begin none until then; nests. While
+ * paused, nothing is written into guest memory. Not with a lock held that a vCPU waits for. Thread: any. */
 void ahci_pause(struct ahci *a);
 void ahci_resume(struct ahci *a);
 

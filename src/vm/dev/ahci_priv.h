@@ -2,6 +2,7 @@
 #ifndef VM_DEV_AHCI_PRIV_H
 #define VM_DEV_AHCI_PRIV_H
 
+#include "disk/disk.h"
 #include "vm/dev/ahci.h"
 
 /* ATA's status and error registers. */
@@ -46,8 +47,10 @@ struct prd_cursor {
 /* A command as it came, and what becomes of it. Worked on without the lock: port fields used here do not change while
  * a command is under way. */
 struct ata_command {
+	struct ahci *ahci;
 	struct ahci_port *port;
-	uint8_t *buffer; /* AHCI_BUFFER bytes */
+	unsigned int epoch; /* of the port, when it was taken */
+	uint8_t *buffer;    /* AHCI_BUFFER bytes */
 	struct prd_cursor prd;
 	/* In. */
 	uint8_t command, control;
@@ -76,6 +79,14 @@ static inline unsigned int ata_tag(const struct ata_command *c)
 _nodiscard_ int ata_put(struct ata_command *c, const void *buf, size_t n);
 _nodiscard_ int ata_get(struct ata_command *c, void *buf, size_t n);
 
+/*
+ * ahci_move - a request to the port's disk, through c->buffer, and its end: limits are waited for, and space.
+ *
+ * Returns 0; -ECANCELED: there was a reset, or the controller stops, and nothing of the guest's is to be touched any more;
+ * else as disk_readv() and so on. Thread: the worker's.
+ */
+_nodiscard_ int ahci_move(struct ata_command *c, enum disk_op op, uint64_t off, uint64_t len);
+
 /* ata_run, atapi_run - carry out a command of a disk, or of a CD-ROM drive. Returns 0, also for a command that ended in
  * an error, or what ata_put() says. */
 _nodiscard_ int ata_run(struct ata_command *c);
@@ -86,6 +97,9 @@ int ata_fail(struct ata_command *c, uint8_t error);
 
 /* ahci_next_port - one with a command that can be carried out; NULL: there is none. Under the lock. */
 struct ahci_port *ahci_next_port(struct ahci *a);
+
+/* ahci_hurry - what a disk makes wait for its limits, or for space, does not any more. */
+void ahci_hurry(struct ahci *a);
 
 /* ahci_update_irq - the interrupt line as the registers say: under the lock, so that two threads cannot set it in another order. */
 void ahci_update_irq(struct ahci *a);

@@ -5,7 +5,11 @@
  *	a bit of PxCI set --> waits --> the worker takes it (running) --> registers and CI as after the command
  *	                                        └─ a reset meanwhile (epoch): the result is dropped
  *
- * A vCPU never waits for a disk. What the guest wrote into memory (list, table, descriptors) is read by the worker once,
+ * A vCPU never waits for a disk. Requests go to it as those of virtio disks do (disk_submit()), so limits hold, and a write
+ * for which the host has no space waits. The worker waits with it; data is in its buffer meanwhile, so a pause does not.
+ * A reset hurries the disk.
+ *
+ * What the guest wrote into memory (list, table, descriptors) is read by the worker once,
  * when it takes the command. While a command is under way PxCMD.CR stays set, also when the guest clears ST: that is how
  * drivers learn that nothing moves in their memory any more.
  *
@@ -92,6 +96,79 @@ static int fetch(struct ahci *a, uint64_t list, unsigned int slot, uint8_t *head
 	return 0;
 }
 
+/* --- the disk ---------------------------------------------------------------------------------- */
+
+struct transfer {
+	struct disk_request req;
+	struct ahci *ahci;
+	bool is_done;
+	int status;
+};
+
+static void transferred(struct disk_request *req, int status)
+{
+	struct transfer *t = container_of(req, struct transfer, req);
+	struct ahci *a = t->ahci;
+
+	mutex_guard(&a->move_lock);
+	t->status = status;
+	t->is_done = true;
+	pthread_cond_signal(&a->moved);
+}
+
+/* Nobody will hear of the command. Under the lock. */
+static bool is_dropped(const struct ata_command *c)
+{
+	return c->ahci->stop || c->port->epoch != c->epoch;
+}
+
+int ahci_move(struct ata_command *c, enum disk_op op, uint64_t off, uint64_t len)
+{
+	struct ahci *a = c->ahci;
+	struct iovec iov = { c->buffer, len };
+	struct transfer t = { .ahci = a,
+			      .req = { .op = op,
+				       .off = off,
+				       .len = len,
+				       .iov = &iov,
+				       .nr_iov = op == DISK_OP_READ || op == DISK_OP_WRITE,
+				       .done = transferred } };
+	bool is_over;
+
+	/* Under the lock: who hurries the disk afterwards finds the request there. */
+	mutex_lock(&a->lock);
+	if (is_dropped(c)) {
+		mutex_unlock(&a->lock);
+		return -ECANCELED;
+	}
+	a->is_moving = true;
+	disk_submit(c->port->disk, &t.req);
+	pthread_cond_broadcast(&a->idle);
+	mutex_unlock(&a->lock);
+
+	mutex_lock(&a->move_lock);
+	while (!t.is_done)
+		cond_wait(&a->moved, &a->move_lock);
+	mutex_unlock(&a->move_lock);
+
+	mutex_lock(&a->lock);
+	while (a->pauses && !is_dropped(c))
+		cond_wait(&a->work, &a->lock);
+	a->is_moving = false;
+	is_over = is_dropped(c);
+	mutex_unlock(&a->lock);
+	return is_over ? -ECANCELED : t.status;
+}
+
+void ahci_hurry(struct ahci *a)
+{
+	for (unsigned int k = 0; k < AHCI_PORTS; k++)
+		if (a->port[k].disk)
+			disk_hurry(a->port[k].disk);
+}
+
+/* --- commands ---------------------------------------------------------------------------------- */
+
 /* The command's end in the registers. Under the lock. */
 static void finish(struct ahci *a, struct ahci_port *p, unsigned int slot,
 		   const struct ata_command *c, int r)
@@ -119,9 +196,9 @@ static void finish(struct ahci *a, struct ahci_port *p, unsigned int slot,
 /* One command, if one waits. */
 static bool work_once(struct ahci *a)
 {
-	struct ata_command c = { .status = ATA_OK, .buffer = a->buffer };
+	struct ata_command c = { .ahci = a, .status = ATA_OK, .buffer = a->buffer };
 	uint8_t header[HEADER_SIZE], fis[CFIS_SIZE], count[4];
-	unsigned int slot, epoch;
+	unsigned int slot;
 	struct ahci_port *p;
 	bool is_command;
 	uint64_t list;
@@ -136,7 +213,7 @@ static bool work_once(struct ahci *a)
 	slot = (unsigned int)__builtin_ctz(p->ci);
 	p->running = (int)slot;
 	p->cmd = (p->cmd & ~(31u << CMD_CCS_SHIFT)) | slot << CMD_CCS_SHIFT;
-	epoch = p->epoch;
+	c.epoch = p->epoch;
 	list = p->list;
 	c.port = p;
 	a->is_working = true;
@@ -144,17 +221,18 @@ static bool work_once(struct ahci *a)
 
 	r = fetch(a, list, slot, header, fis, &c);
 	is_command = r == 0 && (fis[1] & FIS_IS_COMMAND);
-	if (is_command) {
+	if (is_command)
 		r = p->is_cd ? atapi_run(&c) : ata_run(&c);
+	if (is_command && r != -ECANCELED) {
 		put_le32(count, c.prd.moved);
 		/* A list outside of RAM is known from reading it. */
 		ignore_result(physmem_write(a->mem, list + (uint64_t)slot * HEADER_SIZE + 4, count,
 					    sizeof(count)));
 	}
 	mutex_lock(&a->lock);
-	if (p->epoch == epoch && (is_command || r < 0))
+	if (p->epoch == c.epoch && (is_command || r < 0))
 		finish(a, p, slot, &c, r);
-	else if (p->epoch == epoch)
+	else if (p->epoch == c.epoch)
 		control_fis(a, p, slot, fis);
 	p->running = -1;
 	a->is_working = false;
@@ -206,6 +284,7 @@ void ahci_stop(struct ahci *a)
 	mutex_lock(&a->lock);
 	a->stop = true;
 	pthread_cond_broadcast(&a->work);
+	ahci_hurry(a);
 	mutex_unlock(&a->lock);
 	thread_join(&a->thread);
 	a->has_thread = a->stop = false;
@@ -215,7 +294,7 @@ void ahci_pause(struct ahci *a)
 {
 	mutex_guard(&a->lock);
 	a->pauses++;
-	while (a->is_working)
+	while (a->is_working && !a->is_moving)
 		cond_wait(&a->idle, &a->lock);
 }
 

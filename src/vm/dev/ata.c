@@ -139,14 +139,28 @@ static bool extent(const struct ata_command *c, bool is_ext, uint64_t *ret_lba, 
 	return (c->device & DEVICE_LBA) && range_ok(*ret_lba, *ret_n, nr_sectors(c));
 }
 
+/* A request to the disk has failed: the command, too, if there is still somebody to hear of it. */
+static int disk_failed(struct ata_command *c, int r, uint8_t error)
+{
+	return r == -ECANCELED ? r : ata_fail(c, error);
+}
+
+static int flush(struct ata_command *c, uint8_t error)
+{
+	int r = ahci_move(c, DISK_OP_FLUSH, 0, 0);
+
+	return r < 0 ? disk_failed(c, r, error) : 0;
+}
+
 static int read_extent(struct ata_command *c, uint64_t lba, uint64_t n)
 {
 	int r = 0;
 
 	for (uint64_t part; r == 0 && n; lba += part, n -= part) {
 		part = MIN(n, (uint64_t)(AHCI_BUFFER / ATA_SECTOR));
-		if (disk_read(c->port->disk, lba * ATA_SECTOR, c->buffer, part * ATA_SECTOR) < 0)
-			return ata_fail(c, ATA_UNCORRECTABLE);
+		r = ahci_move(c, DISK_OP_READ, lba * ATA_SECTOR, part * ATA_SECTOR);
+		if (r < 0)
+			return disk_failed(c, r, ATA_UNCORRECTABLE);
 		r = ata_put(c, c->buffer, part * ATA_SECTOR);
 	}
 	return r;
@@ -168,8 +182,9 @@ static int write_extent(struct ata_command *c, uint64_t lba, uint64_t n)
 		r = ata_get(c, c->buffer, part * ATA_SECTOR);
 		if (r < 0)
 			return r;
-		if (disk_write(c->port->disk, lba * ATA_SECTOR, c->buffer, part * ATA_SECTOR) < 0)
-			return ata_fail(c, ATA_UNCORRECTABLE);
+		r = ahci_move(c, DISK_OP_WRITE, lba * ATA_SECTOR, part * ATA_SECTOR);
+		if (r < 0)
+			return disk_failed(c, r, ATA_UNCORRECTABLE);
 	}
 	return 0;
 }
@@ -197,9 +212,8 @@ static int queued(struct ata_command *c, bool is_write)
 		r = ata_fail(c, ATA_NOT_FOUND);
 	else
 		r = is_write ? write_extent(c, c->lba, n) : read_extent(c, c->lba, n);
-	if (r == 0 && is_write && is_forced && !(c->status & ATA_ERR) &&
-	    disk_flush(c->port->disk) < 0)
-		r = ata_fail(c, ATA_UNCORRECTABLE);
+	if (r == 0 && is_write && is_forced && !(c->status & ATA_ERR))
+		r = flush(c, ATA_UNCORRECTABLE);
 	if (c->status & ATA_ERR) {
 		c->port->failed.tag = (uint8_t)ata_tag(c);
 		c->port->failed.status = c->status;
@@ -253,9 +267,11 @@ static int trim(struct ata_command *c)
 	for (size_t k = 0; k < len; k += 8) {
 		uint64_t n = get_le16(c->buffer + k + 6);
 
-		if (n && disk_discard(c->port->disk, get_le(c->buffer + k, 6) * ATA_SECTOR,
-				      n * ATA_SECTOR) < 0)
-			return ata_fail(c, ATA_ABORTED);
+		r = n ? ahci_move(c, DISK_OP_DISCARD, get_le(c->buffer + k, 6) * ATA_SECTOR,
+				  n * ATA_SECTOR)
+		      : 0;
+		if (r < 0)
+			return disk_failed(c, r, ATA_ABORTED);
 	}
 	return 0;
 }
@@ -320,9 +336,7 @@ int ata_run(struct ata_command *c)
 		return verify(c, true);
 	case CMD_FLUSH:
 	case CMD_FLUSH_EXT:
-		if (disk_flush(c->port->disk) < 0)
-			return ata_fail(c, ATA_ABORTED);
-		return 0;
+		return flush(c, ATA_ABORTED);
 	case CMD_SET_FEATURES:
 		return set_features(c);
 	case CMD_READ_NATIVE_MAX:

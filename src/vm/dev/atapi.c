@@ -137,9 +137,10 @@ static int read_sectors(struct ata_command *c, uint32_t lba, uint32_t n)
 		return check(c, KEY_ILLEGAL, CODE_LBA);
 	for (uint32_t part; r == 0 && n; lba += part, n -= part) {
 		part = MIN(n, (uint32_t)(AHCI_BUFFER / CD_SECTOR));
-		if (disk_read(c->port->disk, (uint64_t)lba * CD_SECTOR, c->buffer,
-			      (size_t)part * CD_SECTOR) < 0)
-			return check(c, KEY_MEDIUM, CODE_READ_ERROR);
+		r = ahci_move(c, DISK_OP_READ, (uint64_t)lba * CD_SECTOR,
+			      (uint64_t)part * CD_SECTOR);
+		if (r < 0)
+			return r == -ECANCELED ? r : check(c, KEY_MEDIUM, CODE_READ_ERROR);
 		r = ata_put(c, c->buffer, (size_t)part * CD_SECTOR);
 	}
 	return r;
