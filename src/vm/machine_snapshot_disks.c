@@ -51,6 +51,10 @@ int snapshot_disks_open(struct snapshot_disks *s, struct machine *m, const struc
 
 		if (!written(m, n))
 			continue;
+		/* They would be answered with an error when everything is to stand still. */
+		if (disk_nr_stalled(written(m, n)))
+			return err_set(err, -EBUSY, "writes to disk %u wait for space on the host",
+				       n);
 		r = open_target(to->disk_fd[s->nr], to->disk_name[s->nr], &s->disk[s->nr].target,
 				err);
 		if (r < 0)
