@@ -273,6 +273,84 @@ want "new place" "$(dd if=/dev/vda bs=64k skip=2000 count=32 iflag=direct 2>/dev
             subprocess.run(["qemu-img", "check", "-q", name], check=True)
 
 
+def mount(*args):
+    return subprocess.run(["mount", *args], capture_output=True, text=True, check=False)
+
+
+def full(cpus):
+    """A host without space for what a guest writes to its file system: it waits, or hears of it, and nothing is lost."""
+    with tempfile.TemporaryDirectory(prefix="virtio-full-") as tmp:
+        p = mount("-t", "tmpfs", "-o", "size=16M", "tmpfs", tmp)
+        if p.returncode:
+            raise RuntimeError(f"cannot mount a file system that can be full: {p.stderr.strip()}")
+        try:
+            fill(cpus, tmp)
+        finally:
+            subprocess.run(["umount", "-l", tmp], check=True)
+
+
+def fill(cpus, tmp):
+    """full() with the images in the folder `tmp`, where 16 MiB have room."""
+    waits, reports = os.path.join(tmp, "waits.img"), os.path.join(tmp, "reports.img")
+    for path in (waits, reports):
+        with open(path, "wb") as f:
+            f.truncate(64 * MIB)
+    subprocess.run(["mkfs.ext4", "-q", waits], check=True)
+    failed = []
+
+    def ask(pid, *words):
+        p = subprocess.run([vmm.atoll_path(), "live", *words[:1], str(pid), *words[1:]], stdin=subprocess.DEVNULL,
+                           capture_output=True, text=True, timeout=LIMIT, check=False)
+        if p.returncode:
+            failed.append(p.stderr)
+        return p.stdout
+
+    def act(pid, line):
+        if line == "guest-writes":
+            end = time.monotonic() + LIMIT
+            while not failed and not json.loads(ask(pid, "disks", "--json"))[0]["full"]:
+                if time.monotonic() > end:
+                    failed.append("no request waits for space")
+                time.sleep(0.05)
+            mount("-o", "remount,size=60M", tmp)
+            ask(pid, "retry", "0")
+        elif line == "guest-fills":
+            used = os.statvfs(tmp)
+            mount("-o", f"remount,size={(used.f_blocks - used.f_bfree) * used.f_frsize + MIB}", tmp)
+            ask(pid, "resize", "1", "72M")  # the guest's sign to go on
+        elif line == "guest-heard":
+            mount("-o", "remount,size=100M", tmp)
+
+    r = guest(["virtio_blk"], """
+mkdir -p /mnt && mount -t ext4 /dev/vda /mnt || fail mount
+head -c 25165824 /dev/urandom >/data
+echo guest-writes
+dd if=/data of=/mnt/data bs=64k conv=fsync 2>/dev/null || fail write
+umount /mnt && mount -t ext4 /dev/vda /mnt || fail mount again
+want data "$(md5sum </mnt/data)" "$(md5sum </data)"
+umount /mnt
+want errors "$(dmesg | grep -c 'I/O error\\|EXT4-fs.*error')" 0
+echo "guest-sum: $(head -c 8388608 /data | md5sum)"
+# Told, not waited for.
+dd if=/data of=/dev/vdb bs=64k count=16 oflag=direct 2>/dev/null || fail write while there is room
+echo guest-fills
+i=0
+until [ "$(cat /sys/block/vdb/size)" = 147456 ]; do i=$((i + 1)); [ $i -lt 400 ] || fail no sign; sleep 0.05; done
+dd if=/data of=/dev/vdb bs=64k count=128 oflag=direct 2>/dev/null && fail nobody said that it is full
+want told "$(dmesg | grep -c 'vdb.*error\\|error.*vdb' | sed 's/[1-9].*/some/')" some
+echo guest-heard
+i=0
+until dd if=/data of=/dev/vdb bs=64k count=128 oflag=direct 2>/dev/null; do
+	i=$((i + 1)); [ $i -lt 200 ] || fail there is no room again
+	sleep 0.1
+done
+""", ["--disk", waits, "--disk", reports + ",full=report", "--rng", "off", "--balloon", "off"], cpus=cpus, on_line=act)
+    want(not failed, "; ".join(failed))
+    subprocess.run(["e2fsck", "-fn", waits], check=True, capture_output=True)
+    with open(reports, "rb") as f:
+        want(hashlib.md5(f.read(8 * MIB)).hexdigest() == r.find(r"guest-sum: (\w+)")[1], "the image has other data")
+
+
 UDHCPC = """#!/bin/sh
 [ "$1" = bound ] || exit 0
 ip addr add $ip/24 dev $interface
@@ -808,7 +886,7 @@ events 2 again <&3
     want(said("again") == [(3, 0, 32767), end], f"the tablet said {said('again')} afterwards")
 
 
-TESTS = {"rng": rng, "tablet": tablet, "balloon": balloon, "share": share, "vsock": vsock, "net": net, "disk": disk,
+TESTS = {"rng": rng, "tablet": tablet, "full": full, "balloon": balloon, "share": share, "vsock": vsock, "net": net, "disk": disk,
          "live": live, "served": served, "console": console}
 
 
