@@ -164,6 +164,7 @@ static void test_perf_map(void **state)
 	snprintf(path, sizeof(path), "/tmp/perf-%d.map", (int)getpid());
 	unlink(path);
 	assert_int_equal(symlink(trap, path), 0);
+	perf_map_open();
 	perf_map_add(&b);
 	b.lin = 0x400000;
 	perf_map_add(&b);
