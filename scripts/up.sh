@@ -61,11 +61,14 @@ fi
 "${run[@]}" --serial "file:$dir/console" &
 machine=$!
 trap 'kill $machine 2>/dev/null || true' EXIT
+quick=(-o ConnectTimeout=5 -o BatchMode=yes)
 for ((n = 0; n < 300; n++)); do
 	# shellcheck disable=SC2016  # the guest expands it
-	if "${ssh[@]}" -o ConnectTimeout=5 -o BatchMode=yes \
-		'echo "in the guest: $(uname -sr), $(nproc) CPUs, up $(cut -d" " -f1 /proc/uptime) s"; sudo systemctl --no-block poweroff' \
-		2>/dev/null; then
+	if "${ssh[@]}" "${quick[@]}" \
+		'echo "in the guest: $(uname -sr), $(nproc) CPUs, up $(cut -d" " -f1 /proc/uptime) s"' 2>/dev/null; then
+		# The connection may end before the command does.
+		"${ssh[@]}" "${quick[@]}" 'sudo systemctl --no-block poweroff' 2>/dev/null || true
+		timeout 120 tail --pid=$machine -f /dev/null || die "the machine does not switch off"
 		trap - EXIT
 		wait $machine
 		exit
