@@ -80,31 +80,46 @@ static void write_back(struct snapshot_writer *w, uint64_t len)
 	ignore_result(sync_file_range(w->fd, 0, 0, SYNC_FILE_RANGE_WRITE)); /* the end waits */
 }
 
-/* Runs of pages are written as they are, from the guest's memory; but for zeros where there is nothing else yet. */
+static int write_pages(struct snapshot_writer *w, uint64_t off, const uint8_t *p, uint64_t len,
+		       struct err *err)
+{
+	int r = fd_pwrite_full(w->fd, p, len, SNAPSHOT_HEADER + off);
+
+	if (r < 0)
+		return err_set(err, r, "write the snapshot: %s", strerror(-r));
+	write_back(w, len);
+	return 0;
+}
+
+/*
+ * Runs of pages are written as they are, from the guest's memory. Zeros are written only over something else, and are not
+ * taken from the memory, where the guest may put data after we looked: such a page would be in the file and count as
+ * zeros, and if it became zeros again, nobody would write them.
+ */
 int snapshot_add_memory(struct snapshot_writer *w, uint64_t off, const uint8_t *p, uint64_t len,
 			struct err *err)
 {
+	static const uint8_t zeros[GUEST_PAGE_SIZE];
 	uint64_t run = 0;
+	int r = 0;
 
-	for (uint64_t at = 0; at <= len; at += GUEST_PAGE_SIZE) {
+	for (uint64_t at = 0; r == 0 && at <= len; at += GUEST_PAGE_SIZE) {
 		uint8_t *sum = w->sums + (off + at) / GUEST_PAGE_SIZE * SUM_BYTES;
-		bool is_data = at < len && !snapshot_is_zero(p + at);
-		int r;
 
-		if (is_data || (at < len && get_le32(sum))) {
-			put_le32(sum, is_data ? snapshot_page_sum(p + at) : 0);
+		if (at < len && !snapshot_is_zero(p + at)) {
+			put_le32(sum, snapshot_page_sum(p + at));
 			run += GUEST_PAGE_SIZE;
 			continue;
 		}
-		if (!run)
-			continue;
-		r = fd_pwrite_full(w->fd, p + at - run, run, SNAPSHOT_HEADER + off + at - run);
-		if (r < 0)
-			return err_set(err, r, "write the snapshot: %s", strerror(-r));
-		write_back(w, run);
+		if (run)
+			r = write_pages(w, off + at - run, p + at - run, run, err);
 		run = 0;
+		if (r == 0 && at < len && get_le32(sum)) {
+			put_le32(sum, 0);
+			r = write_pages(w, off + at, zeros, GUEST_PAGE_SIZE, err);
+		}
 	}
-	return 0;
+	return r;
 }
 
 uint64_t snapshot_pages(const struct snapshot_writer *w)
