@@ -26,19 +26,15 @@ enum {
 	ICR_SHORTHAND = 3 << 18,
 };
 
-/* Send the interrupt of @icr to the APICs @first + n for each bit n of @map; returns how many took it. */
-static int64_t send_ipis(struct cpu *c, uint64_t map, uint64_t first, uint32_t icr)
+int64_t pv_send_ipis(struct cpu *c, uint64_t map, uint64_t first, struct apic_msg msg)
 {
 	int64_t n = 0;
 
+	msg.dest_wide = true;
 	for (; map; map &= map - 1) {
 		uint64_t dest = first + (unsigned int)__builtin_ctzll(map);
-		struct apic_msg msg = { .dest = (uint32_t)dest,
-					.dest_wide = true,
-					.level = icr & ICR_LEVEL,
-					.delivery = icr >> ICR_MODE_SHIFT & ICR_MODE_MASK,
-					.vector = (uint8_t)icr };
 
+		msg.dest = (uint32_t)dest;
 		if (dest >= c->grp->nr) /* all ones would be a broadcast */
 			break;
 		c->stats.ipis++;
@@ -50,12 +46,16 @@ static int64_t send_ipis(struct cpu *c, uint64_t map, uint64_t first, uint32_t i
 static int64_t send_ipi(struct cpu *c, const uint64_t arg[4])
 {
 	uint32_t icr = (uint32_t)arg[3], first = (uint32_t)arg[2];
+	struct apic_msg msg = { .level = icr & ICR_LEVEL,
+				.delivery = icr >> ICR_MODE_SHIFT & ICR_MODE_MASK,
+				.vector = (uint8_t)icr };
 	int64_t n;
 
 	if (icr & (ICR_LOGICAL | ICR_SHORTHAND))
 		return -KVM_EINVAL;
-	n = send_ipis(c, arg[0], first, icr);
-	return n + send_ipis(c, arg[1], (uint64_t)first + (c->mode == CPU_MODE_64 ? 64 : 32), icr);
+	n = pv_send_ipis(c, arg[0], first, msg);
+	return n +
+	       pv_send_ipis(c, arg[1], (uint64_t)first + (c->mode == CPU_MODE_64 ? 64 : 32), msg);
 }
 
 /* --- the host's clock ------------------------------------------------------------------------------ */

@@ -28,7 +28,7 @@ struct call {
 
 static uint64_t send_ipi(struct cpu *c, const struct call *call)
 {
-	uint64_t first = call->input, mask = call->output;
+	uint64_t vector = call->input, mask = call->output;
 	uint8_t in[IPI_INPUT];
 
 	if (!(call->control & CONTROL_FAST)) {
@@ -36,22 +36,14 @@ static uint64_t send_ipi(struct cpu *c, const struct call *call)
 			return STATUS_INVALID_ALIGNMENT;
 		if (physmem_read(c->grp->mem, call->input, in, sizeof(in)) < 0)
 			return STATUS_INVALID_INPUT;
-		first = get_le64(in);
+		vector = get_le64(in);
 		mask = get_le64(in + 8);
 	}
-	if (first < FIRST_VECTOR || first > UINT8_MAX)
+	if (vector < FIRST_VECTOR || vector > UINT8_MAX)
 		return STATUS_INVALID_INPUT;
-	for (; mask; mask &= mask - 1) {
-		struct apic_msg msg = { .dest = (uint32_t)__builtin_ctzll(mask),
-					.dest_wide = true,
-					.delivery = APIC_DM_FIXED,
-					.vector = (uint8_t)first };
-
-		if (msg.dest >= c->grp->nr)
-			break;
-		c->stats.ipis++;
-		(void)apic_deliver(c->grp, &msg);
-	}
+	(void)pv_send_ipis(c, mask, 0,
+			   (struct apic_msg){ .delivery = APIC_DM_FIXED,
+					      .vector = (uint8_t)vector });
 	return STATUS_SUCCESS;
 }
 

@@ -12,14 +12,14 @@
 #include <errno.h>
 #include <string.h>
 
-#include "cpu/apic.h"
+#include "cpu/apic_priv.h"
+#include "cpu/msr.h"
 #include "cpu/pv/hv_priv.h"
 #include "sys/thread.h"
 
 enum { HYPERCALL_LOCKED = 2 };
 
-/* What a register belongs to. Returns false when there is no such register. */
-static bool feature_of(uint32_t index, enum cpu_feature *ret)
+bool hv_msr_feature(uint32_t index, enum cpu_feature *ret)
 {
 	switch (index) {
 	case HV_MSR_GUEST_OS_ID:
@@ -55,13 +55,6 @@ static bool feature_of(uint32_t index, enum cpu_feature *ret)
 	default:
 		return false;
 	}
-}
-
-static bool has(const struct cpu *c, uint32_t index)
-{
-	enum cpu_feature f;
-
-	return feature_of(index, &f) && cpuid_has(&c->grp->cpuid, f);
 }
 
 void hv_raise(struct cpu *c, uint8_t vector)
@@ -122,13 +115,7 @@ static int reference_tsc_write(struct cpu *c, uint64_t value)
 
 /* --- the APIC -------------------------------------------------------------------------------------- */
 
-enum {
-	APIC_TPR = 0x80,
-	APIC_EOI = 0xb0,
-	APIC_ICR = 0x300,
-	APIC_ICR_HIGH = 0x310,
-	X2APIC_FIRST = 0x800
-};
+enum { REG_BYTES = 16 }; /* of the APIC's page, to each register */
 
 static bool is_x2(const struct cpu *c)
 {
@@ -138,20 +125,20 @@ static bool is_x2(const struct cpu *c)
 static int apic_write(struct cpu *c, uint32_t reg, uint64_t value)
 {
 	if (is_x2(c))
-		return apic_msr_write(c, X2APIC_FIRST + (reg >> 4), value);
-	if (reg == APIC_ICR)
-		apic_mmio_write(c, APIC_ICR_HIGH, 4, value >> 32);
-	apic_mmio_write(c, reg, 4, (uint32_t)value);
+		return apic_msr_write(c, MSR_X2APIC_FIRST + reg, value);
+	if (reg == APIC_REG_ICR)
+		apic_mmio_write(c, APIC_REG_ICR2 * REG_BYTES, 4, value >> 32);
+	apic_mmio_write(c, reg * REG_BYTES, 4, (uint32_t)value);
 	return 0;
 }
 
 static int apic_read(struct cpu *c, uint32_t reg, uint64_t *ret)
 {
 	if (is_x2(c))
-		return apic_msr_read(c, X2APIC_FIRST + (reg >> 4), ret);
-	*ret = apic_mmio_read(c, reg, 4);
-	if (reg == APIC_ICR)
-		*ret |= apic_mmio_read(c, APIC_ICR_HIGH, 4) << 32;
+		return apic_msr_read(c, MSR_X2APIC_FIRST + reg, ret);
+	*ret = apic_mmio_read(c, reg * REG_BYTES, 4);
+	if (reg == APIC_REG_ICR)
+		*ret |= apic_mmio_read(c, APIC_REG_ICR2 * REG_BYTES, 4) << 32;
 	return 0;
 }
 
@@ -179,8 +166,6 @@ int hv_msr_read(struct cpu *c, uint32_t index, uint64_t *ret)
 {
 	const struct cpu_hv_state *hv = &hv_owner(c)->st.hv;
 
-	if (!has(c, index))
-		return -EINVAL;
 	switch (index) {
 	case HV_MSR_GUEST_OS_ID:
 		*ret = get(c, &hv->guest_os_id);
@@ -204,9 +189,9 @@ int hv_msr_read(struct cpu *c, uint32_t index, uint64_t *ret)
 		*ret = APIC_TIMER_HZ;
 		return 0;
 	case HV_MSR_ICR:
-		return apic_read(c, APIC_ICR, ret);
+		return apic_read(c, APIC_REG_ICR, ret);
 	case HV_MSR_TPR:
-		return apic_read(c, APIC_TPR, ret);
+		return apic_read(c, APIC_REG_TPR, ret);
 	case HV_MSR_VP_ASSIST_PAGE:
 		*ret = c->st.hv.assist;
 		return 0;
@@ -219,8 +204,6 @@ int hv_msr_read(struct cpu *c, uint32_t index, uint64_t *ret)
 
 int hv_msr_write(struct cpu *c, uint32_t index, uint64_t value)
 {
-	if (!has(c, index))
-		return -EINVAL;
 	switch (index) {
 	case HV_MSR_GUEST_OS_ID:
 		return os_id_write(c, value);
@@ -229,11 +212,11 @@ int hv_msr_write(struct cpu *c, uint32_t index, uint64_t value)
 	case HV_MSR_REFERENCE_TSC:
 		return reference_tsc_write(c, value);
 	case HV_MSR_EOI:
-		return apic_write(c, APIC_EOI, 0);
+		return apic_write(c, APIC_REG_EOI, 0);
 	case HV_MSR_ICR:
-		return apic_write(c, APIC_ICR, value);
+		return apic_write(c, APIC_REG_ICR, value);
 	case HV_MSR_TPR:
-		return apic_write(c, APIC_TPR, value & 0xff);
+		return apic_write(c, APIC_REG_TPR, value & 0xff);
 	case HV_MSR_VP_ASSIST_PAGE:
 		return assist_write(c, value);
 	case HV_MSR_STIMER0_CONFIG ... HV_MSR_STIMER3_COUNT:

@@ -83,7 +83,10 @@ void hv_timers_init(struct cpu *c);
 void hv_timers_done(struct cpu *c);
 void hv_timers_loaded(struct cpu *c);
 
-/* hv_msr_read, hv_msr_write - any of enum hv_msr, as pv_msr_read() and pv_msr_write(). */
+/* hv_msr_feature - what one of enum hv_msr belongs to. Returns false when there is no such register. Thread: any. */
+bool hv_msr_feature(uint32_t index, enum cpu_feature *ret);
+
+/* hv_msr_read, hv_msr_write - one that the guest's CPUID has, as pv_msr_read() and pv_msr_write(). */
 _nodiscard_ int hv_msr_read(struct cpu *c, uint32_t index, uint64_t *ret);
 _nodiscard_ int hv_msr_write(struct cpu *c, uint32_t index, uint64_t value);
 

@@ -31,8 +31,13 @@ static bool feature_of(uint32_t index, enum cpu_feature *ret)
 		*ret = CPUID_KVM_POLL_CONTROL;
 		return true;
 	default:
-		return false;
+		return hv_msr_feature(index, ret);
 	}
+}
+
+static bool is_hyperv(uint32_t index)
+{
+	return index >= PV_MSR_HV_FIRST && index <= PV_MSR_HV_LAST;
 }
 
 static bool has(const struct cpu *c, uint32_t index)
@@ -46,10 +51,10 @@ int pv_msr_read(struct cpu *c, uint32_t index, uint64_t *ret)
 {
 	const struct cpu_state *s = &c->st;
 
-	if (index >= PV_MSR_HV_FIRST && index <= PV_MSR_HV_LAST)
-		return hv_msr_read(c, index, ret);
 	if (!has(c, index))
 		return -EINVAL;
+	if (is_hyperv(index))
+		return hv_msr_read(c, index, ret);
 	switch (index) {
 	case PV_MSR_WALL_CLOCK:
 	case PV_MSR_WALL_CLOCK_NEW:
@@ -82,10 +87,10 @@ static int poll_write(struct cpu *c, uint64_t value)
 
 int pv_msr_write(struct cpu *c, uint32_t index, uint64_t value)
 {
-	if (index >= PV_MSR_HV_FIRST && index <= PV_MSR_HV_LAST)
-		return hv_msr_write(c, index, value);
 	if (!has(c, index))
 		return -EINVAL;
+	if (is_hyperv(index))
+		return hv_msr_write(c, index, value);
 	switch (index) {
 	case PV_MSR_WALL_CLOCK:
 	case PV_MSR_WALL_CLOCK_NEW:

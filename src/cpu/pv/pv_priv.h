@@ -2,6 +2,7 @@
 #ifndef CPU_PV_PV_PRIV_H
 #define CPU_PV_PV_PRIV_H
 
+#include "cpu/apic.h"
 #include "cpu/cpu_priv.h"
 #include "cpu/pv/pv.h"
 
@@ -32,6 +33,13 @@ static inline void pv_place_wrote(const struct cpu_group *grp, const struct pv_p
 {
 	physmem_wrote(grp->mem, p->region, p->off + at, len);
 }
+
+/*
+ * pv_send_ipis - send @msg, whose destination is filled in here, to the APICs @first + n for each bit n of @map.
+ *
+ * Returns how many took it. Thread: the vCPU's own.
+ */
+int64_t pv_send_ipis(struct cpu *c, uint64_t map, uint64_t first, struct apic_msg msg);
 
 /* The registers by subject: a write, as pv_msr_write(), of one that the guest's CPUID has. Thread: the vCPU's own. */
 void pv_wall_clock_write(struct cpu *c, uint64_t value);
