@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -215,6 +216,75 @@ static void test_receive(void **state)
 	}
 	assert_int_equal(get_le16((uint8_t *)vd_ram(v, BUF) + 10), 4);
 	assert_false(got(f, RX));
+}
+
+/* --- a packet in several buffers: the driver sees all of them, or none --- */
+
+enum { MERGED = 4, MERGED_RING = 256 };
+
+struct watcher {
+	struct vd *v;
+	_Atomic bool stop;
+	bool sees_part;
+};
+
+static bool slot_is_used(struct vd *v, unsigned int slot)
+{
+	const uint16_t *flags = vd_ram(v, v->q[RX].desc + 16 * (uint64_t)slot + 14);
+
+	return (__atomic_load_n(flags, __ATOMIC_ACQUIRE) & 0x8080) == 0x8080;
+}
+
+/* Looks at the used ring all the time, as a driver that polls. */
+static void *watch_split(void *arg)
+{
+	struct watcher *w = arg;
+	const uint16_t *idx = vd_ram(w->v, w->v->q[RX].used + 2);
+
+	while (!w->stop)
+		w->sees_part |= __atomic_load_n(idx, __ATOMIC_ACQUIRE) % MERGED != 0;
+	return NULL;
+}
+
+static void *watch_packed(void *arg)
+{
+	struct watcher *w = arg;
+	unsigned int first = 0;
+
+	while (!w->stop && first < MERGED_RING) {
+		if (!slot_is_used(w->v, first))
+			continue;
+		for (unsigned int k = 1; k < MERGED; k++)
+			w->sees_part |= !slot_is_used(w->v, first + k);
+		first += MERGED;
+	}
+	return NULL;
+}
+
+static void fill_watched(struct fixture *f, uint64_t features, void *(*watch)(void *))
+{
+	struct vd *v = &f->v;
+	struct watcher w = { .v = v };
+	pthread_t t;
+
+	assert_true(vd_start(v, F_MRG | features, 2, MERGED_RING));
+	buffers(f, MERGED_RING, 100);
+	assert_int_equal(pthread_create(&t, NULL, watch, &w), 0);
+	for (unsigned int k = 0; k < MERGED_RING / MERGED; k++)
+		arrives(f, our_mac, 300);
+	w.stop = true;
+	assert_int_equal(pthread_join(t, NULL), 0);
+	for (unsigned int k = 0; k < MERGED_RING; k++)
+		assert_true(got(f, RX));
+	assert_false(w.sees_part);
+}
+
+static void test_merged_at_once(void **state)
+{
+	for (unsigned int k = 0; k < 20; k++) {
+		fill_watched(*state, 0, watch_split);
+		fill_watched(*state, VD_F_PACKED, watch_packed);
+	}
 }
 
 /* Puts a packet behind others into a message: its frame has @len bytes 'fill'; @next as in its header. */
@@ -480,6 +550,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_send, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_blocked, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_receive, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_merged_at_once, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_message, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_checksum, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_filter, setup, teardown),

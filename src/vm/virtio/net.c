@@ -245,7 +245,7 @@ static bool deliver(struct virtio_net *n)
 	struct virtq *q = &d->q[2 * pair_of(n, n->packet + NET_HDR, n->packet_len - NET_HDR)];
 	unsigned int nr = 0, count = 0;
 	uint64_t room = 0;
-	uint32_t off = 0;
+	uint32_t off = 0, len[VIRTIO_NET_MERGE];
 	bool merges = virtio_has(d, F_MRG_RXBUF);
 
 	while (room < n->packet_len && nr < (merges ? VIRTIO_NET_MERGE : 1)) {
@@ -263,12 +263,12 @@ static bool deliver(struct virtio_net *n)
 	}
 	put_le16(n->packet + NET_H_BUFFERS, (uint16_t)nr);
 	for (unsigned int k = 0; k < nr; k++) {
-		uint32_t len = MIN(n->in[k].in_bytes, n->packet_len - off);
-
-		(void)chain_write(&n->in[k], 0, n->packet + off, len);
-		off += len;
-		virtio_push(d, &n->in[k], len);
+		len[k] = MIN(n->in[k].in_bytes, n->packet_len - off);
+		(void)chain_write(&n->in[k], 0, n->packet + off, len[k]);
+		off += len[k];
 	}
+	/* A driver that sees the first takes all of them; what is not there yet it would call lost. */
+	virtio_push_all(d, n->in, len, nr);
 	virtio_signal(d, q);
 	return true;
 }

@@ -253,14 +253,17 @@ static int split_pop(struct virtq *q, struct virtq_chain *c)
 	return 1;
 }
 
-static void split_push(struct virtq *q, const struct virtq_chain *c, uint32_t written)
+static void split_push(struct virtq *q, const struct virtq_chain *c, const uint32_t *written,
+		       unsigned int nr)
 {
-	uint64_t off = RING_FIRST + USED_ENTRY * (uint64_t)(q->used % q->size);
+	for (unsigned int k = 0; k < nr; k++) {
+		uint64_t off = RING_FIRST + USED_ENTRY * (uint64_t)(q->used % q->size);
 
-	put_le32(q->dev.p + off, c->id);
-	put_le32(q->dev.p + off + 4, written);
-	physmem_wrote(q->mem, q->dev.r, q->dev.off + off, USED_ENTRY);
-	q->used++;
+		put_le32(q->dev.p + off, c[k].id);
+		put_le32(q->dev.p + off + 4, written[k]);
+		physmem_wrote(q->mem, q->dev.r, q->dev.off + off, USED_ENTRY);
+		q->used++;
+	}
 	area_put16(q, &q->dev, RING_IDX, q->used, memory_order_release);
 }
 
@@ -346,24 +349,28 @@ static void tell_written(const struct physmem *mem, const struct iovec *v)
 	}
 }
 
-void virtq_push(struct virtq *q, struct virtq_chain *c, uint32_t written)
+static void take_back_written(struct virtq *q, struct virtq_chain *c)
 {
 	for (unsigned int k = 0; k < c->nr_in; k++)
 		tell_written(q->mem, &c->in[k]);
 	take_back(q, c);
+}
+
+void virtq_push(struct virtq *q, struct virtq_chain *c, const uint32_t *written, unsigned int nr)
+{
+	for (unsigned int k = 0; k < nr; k++)
+		take_back_written(q, &c[k]);
 	if (!is_usable(q))
 		return;
 	if (q->is_packed)
-		packed_push(q, c, written);
+		packed_push(q, c, written, nr);
 	else
-		split_push(q, c, written);
+		split_push(q, c, written, nr);
 }
 
 void virtq_abandon(struct virtq *q, struct virtq_chain *c)
 {
-	for (unsigned int k = 0; k < c->nr_in; k++)
-		tell_written(q->mem, &c->in[k]);
-	take_back(q, c);
+	take_back_written(q, c);
 	/* Its place in the ring is never given back; only a reset comes after this. */
 }
 

@@ -103,12 +103,13 @@ _nodiscard_ int virtq_enable(struct virtq *q, uint64_t features);
 _nodiscard_ int virtq_pop(struct virtq *q, struct virtq_chain *c);
 
 /*
- * virtq_push - give a chain back as used; the driver sees it at once.
+ * virtq_push - give chains back as used; the driver sees all of them at once, in their order.
  *
- * @written: bytes written from the start of its writable part, as the driver is told
- * Tells engines and the dirty log about the whole writable part.
+ * @c:       @nr of them, at least one and at most the queue's size
+ * @written: of each, bytes written from the start of its writable part, as the driver is told
+ * Tells engines and the dirty log about the whole writable parts.
  */
-void virtq_push(struct virtq *q, struct virtq_chain *c, uint32_t written);
+void virtq_push(struct virtq *q, struct virtq_chain *c, const uint32_t *written, unsigned int nr);
 /* virtq_abandon - forget a chain without telling the driver: the device is being reset. */
 void virtq_abandon(struct virtq *q, struct virtq_chain *c);
 /* virtq_unpop - put back the chain that was popped last, unused: it will be popped again. */

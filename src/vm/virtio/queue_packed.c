@@ -112,19 +112,31 @@ void packed_unpop(struct virtq *q, const struct virtq_chain *c)
 	retreat(q, &q->last_avail, &q->avail_wrap, c->nr_slots);
 }
 
-void packed_push(struct virtq *q, const struct virtq_chain *c, uint32_t written)
+void packed_push(struct virtq *q, const struct virtq_chain *c, const uint32_t *written,
+		 unsigned int nr)
 {
-	uint64_t off = (uint64_t)q->used * DESC_SIZE;
-	uint16_t flags = q->used_wrap ? DESC_AVAIL | DESC_USED : 0;
+	uint64_t first = (uint64_t)q->used * DESC_SIZE;
+	uint16_t first_flags = 0, slots = 0;
 
-	if (written)
-		flags |= DESC_WRITE;
-	put_le32(q->d.p + off + SLOT_LEN, written);
-	put_le16(q->d.p + off + SLOT_ID, c->id);
-	physmem_wrote(q->mem, q->d.r, q->d.off + off, DESC_SIZE);
-	area_put16(q, &q->d, off + SLOT_FLAGS, flags, memory_order_release);
-	advance(q, &q->used, &q->used_wrap, c->nr_slots);
-	q->signalled = (uint16_t)MIN(q->signalled + (uint32_t)c->nr_slots, (uint32_t)q->size);
+	for (unsigned int k = 0; k < nr; k++) {
+		uint64_t off = (uint64_t)q->used * DESC_SIZE;
+		uint16_t flags = q->used_wrap ? DESC_AVAIL | DESC_USED : 0;
+
+		if (written[k])
+			flags |= DESC_WRITE;
+		put_le32(q->d.p + off + SLOT_LEN, written[k]);
+		put_le16(q->d.p + off + SLOT_ID, c[k].id);
+		physmem_wrote(q->mem, q->d.r, q->d.off + off, DESC_SIZE);
+		if (k)
+			area_put16(q, &q->d, off + SLOT_FLAGS, flags, memory_order_relaxed);
+		else
+			first_flags = flags;
+		advance(q, &q->used, &q->used_wrap, c[k].nr_slots);
+		slots = (uint16_t)(slots + c[k].nr_slots);
+	}
+	/* Whoever sees the first sees all. */
+	area_put16(q, &q->d, first + SLOT_FLAGS, first_flags, memory_order_release);
+	q->signalled = (uint16_t)MIN(q->signalled + (uint32_t)slots, (uint32_t)q->size);
 }
 
 bool packed_wants_interrupt(struct virtq *q)

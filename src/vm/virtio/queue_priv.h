@@ -52,7 +52,8 @@ static inline struct desc desc_at(const uint8_t *p)
 
 /* The packed ring's half of the public functions. */
 _nodiscard_ int packed_pop(struct virtq *q, struct virtq_chain *c);
-void packed_push(struct virtq *q, const struct virtq_chain *c, uint32_t written);
+void packed_push(struct virtq *q, const struct virtq_chain *c, const uint32_t *written,
+		 unsigned int nr);
 void packed_unpop(struct virtq *q, const struct virtq_chain *c);
 _nodiscard_ bool packed_wants_interrupt(struct virtq *q);
 void packed_kicks_off(struct virtq *q);

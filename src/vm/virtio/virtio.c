@@ -364,15 +364,26 @@ void virtio_abandon(struct virtio_dev *d, struct virtq_chain *c)
 	finish_reset(d);
 }
 
+void virtio_push_all(struct virtio_dev *d, struct virtq_chain *c, const uint32_t *written,
+		     unsigned int nr)
+{
+	bool is_running = virtio_is_running(d);
+
+	for (unsigned int k = 0; k < nr; k++) {
+		if (!is_running) {
+			virtio_abandon(d, &c[k]);
+			continue;
+		}
+		d->nr_bytes_out += c[k].out_bytes;
+		d->nr_bytes_in += written[k];
+	}
+	if (is_running)
+		virtq_push(c->q, c, written, nr);
+}
+
 void virtio_push(struct virtio_dev *d, struct virtq_chain *c, uint32_t written)
 {
-	if (!virtio_is_running(d)) {
-		virtio_abandon(d, c);
-		return;
-	}
-	d->nr_bytes_out += c->out_bytes;
-	d->nr_bytes_in += written;
-	virtq_push(c->q, c, written);
+	virtio_push_all(d, c, &written, 1);
 }
 
 void virtio_signal(struct virtio_dev *d, struct virtq *q)

@@ -197,8 +197,11 @@ static inline bool virtio_is_running(const struct virtio_dev *d)
  */
 _nodiscard_ bool virtio_pop(struct virtio_dev *d, struct virtq *q, struct virtq_chain *c,
 			    unsigned int *n);
-/* virtio_push - virtq_push(), or virtq_abandon() during a reset. The driver is told by virtio_signal(). */
+/* virtio_push - virtq_push() of one chain, or virtq_abandon() during a reset. The driver is told by virtio_signal(). */
 void virtio_push(struct virtio_dev *d, struct virtq_chain *c, uint32_t written);
+/* virtio_push_all - virtio_push() of @nr chains of one queue that belong together: the driver sees all or none. */
+void virtio_push_all(struct virtio_dev *d, struct virtq_chain *c, const uint32_t *written,
+		     unsigned int nr);
 /* virtio_abandon - virtq_abandon(). */
 void virtio_abandon(struct virtio_dev *d, struct virtq_chain *c);
 /* virtio_signal - interrupt the driver for what was pushed to @q, if it wants that. */
