@@ -83,8 +83,8 @@ def start_all(processes, machines, image, folder, options):
                 return
             disk = os.path.join(folder, f"{n}.qcow2")
             subprocess.run([vmm.atoll_path(), "disk", "create", "-b", image, "-F", "qcow2", disk], check=True)
-            p = subprocess.Popen([vmm.atoll_path(), "run", "--disk", disk, "--net", "user", "-m", "512M", "-e", "dbt", *options],
-                                 stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+            p = vmm.start([vmm.atoll_path(), "run", "--disk", disk, "--net", "user", "-m", "512M", "-e", "dbt", *options],
+                          stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
             processes.append(p)
             booting[p] = b""
             sel.register(p.stdout, selectors.EVENT_READ, p)

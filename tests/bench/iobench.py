@@ -82,8 +82,8 @@ def disk_set(bed, seconds, folder):
 
 @contextlib.contextmanager
 def iperf_server():
-    p = subprocess.Popen(["iperf3", "-s"], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                         stderr=subprocess.DEVNULL)
+    p = vmm.start(["iperf3", "-s"], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                  stderr=subprocess.DEVNULL)
     try:
         yield
     finally:

@@ -8,22 +8,25 @@ import sys
 import tempfile
 import time
 
+sys.path.append(os.path.join(os.path.dirname(os.path.realpath(__file__)), ".."))
+from tied import complete, start  # noqa: E402,F401  (the path must be set first)
+
 ATOLL = os.path.realpath(os.environ.get("ATOLL", "build/atoll"))
 MIB = 1 << 20
 
 
 def run(*args, status=0, limit=120):
     """What the command prints; it ends with the status, within the limit of seconds."""
-    p = subprocess.run(args, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                       stderr=subprocess.PIPE, timeout=limit, check=False)
+    p = complete(args, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                 stderr=subprocess.PIPE, timeout=limit, check=False)
     assert p.returncode == status, (args, p.returncode, p.stdout.decode(), p.stderr.decode())
     return p.stdout.decode()
 
 
 def complaint(*args, status=1, limit=120):
     """The one line on standard error of `atoll ARGS`, which ends with the status."""
-    p = subprocess.run([ATOLL, *args], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                       stderr=subprocess.PIPE, timeout=limit, check=False)
+    p = complete([ATOLL, *args], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                 stderr=subprocess.PIPE, timeout=limit, check=False)
     assert p.returncode == status and p.stderr.count(b"\n") == 1, (args, p)
     return p.stderr.decode()
 

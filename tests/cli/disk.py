@@ -305,8 +305,8 @@ def check_hostile():
 
 def check_locks():
     atoll("create", "l.qcow2", "1M")
-    with subprocess.Popen(["qemu-io", "l.qcow2"], stdin=subprocess.PIPE,
-                          stdout=subprocess.PIPE) as p:
+    with checks.start(["qemu-io", "l.qcow2"], stdin=subprocess.PIPE,
+                      stdout=subprocess.PIPE) as p:
         p.stdin.write(b"write 0 4k\n")
         p.stdin.flush()
         while b"wrote" not in p.stdout.readline():

@@ -41,8 +41,8 @@ class Machine:
         cmd = [ATOLL, "run", "-k", TINY, "-a", "spin", "-m", "16M", "--engine", "interp", "--name", "m"]
         for d in disks:
             cmd += ["--disk", d]
-        self.p = subprocess.Popen(cmd, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                                  stderr=subprocess.PIPE, text=True)
+        self.p = checks.start(cmd, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                              stderr=subprocess.PIPE, text=True)
         end = time.monotonic() + LIMIT
         while "m " not in run(ATOLL, "ps"):
             if self.p.poll() is not None or time.monotonic() > end:

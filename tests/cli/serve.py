@@ -30,8 +30,8 @@ def serve(*args, listen=None):
     """Yields (uri, process); ends it as a user would, which has to succeed."""
     listen = listen or "unix:" + os.path.abspath("sock")
     with open("server.log", "wb") as log:
-        p = subprocess.Popen([ATOLL, "disk", "serve", "--listen", listen, *args],
-                             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log)
+        p = checks.start([ATOLL, "disk", "serve", "--listen", listen, *args],
+                         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log)
         try:
             uri = p.stdout.readline().decode().strip()
             assert uri, open("server.log", encoding="utf-8").read()
@@ -181,8 +181,8 @@ def check_block_status():
                 assert len(one) == 2 and one[0] == ours[0][1] and one[1] & 2 == ours[0][2]
                 assert error_of(h.block_status, 0, 0, lambda *a: 0) == errno.EINVAL
         sock = os.path.abspath("q.sock")
-        p = subprocess.Popen(["qemu-nbd", "-r", "-t", "-f", fmt, "-k", sock, "--pid-file", "q.pid",
-                              image])
+        p = checks.start(["qemu-nbd", "-r", "-t", "-f", fmt, "-k", sock, "--pid-file", "q.pid",
+                          image])
         try:
             while not os.path.exists("q.pid"):
                 assert p.poll() is None

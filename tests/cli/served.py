@@ -35,7 +35,7 @@ def make_raw(name="a.raw", size=SIZE, seed=1):
 def process(args, ready):
     """A server, until the block ends; ready(p) returns when clients can connect."""
     with open("server.log", "ab") as log:
-        p = subprocess.Popen(args, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log)
+        p = checks.start(args, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log)
     try:
         ready(p)
         yield p

@@ -11,7 +11,6 @@ first failure, whose console is printed, unless --keep-going.
 
 import argparse
 import os
-import subprocess
 import sys
 import time
 
@@ -29,7 +28,7 @@ class Load:
         self.loops = []
 
     def __enter__(self):
-        self.loops = [subprocess.Popen([sys.executable, "-c", "while True: pass"])
+        self.loops = [vmm.start([sys.executable, "-c", "while True: pass"])
                       for _ in range(self.count)]
         return self
 

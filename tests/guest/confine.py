@@ -148,7 +148,7 @@ def inherited():
     try:
         os.set_inheritable(fd, True)
         cmd = [vmm.atoll_path(), "run", "-k", TINY, "-a", "spin", "-m", "16M", "--name", "i"]
-        with subprocess.Popen(cmd, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, close_fds=False) as p:
+        with vmm.start(cmd, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, close_fds=False) as p:
             try:
                 while os.listdir(f"/proc/{p.pid}/root"):
                     want(p.poll() is None, "the machine does not run")
@@ -166,11 +166,11 @@ def denied():
         raise RuntimeError("no user namespaces here")
     deny = ["unshare", "-Ur", "sh", "-c", 'echo 0 > /proc/sys/user/max_user_namespaces; exec "$@"', "sh"]
     cmd = [*deny, vmm.atoll_path(), "run", "-k", TINY, "-a", "status=0", "-m", "16M", "--debug-exit"]
-    p = subprocess.run(cmd, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    p = vmm.complete(cmd, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
     want(p.returncode == 1, f"it does not run: {p}")
     want(p.stderr.count("vm.sandbox") == 1 and "namespaces (make a user namespace: " in p.stderr, p.stderr)
-    p = subprocess.run([*cmd, "--sandbox", "require"], stdin=subprocess.DEVNULL, capture_output=True,
-                       text=True, check=False)
+    p = vmm.complete([*cmd, "--sandbox", "require"], stdin=subprocess.DEVNULL, capture_output=True,
+                     text=True, check=False)
     want(p.returncode == 1 and "--sandbox require: missing are namespaces (" in p.stderr, f"{p}")
 
 

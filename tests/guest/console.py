@@ -45,8 +45,8 @@ def on_terminal(act, status):
     master, slave = os.openpty()
     try:
         before = termios.tcgetattr(slave)
-        p = subprocess.Popen(vmm.command(TINY, append="spin"), stdin=slave, stdout=slave,
-                             stderr=slave, start_new_session=True)
+        p = vmm.start(vmm.command(TINY, append="spin"), stdin=slave, stdout=slave,
+                      stderr=slave, start_new_session=True)
         if b"spin" not in read_until(master, b"spin"):
             p.kill()
             return "the guest said nothing"
@@ -94,8 +94,8 @@ def ended_by(sig):
 
 def machine(*extra, words="hello"):
     cmd = vmm.command(TINY, append=words, debug_exit=True, extra=extra)
-    return subprocess.run(cmd, capture_output=True, timeout=LIMIT, check=False,
-                          stdin=subprocess.DEVNULL)
+    return vmm.complete(cmd, capture_output=True, timeout=LIMIT, check=False,
+                        stdin=subprocess.DEVNULL)
 
 
 def to_file():
@@ -114,7 +114,7 @@ def to_unix():
         path = os.path.join(tmp, "com1")
         # Resets for ever, so that there is something to read whenever we come.
         cmd = [c for c in vmm.command(TINY, append="reset") if c != "--no-reboot"]
-        with subprocess.Popen(cmd + ["--serial", "unix:" + path], stdin=subprocess.DEVNULL) as p:
+        with vmm.start(cmd + ["--serial", "unix:" + path], stdin=subprocess.DEVNULL) as p:
             try:
                 end = time.monotonic() + LIMIT
                 while not os.path.exists(path) and time.monotonic() < end:
@@ -132,8 +132,8 @@ def to_unix():
 
 def to_pty():
     cmd = [c for c in vmm.command(TINY, append="reset") if c != "--no-reboot"]
-    with subprocess.Popen(cmd + ["--serial", "pty"], stdin=subprocess.DEVNULL,
-                          stderr=subprocess.PIPE, text=True) as p:
+    with vmm.start(cmd + ["--serial", "pty"], stdin=subprocess.DEVNULL,
+                   stderr=subprocess.PIPE, text=True) as p:
         try:
             m = re.search(r"COM1 is at (/dev/pts/\d+)", p.stderr.readline())
             if not m:
@@ -149,7 +149,7 @@ def to_pty():
 def nobody_reads():
     """A reader that does not read stops nothing but the output: the machine can still be ended."""
     cmd = [c for c in vmm.command(TINY, append="reset") if c != "--no-reboot"]
-    with subprocess.Popen(cmd, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as p:
+    with vmm.start(cmd, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as p:
         time.sleep(2)
         p.terminate()
         try:

@@ -44,8 +44,8 @@ def boot(cpus):
 
 def driver(script, *args):
     """Runs another driver with the same options; its report becomes ours."""
-    p = subprocess.run([sys.executable, script, *args], stdout=subprocess.PIPE,
-                       stderr=subprocess.STDOUT, text=True, check=False)
+    p = vmm.complete([sys.executable, script, *args], stdout=subprocess.PIPE,
+                     stderr=subprocess.STDOUT, text=True, check=False)
     for line in p.stdout.splitlines():
         if p.returncode or line.startswith("#"):
             print("# " + line.lstrip("# "))

@@ -71,8 +71,8 @@ def reboots():
 def stopped():
     """SIGTERM ends a machine whose guest does not."""
     cmd = vmm.command(TINY, append="spin", memory="64M")
-    p = subprocess.Popen(cmd, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                         stderr=subprocess.STDOUT, text=True)
+    p = vmm.start(cmd, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                  stderr=subprocess.STDOUT, text=True)
     r = vmm.Run(cmd)
     r.lines.append((0, p.stdout.readline().rstrip()))
     p.terminate()

@@ -49,7 +49,7 @@ class Screen:
     def __init__(self, firmware, *extra):
         self.tmp = tempfile.TemporaryDirectory()
         self.env = dict(os.environ, ATOLL_RUNTIME_DIR=self.tmp.name)
-        self.p = subprocess.Popen(
+        self.p = vmm.start(
             command(firmware, "--display", "vga", "--serial", "none", "--name", "m", *extra),
             env=self.env, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE)
 

@@ -37,8 +37,8 @@ class Guest:
         self.port = free_port()
         self.cmd = vmm.command(TINY, append=words, memory="64M", cpus=cpus, debug_exit=True,
                                extra=["--gdb", str(self.port)])
-        self.p = subprocess.Popen(self.cmd, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                                  stderr=subprocess.STDOUT, text=True)
+        self.p = vmm.start(self.cmd, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                           stderr=subprocess.STDOUT, text=True)
         self.text = self.p.stdout.readline()  # "waiting for gdb"
 
     def end(self):

@@ -93,8 +93,8 @@ def refused(_cpus):
                 with open(os.path.join(tmp, f"{n}.img"), "wb") as f:
                     f.truncate(MIB)
             disk = [] if args else ["--disk", "0.img"]
-            p = subprocess.run([vmm.atoll_path(), "run", "--board", "mini", *args, *disk], cwd=tmp, capture_output=True, text=True,
-                               stdin=subprocess.DEVNULL, timeout=60, check=False)
+            p = vmm.complete([vmm.atoll_path(), "run", "--board", "mini", *args, *disk], cwd=tmp, capture_output=True, text=True,
+                             stdin=subprocess.DEVNULL, timeout=60, check=False)
             want(p.returncode == 1 and what in p.stderr, (args, p))
     with observe.Machine("--name", "m", "--board", "mini"):
         status, _, err = observe.atoll("attach", "m", "--net", "user")

@@ -52,7 +52,7 @@ def inside(folder, command):
     server = http.server.ThreadingHTTPServer((HOST, 8000), Folder)
     server.folder = folder
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    return subprocess.run(command, check=False).returncode
+    return vmm.complete(command, check=False).returncode
 
 
 def tap(cpus):

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Looking at running machines: atoll ps, stats and trace on the tiny guest, the control socket's bounds, what a killed
-machine leaves behind, and the names for perf.
+machine and a killed test leave behind, and the names for perf.
 
 usage: observe.py [NAME]...
 """
@@ -9,6 +9,7 @@ usage: observe.py [NAME]...
 import glob
 import json
 import os
+import select
 import signal
 import socket
 import subprocess
@@ -29,8 +30,8 @@ def want(true, what):
 
 def atoll(*args):
     """(status, standard output, standard error)"""
-    p = subprocess.run([vmm.atoll_path(), *args], stdin=subprocess.DEVNULL, capture_output=True,
-                       text=True, timeout=LIMIT, check=False)
+    p = vmm.complete([vmm.atoll_path(), *args], stdin=subprocess.DEVNULL, capture_output=True,
+                     text=True, timeout=LIMIT, check=False)
     return p.returncode, p.stdout, p.stderr
 
 
@@ -49,8 +50,8 @@ class Machine:
     def __init__(self, *extra, engine=None, words="spin", cpus=1):
         cmd = [vmm.atoll_path(), "run", "-k", TINY, "-a", words, "-m", "16M", "-c", str(cpus),
                "--engine", engine or vmm.engine(), "--debug-exit", *extra]
-        self.p = subprocess.Popen(cmd, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                                  stderr=subprocess.PIPE, text=True)
+        self.p = vmm.start(cmd, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                           stderr=subprocess.PIPE, text=True)
         self.name = extra[extra.index("--name") + 1] if "--name" in extra else str(self.p.pid)
         end = time.monotonic() + LIMIT
         while self.name not in ps():
@@ -112,6 +113,23 @@ def killed():
         m.end(signal.SIGKILL)
     with Machine("--name", "dead"):
         want("dead" in ps(), "the second one")
+
+
+def killed_test():
+    """A test that is killed leaves no machine behind, and nothing beside one."""
+    driver = ("import observe, vmm; vmm.run(vmm.command(observe.TINY, append='spin', extra=['--net', 'user']), observe.LIMIT, "
+              "on_line=lambda pid, line: print(pid, flush=True))")
+    with vmm.start([sys.executable, "-c", driver], cwd=os.path.dirname(os.path.realpath(__file__)), stdin=subprocess.DEVNULL,
+                   stdout=subprocess.PIPE, text=True) as p:
+        machine = int(p.stdout.readline())
+        with open(f"/proc/{machine}/task/{machine}/children", encoding="ascii") as f:
+            ids = [machine, *map(int, f.read().split())]
+        want(len(ids) == 3, f"the machine, and what is beside it: {ids}")
+        ends = [os.pidfd_open(pid) for pid in ids]
+        p.kill()
+        for pid, end in zip(ids, ends):
+            want(select.select([end], [], [], LIMIT)[0], f"process {pid} goes on without its test")
+            os.close(end)
 
 
 def live_stats():
@@ -224,13 +242,13 @@ def perf_map():
 def engine_switch():
     cmd = [vmm.atoll_path(), "run", "-k", TINY, "-a", "ports", "--debug-exit", "-e", "interp",
            "--engine-switch", "5ms"]
-    p = subprocess.run(cmd, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=LIMIT,
-                       check=False)
+    p = vmm.complete(cmd, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=LIMIT,
+                     check=False)
     want(p.returncode == 1, f"status {p.returncode}: {p.stderr}")
 
 
 def main():
-    tests = [listed, killed, live_stats, top, hostile_clients, trace, perf_map, engine_switch]
+    tests = [listed, killed, killed_test, live_stats, top, hostile_clients, trace, perf_map, engine_switch]
     if sys.argv[1:]:
         tests = [t for t in tests if t.__name__ in sys.argv[1:]]
     why = "they are Atoll's" if vmm.is_qemu() else vmm.missing()

@@ -27,8 +27,8 @@ class Guest:
 
     def __init__(self, *args):
         self.text = ""
-        self.p = subprocess.Popen([vmm.atoll_path(), "run", *args], stdin=subprocess.PIPE,
-                                  stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        self.p = vmm.start([vmm.atoll_path(), "run", *args], stdin=subprocess.PIPE,
+                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
 
     def __enter__(self):
         return self

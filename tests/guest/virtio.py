@@ -396,8 +396,8 @@ def served(cpus):
         servers = []
 
         def start():
-            p = subprocess.Popen([vmm.atoll_path(), "disk", "serve", "-l", listen, image],
-                                 stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
+            p = vmm.start([vmm.atoll_path(), "disk", "serve", "-l", listen, image],
+                          stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
             servers.append(p)
             return p.stdout.readline().strip()
 

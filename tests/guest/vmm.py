@@ -20,6 +20,9 @@ import tempfile
 import time
 
 ROOT = os.path.realpath(os.path.join(os.path.dirname(__file__), "..", ".."))
+sys.path.append(os.path.join(ROOT, "tests"))
+from tied import complete, start  # noqa: E402,F401  (the path must be set first)
+
 TAIL_LINES = 25
 # A guest that prints for ever must not fill the memory of the host.
 CONSOLE_LIMIT = 8 << 20
@@ -136,16 +139,16 @@ def run(cmd, limit_s, stdin=None, until=None, echo=None, on_line=None):
     """
     r = Run(cmd)
     typed = list(stdin or [])
-    start = r.start
-    p = subprocess.Popen(cmd, stdin=subprocess.PIPE if typed else subprocess.DEVNULL,
-                         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True)
+    began = r.start
+    p = start(cmd, stdin=subprocess.PIPE if typed else subprocess.DEVNULL,
+              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True)
     os.set_blocking(p.stdout.fileno(), False)
     decoder = codecs.getincrementaldecoder("utf-8")("replace")
     pending, size = "", 0
     with selectors.DefaultSelector() as sel:
         sel.register(p.stdout, selectors.EVENT_READ)
         while True:
-            left = start + limit_s - time.monotonic()
+            left = began + limit_s - time.monotonic()
             if left <= 0:
                 r.timed_out = True
                 break
@@ -162,7 +165,7 @@ def run(cmd, limit_s, stdin=None, until=None, echo=None, on_line=None):
             r.lines += [(now, line) for line in fresh]
             for line in fresh:
                 if echo and re.search(echo, line):
-                    print(f"# {now - start:.0f} s: {line}", flush=True)
+                    print(f"# {now - began:.0f} s: {line}", flush=True)
             if on_line:
                 for line in fresh:
                     on_line(p.pid, line)
@@ -181,11 +184,11 @@ def run(cmd, limit_s, stdin=None, until=None, echo=None, on_line=None):
         end_group(p)
     else:
         try:
-            r.status = p.wait(timeout=max(1.0, start + limit_s - time.monotonic()))
+            r.status = p.wait(timeout=max(1.0, began + limit_s - time.monotonic()))
         except subprocess.TimeoutExpired:
             r.timed_out = True
             end_group(p)
-    r.seconds = time.monotonic() - start
+    r.seconds = time.monotonic() - began
     rest = decoder.decode(p.stdout.read() or b"")
     p.stdout.close()
     if p.stdin:

@@ -162,6 +162,16 @@ def metrics(tree):
                 yield path, n, "a counter without a help text"
 
 
+def tied_processes(tree):
+    """A test starts processes in the background by tests/tied.py, so that they end with it, even when it is killed."""
+    for path in tree.match("tests/*.py"):
+        if path == "tests/tied.py" or path.startswith("tests/lint/"):
+            continue
+        for n, line in enumerate(tree.lines(path), 1):
+            if re.search(r"\bPopen\(|\bos\.(?:fork|spawn|posix_spawn)", line):
+                yield path, n, "start() of tests/tied.py starts a process that ends with the test"
+
+
 RULES = {
     "layers": layers,
     "include-paths": include_paths,
@@ -172,4 +182,5 @@ RULES = {
     "expected-skips": expected_skips,
     "readme": folder_readme,
     "metrics": metrics,
+    "tied": tied_processes,
 }

@@ -88,6 +88,7 @@ PLANTED = [
     ("expected-skips", {"tests/expected-skips.txt": "boot/all\n"}, "not of the form"),
     ("readme", {"src/a/README.md": None}, "is missing"),
     ("metrics", {"src/base/metrics.def": 'METRIC(x, "y", "")\n'}, "without a help text"),
+    ("tied", {"tests/guest/a.py": f"# {SPDX}\np = subprocess.Popen(cmd)\n"}, "ends with the test"),
     ("docs", {"src/a/a.h": A_H.replace("int sub_more", "\nint sub_more")}, "sub_more()"),
     ("docs", {"src/a/a.h": A_H.replace("/* add - the sum. Thread: any. */\n", "")}, "add()"),
     ("docs", {"src/a/a.h": A_H.replace("int sub_more(int a);",
