@@ -2,6 +2,7 @@
 /* The virtio transport and queues by way of the simplest device, the entropy source, and a driver in virtio_driver.h. */
 #include "unit.h"
 
+#include "sys/thread.h"
 #include "virtio_driver.h"
 #include "vm/virtio/pci.h"
 #include "vm/virtio/rng.h"
@@ -303,6 +304,90 @@ static void test_dirty(void **state)
 	assert_true(nr_told >= 2);
 }
 
+/* A device that is no bus master reads and writes no memory, a message included; what was asked of it comes later. */
+static void test_master(void **state)
+{
+	static const uint64_t kinds[] = { 0, VD_F_EVENT_IDX, VD_F_PACKED,
+					  VD_F_PACKED | VD_F_EVENT_IDX };
+	struct fixture *f = *state;
+	struct vd *v = &f->v;
+	struct vd_piece p = { VD_DATA, 8, true };
+
+	for (unsigned int k = 0; k < ARRAY_SIZE(kinds); k++) {
+		unsigned int irqs;
+		uint16_t id;
+		uint32_t len;
+		void *before;
+
+		assert_true(vd_start(v, kinds[k], 1, 8));
+		assert_int_equal(vd_do(v, 0, &p, 1), 8);
+		irqs = v->nr_queue_msi[0];
+		vd_set_master(v, false);
+		vd_add(v, 0, &p, 1, false);
+		vd_add(v, 0, &p, 1, false);
+		if (kinds[k] == VD_F_EVENT_IDX) /* interrupt at the third */
+			put_le16((uint8_t *)vd_ram(v, v->q[0].avail + 4 + 16), 2);
+		before = vd_picture(v);
+		assert_non_null(before);
+		vd_kick(v, 0);
+		vd_kick(v, 0);
+		assert_true(vd_is_as_in(v, before));
+		assert_int_equal(v->nr_queue_msi[0], irqs);
+		vd_set_master(v, true);
+		vd_run(v);
+		assert_true(vd_used(v, 0, &id, &len));
+		assert_true(vd_used(v, 0, &id, &len));
+		assert_int_equal(len, 8);
+		assert_int_equal(v->nr_queue_msi[0], irqs + 1);
+		/* A reset, and a start, without it. */
+		vd_set_master(v, false);
+		vd_add(v, 0, &p, 1, false);
+		memcpy(before, vd_ram(v, VD_RINGS), VD_PICTURE);
+		vd_kick(v, 0);
+		vd_set_status(v, 0);
+		vd_run(v);
+		assert_int_equal(vd_status(v), 0);
+		assert_true(vd_is_as_in(v, before));
+		vd_set_master(v, true);
+		vd_run(v);
+		assert_true(vd_is_as_in(v, before));
+		free(before);
+	}
+}
+
+/* A message is pending as if it were masked, and is sent once. */
+static void test_master_messages(void **state)
+{
+	struct fixture *f = *state;
+	struct vd *v = &f->v;
+
+	assert_true(vd_start(v, 0, 1, 8));
+	vd_set_master(v, false);
+	for (unsigned int k = 0; k < 2; k++) {
+		mutex_lock(&f->rng.dev.lock);
+		virtio_config_changed(&f->rng.dev);
+		mutex_unlock(&f->rng.dev.lock);
+	}
+	assert_int_equal(v->nr_queue_msi[1], 0);
+	assert_int_equal(vd_in(v, v->msix + 0x800, 8), 2);
+	/* Other bits of the register, and the masks, do not let it go. */
+	pci_config_write(&v->pci, VD_DEVFN, 4, 2, 0x402);
+	pci_config_write(&v->pci, VD_DEVFN, v->msix_cap + 2, 2, 0xc000);
+	pci_config_write(&v->pci, VD_DEVFN, v->msix_cap + 2, 2, 0x8000);
+	assert_int_equal(v->nr_queue_msi[1], 0);
+	vd_set_master(v, true);
+	assert_int_equal(v->nr_queue_msi[1], 1);
+	assert_int_equal(vd_in(v, v->msix + 0x800, 8), 0);
+	/* A pin is no access to memory. */
+	vd_set_master(v, false);
+	pci_config_write(&v->pci, VD_DEVFN, v->msix_cap + 2, 2, 0);
+	pci_config_write(&v->pci, VD_DEVFN, 4, 2, 2);
+	mutex_lock(&f->rng.dev.lock);
+	virtio_config_changed(&f->rng.dev);
+	mutex_unlock(&f->rng.dev.lock);
+	assert_true(bench_line(&v->b, PCI_PIRQ_GSI + (VD_DEVFN >> 3) % 4));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -315,6 +400,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_latched, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_window, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_dirty, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_master, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_master_messages, setup, teardown),
 	};
 
 	return cmocka_run_group_tests_name("virtio", tests, NULL, NULL);

@@ -30,6 +30,7 @@ struct fixture {
 	struct disk_observer observer;
 	_Atomic unsigned int nr_syncs;
 	_Atomic int fail;
+	_Atomic bool is_held; /* the disk does not come to an end with what it writes */
 };
 
 static int observe(struct disk_observer *o, enum disk_event event, const char *path, uint64_t off,
@@ -37,6 +38,8 @@ static int observe(struct disk_observer *o, enum disk_event event, const char *p
 {
 	struct fixture *f = container_of(o, struct fixture, observer);
 
+	while (event == DISK_EVENT_WRITE && f->is_held)
+		sched_yield();
 	f->nr_syncs += event == DISK_EVENT_SYNC;
 	return event == DISK_EVENT_WRITE ? f->fail : 0;
 }
@@ -152,6 +155,14 @@ static uint32_t on_file(struct fixture *f, uint64_t sector)
 	return v;
 }
 
+static bool is_used(struct fixture *f)
+{
+	uint16_t id;
+	uint32_t len;
+
+	return vd_used(&f->v, 0, &id, &len);
+}
+
 static void start(struct fixture *f, uint64_t features)
 {
 	assert_true(vd_start(&f->v, features, 2, 64));
@@ -188,6 +199,67 @@ static void test_at_once(void **state)
 		assert_int_equal(vd_used(v, 0, &id, &len), !round);
 	}
 	iothread_stop(&v->io);
+}
+
+/* A request whose device stops to be a bus master while the disk is at work: nothing says that it is done until the device
+ * is one again. */
+static void test_master(void **state)
+{
+	struct fixture *f = *state;
+	struct vd_piece p[] = { { HEADER, 16, false }, { BUF, 512, false }, { STATUS, 1, true } };
+	struct vd *v = &f->v;
+	uint8_t *status = vd_ram(v, STATUS), *h = vd_ram(v, HEADER);
+	struct err err;
+	unsigned int irqs;
+	void *before;
+
+	start(f, 0);
+	irqs = v->nr_queue_msi[0];
+	put_le32(h, T_OUT);
+	put_le64(h + 8, 77);
+	put_le32(vd_ram(v, BUF), 0x12345678);
+	*status = 0xff;
+	vd_add(v, 0, p, 3, false);
+	f->is_held = true;
+	vd_kick(v, 0);
+	vd_set_master(v, false);
+	f->is_held = false;
+	before = vd_picture(v);
+	assert_non_null(before);
+	settle(f);
+	assert_int_equal(on_file(f, 77), 0x12345678);
+	assert_int_equal(virtio_settle(&f->blk.dev, &err), -EBUSY);
+	assert_non_null(strstr(err.text, "bus master"));
+	assert_true(vd_is_as_in(v, before));
+	assert_int_equal(v->nr_queue_msi[0], irqs);
+	vd_set_master(v, true);
+	vd_run(v);
+	assert_true(is_used(f));
+	assert_int_equal(*status, 0);
+	assert_int_equal(v->nr_queue_msi[0], irqs + 1);
+	assert_int_equal(virtio_settle(&f->blk.dev, NULL), 0);
+	/* One that is made without it. */
+	vd_set_master(v, false);
+	assert_int_equal(request(f, T_IN, 78, 512), 0xff);
+	assert_int_equal(get_le32(vd_ram(v, BUF)), 0x12345678);
+	vd_set_master(v, true);
+	settle(f);
+	assert_int_equal(*status, 0);
+	assert_int_equal(get_le32(vd_ram(v, BUF)), 78);
+	assert_true(is_used(f));
+	/* A reset with one at the disk: its end is told to nobody. */
+	put_le32(h, T_OUT);
+	vd_add(v, 0, p, 3, false);
+	f->is_held = true;
+	vd_kick(v, 0);
+	vd_set_master(v, false);
+	vd_set_status(v, 0);
+	memcpy(before, vd_ram(v, VD_RINGS), VD_PICTURE);
+	f->is_held = false;
+	settle(f);
+	assert_int_equal(vd_status(v), 0);
+	assert_true(vd_is_as_in(v, before));
+	free(before);
 }
 
 static void test_rw(void **state)
@@ -439,6 +511,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_rw, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_at_once, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_master, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_flush_cache, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_discard, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_serial, setup, teardown),

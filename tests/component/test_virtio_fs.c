@@ -277,6 +277,43 @@ static void test_server_is_killed(void **state)
 	answered(f, REQUEST, -ENOTCONN, ANSWER);
 }
 
+/* No bus master: an answer waits in the socket, and so does the news of the server's end. */
+static void test_master(void **state)
+{
+	struct fixture *f = *state;
+	uint8_t m[256], a[ANSWER + 16] = { ANSWER + 16 };
+	void *before;
+
+	log_setup(2, LOG_TEXT, LOG_ERROR, NULL);
+	assert_true(vd_start(&f->v, 0, NR, 64));
+	ask(f, REQUEST, FUSE_GETATTR, HEADER, HEADER, 16 + 16);
+	assert_int_equal(heard(f, m, sizeof(m)), HEADER);
+	memcpy(a + 8, m + 8, 8);
+	memset(a + ANSWER, 0x42, 16);
+	vd_set_master(&f->v, false);
+	before = vd_picture(&f->v);
+	assert_non_null(before);
+	say(f, a, sizeof(a));
+	assert_true(vd_is_as_in(&f->v, before));
+	nothing(f, REQUEST);
+	vd_set_master(&f->v, true);
+	vd_run(&f->v);
+	answered(f, REQUEST, 0, ANSWER + 16);
+	assert_int_equal(*(uint8_t *)vd_ram(&f->v, OUT + ANSWER), 0x42);
+
+	ask(f, REQUEST, FUSE_GETATTR, HEADER, HEADER, 16 + 16);
+	vd_set_master(&f->v, false);
+	memcpy(before, vd_ram(&f->v, VD_RINGS), VD_PICTURE);
+	close(f->server);
+	f->server = -1;
+	vd_run(&f->v);
+	assert_true(vd_is_as_in(&f->v, before));
+	free(before);
+	vd_set_master(&f->v, true);
+	vd_run(&f->v);
+	answered(f, REQUEST, -ENOTCONN, ANSWER);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -286,6 +323,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_reset, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_server_ends, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_server_is_killed, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_master, setup, teardown),
 	};
 
 	return cmocka_run_group_tests_name("virtio fs", tests, NULL, NULL);

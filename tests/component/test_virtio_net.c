@@ -176,6 +176,48 @@ static void test_blocked(void **state)
 	vd_run(v);
 }
 
+/* No bus master: packets wait in the socket, and one that was under way goes on later. */
+static void test_master(void **state)
+{
+	struct fixture *f = *state;
+	struct vd *v = &f->v;
+	struct vd_piece p = { BUF, NET_HDR + 60000, false };
+	unsigned int back = 0, nr_read = 0;
+	void *before;
+
+	assert_true(vd_start(v, 0, 2, 64));
+	for (unsigned int k = 0; k < 60; k++)
+		vd_add(v, TX, &p, 1, false);
+	vd_add(v, RX, &(struct vd_piece){ BUF + 0x20000, 1600, true }, 1, false);
+	vd_kick(v, TX); /* the cable is full then */
+	while (got(f, TX))
+		back++;
+	vd_set_master(v, false);
+	before = vd_picture(v);
+	assert_non_null(before);
+	/* There is room, and something came. */
+	while (read(f->theirs.fd, f->packet, sizeof(f->packet)) > 0)
+		nr_read++;
+	memset(f->packet, 0, NET_HDR);
+	arrives(f, our_mac, 100);
+	vd_kick(v, RX);
+	assert_true(vd_is_as_in(v, before));
+	assert_true(read(f->theirs.fd, f->packet, sizeof(f->packet)) < 0);
+	free(before);
+	vd_set_master(v, true);
+	vd_run(v);
+	assert_true(got(f, RX));
+	for (unsigned int idle = 0; nr_read < 60 && idle < 1000; idle++) {
+		while (read(f->theirs.fd, f->packet, sizeof(f->packet)) > 0)
+			nr_read++;
+		vd_run(v);
+	}
+	assert_int_equal(nr_read, 60);
+	while (got(f, TX))
+		back++;
+	assert_int_equal(back, 60);
+}
+
 static void test_receive(void **state)
 {
 	struct fixture *f = *state;
@@ -549,6 +591,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_send, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_blocked, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_master, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_receive, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_merged_at_once, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_message, setup, teardown),

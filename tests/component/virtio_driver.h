@@ -27,6 +27,7 @@ enum {
 	VD_RINGS = 0x100000, VD_RING_STEP = 0x8000, VD_MAX_QUEUES = 16,
 	VD_TABLES = 0x200000, /* indirect tables, 4 KiB for each head */
 	VD_DATA = 0x400000,
+	VD_PICTURE = VD_DATA + 0x200000 - VD_RINGS,
 
 	VD_MSI_ADDR = 0xfee00000, VD_MSI_DATA = 0x80,
 
@@ -108,6 +109,14 @@ static inline uint64_t vd_bar(struct vd *v, unsigned int nr)
 	return vd_cfg(v, 0x10 + 4 * nr, 4) & ~UINT32_C(15);
 }
 
+/* The bus master bit: whether the device may access memory. */
+static inline void vd_set_master(struct vd *v, bool on)
+{
+	uint32_t command = vd_cfg(v, 4, 2) & ~UINT32_C(4);
+
+	pci_config_write(&v->pci, VD_DEVFN, 4, 2, command | (on ? 4 : 0));
+}
+
 static inline uint64_t vd_in(struct vd *v, uint64_t addr, unsigned int size)
 {
 	return bus_read(v->b.mmio, addr, size) &
@@ -181,10 +190,11 @@ static inline uint64_t vd_offered(struct vd *v)
 	return f | vd_in(v, v->common + 4, 4) << 32;
 }
 
-/* Resets, and goes as far as FEATURES_OK with the features of @want that are offered. Returns whether the device
+/* Lets it access memory, resets, and goes as far as FEATURES_OK with the features of @want that are offered. Returns whether the device
  * took them. */
 static inline bool vd_negotiate(struct vd *v, uint64_t want)
 {
+	vd_set_master(v, true);
 	vd_set_status(v, 0);
 	vd_run(v);
 	if (vd_status(v))
@@ -215,6 +225,19 @@ static inline void vd_use_msix(struct vd *v, unsigned int nr_queues)
 static inline void *vd_ram(struct vd *v, uint64_t gpa)
 {
 	return v->b.memory.map + gpa;
+}
+
+/* What the rings and the buffers look like now: vd_is_as_in() says whether they still do. The caller frees it. */
+static inline void *vd_picture(struct vd *v)
+{
+	void *p = malloc(VD_PICTURE);
+
+	return p ? memcpy(p, vd_ram(v, VD_RINGS), VD_PICTURE) : NULL;
+}
+
+static inline bool vd_is_as_in(struct vd *v, const void *picture)
+{
+	return !memcmp(vd_ram(v, VD_RINGS), picture, VD_PICTURE);
 }
 
 static inline void vd_queue(struct vd *v, unsigned int n, uint16_t size)

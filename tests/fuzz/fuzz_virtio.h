@@ -9,7 +9,9 @@
  *	0 register write   1 register read   2 configuration space write   3 bytes into the rings
  *	4 bytes into the data  5, 6 a chain that makes sense, direct or indirect  7 one with any address
  *	8 notify  9 run  10 start anew  11 an event of the device's  12 status  13 reset pin
- *	14 a request that makes sense for the device
+ *	14 a request that makes sense for the device  15 what follows happens while it is no bus master, or not any more
+ *
+ * While it is none, nothing of the driver's memory changes but by the driver.
  */
 #include <stdint.h>
 #include <stdlib.h>
@@ -19,7 +21,7 @@
 #include "fuzz_dev.h"
 #include "vm/virtio/pci.h"
 
-enum { FUZZ_DATA_LEN = 0x20000 };
+enum { FUZZ_RINGS_LEN = 2 * VD_RING_STEP, FUZZ_DATA_LEN = 0x20000 };
 
 struct fuzz_virtio {
 	struct vd v;
@@ -64,6 +66,27 @@ static inline void fuzz_virtio_reset(struct fuzz_virtio *w)
 	virtio_set_status(w->dev, 0);
 	fuzz_must(virtio_status(w->dev) == 0);
 	virtio_pci_reset(&w->pci);
+}
+
+/* Takes the bit away and lets the device do what it likes, and gives it back for odd @how. */
+static inline void fuzz_virtio_master(struct fuzz_virtio *w, unsigned int how)
+{
+	static uint8_t rings[FUZZ_RINGS_LEN], data[FUZZ_DATA_LEN];
+	struct vd *v = &w->v;
+
+	vd_set_master(v, false);
+	if (w->settle)
+		w->settle(w->arg);
+	memcpy(rings, vd_ram(v, VD_RINGS), sizeof(rings));
+	memcpy(data, vd_ram(v, VD_DATA), sizeof(data));
+	for (unsigned int k = 0; k < w->nr_queues; k++)
+		if (v->q[k].size)
+			vd_notify(v, k);
+	for (unsigned int k = 0; k < 4; k++)
+		iothread_run(&v->io);
+	fuzz_must(!memcmp(rings, vd_ram(v, VD_RINGS), sizeof(rings)));
+	fuzz_must(!memcmp(data, vd_ram(v, VD_DATA), sizeof(data)));
+	vd_set_master(v, how & 1);
 }
 
 static inline void fuzz_virtio_step(struct fuzz_virtio *w, struct fuzz_input *in)
@@ -125,6 +148,9 @@ static inline void fuzz_virtio_step(struct fuzz_virtio *w, struct fuzz_input *in
 		break;
 	case 13:
 		fuzz_virtio_reset(w);
+		break;
+	case 15:
+		fuzz_virtio_master(w, n);
 		break;
 	default:
 		if (w->request)

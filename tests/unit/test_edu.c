@@ -156,6 +156,11 @@ static void test_dma(void **state)
 	dma(f, BUFFER - 1, 0x3000, 2, 3);
 	dma(f, BUFFER, 0x3000, UINT64_MAX, 3);
 	assert_int_equal(get_le64(f->ram + 0x3000), 0);
+	/* Nor when it is no bus master. */
+	pci_config_write(&f->pci, DEVFN, PCI_COMMAND, 2, 2);
+	dma(f, BUFFER + 100, 0x3000, 8, 3);
+	assert_int_equal(get_le64(f->ram + 0x3000), 0);
+	pci_config_write(&f->pci, DEVFN, PCI_COMMAND, 2, 6);
 	/* Beyond RAM: harmless; an interrupt tells the end all the same. */
 	dma(f, 0xfffff000, BUFFER, 4096, 5);
 	assert_int_equal(in(f, IRQ_STATUS, 4), 0x100);
@@ -197,6 +202,10 @@ static void test_message(void **state)
 	assert_int_equal(f->nr_messages, 1);
 	assert_int_equal(f->addr, 0xfee02000);
 	assert_int_equal(f->data, 0x55);
+	pci_config_write(&f->pci, DEVFN, PCI_COMMAND, 2, 2);
+	out(f, RAISE, 4, 1);
+	assert_int_equal(f->nr_messages, 1);
+	pci_config_write(&f->pci, DEVFN, PCI_COMMAND, 2, 6);
 	out(f, ACK, 4, 1);
 	assert_int_equal(f->nr_messages, 1);
 	edu_reset(&f->edu);

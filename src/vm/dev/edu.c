@@ -78,7 +78,7 @@ static void signal_irq(struct edu *e, uint32_t irq_status, bool raised)
 	mutex_unlock(&e->pci.bus->lock);
 
 	if (by_message) {
-		if (raised)
+		if (raised && pci_dev_is_master(&e->pci)) /* else it is lost */
 			vtd_msi(e->iommu, source_id(e), addr, data);
 		pci_dev_set_intx(&e->pci, false);
 	} else {
@@ -110,13 +110,13 @@ static void acknowledge_irq(struct edu *e, uint32_t what)
 	signal_irq(e, now, false);
 }
 
-/* Moves the bytes that the DMA registers describe; wrong ones move nothing. Under the lock. */
+/* Moves the bytes that the DMA registers describe; wrong ones, or no bus master, move nothing. Under the lock. */
 static void run_dma(struct edu *e)
 {
 	bool to_memory = e->dma_cmd & DMA_TO_MEMORY;
 	uint64_t off = (to_memory ? e->dma_src : e->dma_dst) - BUFFER_BASE;
 
-	if (!range_ok(off, e->dma_count, EDU_BUFFER_SIZE))
+	if (!pci_dev_is_master(&e->pci) || !range_ok(off, e->dma_count, EDU_BUFFER_SIZE))
 		return;
 	/* What fails is the memory management unit's to report; the device goes on. */
 	if (to_memory)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * MSI-X. A vector that is raised while it, or the whole function, is masked stays pending and is sent when the
- * last mask goes away; raising it twice before sends it once, which is what the specification wants.
+ * MSI-X. A vector that is raised while it, or the whole function, is masked or no bus master stays pending and is sent when
+ * nothing is in its way any more; raising it twice before sends it once, which is what the specification wants.
  *
  * The table may be changed while vectors are raised: each message is sent under the lock with the address and
  * the data of one moment. Drivers mask a vector before they change it, but a hostile one must not make us send
@@ -36,9 +36,11 @@ enum {
 
 _Static_assert(MSIX_MAX_VECTORS *MSIX_ENTRY <= PBA_OFF, "the table ends before the pending bits");
 
-static bool vector_masked(const struct msix *x, unsigned int v)
+/* A message is a write to memory, which the device may do only as a bus master. */
+static bool must_wait(const struct msix *x, unsigned int v)
 {
-	return x->is_masked || (x->table[v * MSIX_ENTRY + ENTRY_CONTROL] & ENTRY_MASKED);
+	return x->is_masked || !pci_dev_is_master(x->dev) ||
+	       (x->table[v * MSIX_ENTRY + ENTRY_CONTROL] & ENTRY_MASKED);
 }
 
 static void send(struct msix *x, unsigned int v)
@@ -53,7 +55,7 @@ static void send(struct msix *x, unsigned int v)
 static void send_pending(struct msix *x)
 {
 	for (unsigned int v = 0; x->is_enabled && v < x->nr; v++)
-		if ((x->pending[v / 64] >> (v & 63) & 1) && !vector_masked(x, v))
+		if ((x->pending[v / 64] >> (v & 63) & 1) && !must_wait(x, v))
 			send(x, v);
 }
 
@@ -68,7 +70,7 @@ void msix_notify(struct msix *x, unsigned int v)
 	mutex_guard(&x->lock);
 	if (v >= x->nr || !x->is_enabled)
 		return;
-	if (vector_masked(x, v))
+	if (must_wait(x, v))
 		x->pending[v / 64] |= UINT64_C(1) << (v & 63);
 	else
 		send(x, v);
@@ -78,7 +80,8 @@ void msix_config_written(struct msix *x, uint16_t off, unsigned int size)
 {
 	uint16_t control;
 
-	if (!range_overlap(off, size, x->cap + CAP_CONTROL, 2))
+	if (!range_overlap(off, size, x->cap + CAP_CONTROL, 2) &&
+	    !range_overlap(off, size, PCI_COMMAND, 2))
 		return;
 	control = get_le16(x->dev->config + x->cap + CAP_CONTROL);
 	mutex_guard(&x->lock);

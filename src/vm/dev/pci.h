@@ -35,6 +35,7 @@ struct state_desc; /* vm/snapshot/state.h */
 
 enum {
 	PCI_CONFIG_SIZE = 4096,
+	PCI_COMMAND = 4, /* the command register, 16 bits: what a device may do */
 	PCI_NR_BARS = 6,
 	PCI_PIRQ_GSI = 16,
 	PCI_NR_PIRQ = 4,

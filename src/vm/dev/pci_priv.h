@@ -8,7 +8,6 @@
 enum pci_reg {
 	PCI_VENDOR = 0x00,
 	PCI_DEVICE = 0x02,
-	PCI_COMMAND = 0x04,
 	PCI_STATUS = 0x06,
 	PCI_REVISION = 0x08,
 	PCI_CLASS = 0x09,

@@ -81,7 +81,7 @@ static uint64_t answer(struct virtio_blk *b, struct virtio_blk_request *rq, uint
 
 	if (status == S_IOERR)
 		atomic_fetch_add_explicit(&b->nr_errors, 1, memory_order_relaxed);
-	if (c->in_bytes)
+	if (c->in_bytes && virtio_is_running(&b->dev)) /* else nobody is told */
 		chain_write(c, c->in_bytes - 1, &status, 1);
 	/* Bytes from the start: data that was not written ends what can be promised. */
 	virtio_push(&b->dev, c, data_bytes + 1 == c->in_bytes ? c->in_bytes : data_bytes);
@@ -316,7 +316,8 @@ static void settle(struct virtio_dev *d)
 	struct virtio_blk *b = container_of(d, struct virtio_blk, dev);
 
 	disk_drain(b->disk);
-	signal_all(b, answer_done(b));
+	if (virtio_may_access(d) || d->is_resetting)
+		signal_all(b, answer_done(b));
 }
 
 static void fill_config(struct virtio_blk *b)

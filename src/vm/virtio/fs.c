@@ -91,11 +91,16 @@ static void die(struct virtio_fs *f, const char *why)
 	io_watch_del(f->dev.io, &f->watch);
 	f->tx_n = f->tx_sent = 0;
 	f->rx_slot = NULL;
+	virtio_again(&f->dev, Q_HIPRIO);
+	virtio_again(&f->dev, Q_REQUEST);
+}
+
+/* What the server took with it is answered when the device runs the next time, which may be later. */
+static void fail_all(struct virtio_fs *f)
+{
 	for (unsigned int k = 0; k < VIRTIO_FS_SLOTS; k++)
 		if (f->slot[k].chain.q)
 			fail(f, &f->slot[k], -ENOTCONN);
-	virtio_again(&f->dev, Q_HIPRIO);
-	virtio_again(&f->dev, Q_REQUEST);
 }
 
 /* --- to the server --------------------------------------------------------------------------------------------------- */
@@ -189,6 +194,8 @@ static void run(struct virtio_dev *d, uint64_t kicked)
 
 	if (!virtio_is_running(d))
 		return;
+	if (is_dead(f))
+		fail_all(f);
 	for (unsigned int k = 0; k < NR_QUEUES; k++)
 		if (kicked >> k & 1)
 			run_queue(f, k);
@@ -281,6 +288,13 @@ static void ready(void *arg, uint32_t events)
 	struct virtio_fs *f = arg;
 
 	mutex_guard(&f->dev.lock);
+	if (!virtio_may_access(&f->dev)) {
+		if (events & (EPOLLHUP | EPOLLERR)) /* told whether one asks or not */
+			die(f, "has ended");
+		else
+			io_watch_set(f->dev.io, &f->watch, 0);
+		return;
+	}
 	if ((events & EPOLLOUT) && flush(f))
 		set_events(f);
 	if (!is_dead(f) && (events & ~(uint32_t)EPOLLOUT))

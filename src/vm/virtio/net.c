@@ -141,6 +141,8 @@ static void run_tx(struct virtio_net *n, struct virtq *q)
 	unsigned int count = 0;
 	bool any = false;
 
+	if (n->out.q)
+		io_watch_set(d->io, &n->watch, n->watch.events | EPOLLOUT);
 	while (!n->out.q && virtio_pop(d, q, &n->out, &count)) {
 		if (!send_chain(n, &n->out)) {
 			io_watch_set(n->dev.io, &n->watch, n->watch.events | EPOLLOUT);
@@ -483,7 +485,7 @@ static void on_ready(void *arg, uint32_t events)
 		peer_gone(n);
 		return;
 	}
-	if (!virtio_is_running(&n->dev)) {
+	if (!virtio_is_running(&n->dev) || !virtio_may_access(&n->dev)) {
 		io_watch_set(n->dev.io, &n->watch, 0);
 		return;
 	}

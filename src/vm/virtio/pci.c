@@ -277,6 +277,8 @@ static bool config_window(struct pci_dev *d, uint16_t off, unsigned int size, bo
 	uint8_t cap[CAP_EXTRA + 4];
 	uint32_t at, len;
 
+	if (is_write && range_overlap(off, size, PCI_COMMAND, 2))
+		virtio_master_changed(v->dev);
 	if (off != v->window_cap + CAP_EXTRA)
 		return false;
 	mutex_lock(&d->bus->lock);
@@ -348,6 +350,7 @@ int virtio_pci_init(struct virtio_pci *v, struct virtio_dev *d, const struct boa
 	v->transport = (struct virtio_transport){ .queue_interrupt = queue_interrupt,
 						  .config_interrupt = config_interrupt,
 						  .reset = was_reset,
+						  .is_master = &v->pci.is_master,
 						  .arg = v };
 	v->config_vector = VIRTQ_NO_VECTOR;
 	mutex_init(&v->lock);

@@ -12,6 +12,10 @@
  * a disk, and after the reset nothing is written to the driver's memory. Without requests in flight the reset is
  * done when the write is.
  *
+ * A bus may deny a device the driver's memory (PCI's bus master bit): then it does nothing until it may again, and what has been
+ * asked of it, by the driver or by the outside, waits. Linux takes the bit away from devices that it leaves to a kernel started by
+ * kexec, without a reset; the memory is somebody else's then.
+ *
  * What the driver sets counts only in the state in which it may be set: features before FEATURES_OK, a queue's
  * registers before it is enabled. A queue takes its registers over when it is enabled (queue.c).
  */
@@ -34,6 +38,9 @@ static void run(struct virtio_dev *d, unsigned int batch)
 	uint64_t kicked;
 
 	mutex_guard(&d->lock);
+	/* What is to be done stays marked; virtio_master_changed() comes back to it. */
+	if (!virtio_may_access(d) && !d->is_resetting)
+		return;
 	kicked = atomic_exchange(&d->kicked, 0);
 	d->batch = batch;
 	d->ops->run(d, virtio_is_running(d) ? kicked : 0);
@@ -131,6 +138,12 @@ void virtio_reset_wait(struct virtio_dev *d)
 
 /* --- registers ----------------------------------------------------------------------------------------------- */
 
+static void kick_all(struct virtio_dev *d)
+{
+	atomic_fetch_or(&d->kicked, UINT64_MAX >> (64 - d->nr_queues));
+	io_task_queue(d->io, &d->task);
+}
+
 void virtio_kick(struct virtio_dev *d, unsigned int n)
 {
 	if (n >= d->nr_queues)
@@ -138,6 +151,15 @@ void virtio_kick(struct virtio_dev *d, unsigned int n)
 	atomic_fetch_add_explicit(&d->nr_kicks, 1, memory_order_relaxed);
 	if (!(atomic_fetch_or(&d->kicked, UINT64_C(1) << n) >> n & 1))
 		virtio_soon(d);
+}
+
+/* Callbacks run under the lock, and ask for the flag there: whoever has had the lock after it was cleared has waited for the
+ * last of them. */
+void virtio_master_changed(struct virtio_dev *d)
+{
+	mutex_guard(&d->lock);
+	if (virtio_may_access(d))
+		kick_all(d);
 }
 
 uint8_t virtio_status(struct virtio_dev *d)
@@ -162,9 +184,7 @@ static void start(struct virtio_dev *d)
 		return;
 	if (d->ops->started)
 		d->ops->started(d);
-	/* What the driver made available before. */
-	atomic_store(&d->kicked, UINT64_MAX >> (64 - d->nr_queues));
-	io_task_queue(d->io, &d->task);
+	kick_all(d); /* what the driver made available before */
 }
 
 void virtio_set_status(struct virtio_dev *d, uint8_t status)
@@ -335,9 +355,9 @@ void virtio_config_write(struct virtio_dev *d, uint64_t off, unsigned int size, 
 /* Looks that find nothing count as well: a ring whose parts overlap may promise a chain for ever. */
 bool virtio_pop(struct virtio_dev *d, struct virtq *q, struct virtq_chain *c, unsigned int *n)
 {
-	if (!*n)
+	if (!*n && virtio_may_access(d))
 		virtq_kicks_off(q);
-	while (virtio_is_running(d)) {
+	while (virtio_is_running(d) && virtio_may_access(d)) {
 		int r;
 
 		if (*n >= d->batch) {
@@ -465,6 +485,11 @@ int virtio_settle(struct virtio_dev *d, struct err *err)
 	if (d->ops->settle)
 		d->ops->settle(d);
 	finish_reset(d);
+	if (has_in_flight(d) && !virtio_may_access(d))
+		return err_set(err, -EBUSY,
+			       "%s has requests that it cannot answer, because the guest has "
+			       "taken its bus master bit away",
+			       d->name);
 	if (has_in_flight(d))
 		return err_set(err, -EBUSY, "%s is busy with requests that do not end", d->name);
 	return 0;
@@ -472,8 +497,7 @@ int virtio_settle(struct virtio_dev *d, struct err *err)
 
 void virtio_unsettle(struct virtio_dev *d)
 {
-	atomic_fetch_or(&d->kicked, UINT64_MAX >> (64 - d->nr_queues));
-	io_task_queue(d->io, &d->task);
+	kick_all(d);
 }
 
 static const struct state_field fields[] = {

@@ -53,7 +53,8 @@ struct virtio_ops {
 	uint16_t id;	  /* device type (5) */
 	bool is_quick; /* a few chains take less than waking a thread: run() is called on vCPU threads, too */
 	/* Queues of mask @kicked may have something; 0 while the driver does not run the device. Also called when
-	 * the device queued its task for something else. I/O thread, or somebody in its place (iothread_enter()). */
+	 * the device queued its task for something else; not while the bus denies access to memory, which every queue is
+	 * looked at after. I/O thread, or somebody in its place (iothread_enter()). */
 	void (*run)(struct virtio_dev *d, uint64_t kicked);
 	/* The driver is ready (DRIVER_OK was set). vCPU thread. May be NULL. */
 	void (*started)(struct virtio_dev *d);
@@ -63,8 +64,8 @@ struct virtio_ops {
 	/* The driver wrote [off, off + n) of d->config, which has the new bytes; only what config_wmask allows
 	 * has changed. May be NULL. */
 	void (*config_written)(struct virtio_dev *d, unsigned int off, unsigned int n);
-	/* No vCPU and no I/O thread runs, and the machine is being saved: finish what is in flight, or put it back into its
-	 * ring (virtio_unpop()), from where it is taken again. May be NULL. */
+	/* No vCPU and no I/O thread runs, and the machine is being saved: finish what is in flight, as far as the driver's memory may
+	 * be accessed, or put it back into its ring (virtio_unpop()), from where it is taken again. May be NULL. */
 	void (*settle)(struct virtio_dev *d);
 	/* What a snapshot keeps of the device around the virtio_dev, which is its first member; NULL: nothing. */
 	const struct state_desc *state;
@@ -82,6 +83,9 @@ struct virtio_transport {
 	void (*config_interrupt)(void *arg);
 	/* The device was reset: forget vectors and pending interrupts. */
 	void (*reset)(void *arg);
+	/* Whether the guest lets the device access its memory, when the bus has a say in it; NULL: always. Changes are told by
+	 * virtio_master_changed(). */
+	const _Atomic bool *is_master;
 	void *arg;
 };
 
@@ -136,6 +140,13 @@ void virtio_soon(struct virtio_dev *d);
  * As virtio_soon(). */
 void virtio_kick(struct virtio_dev *d, unsigned int n);
 
+/*
+ * virtio_master_changed - transport->is_master may have changed. When the device has lost its right, no callback of it
+ * accesses the driver's memory after the call; what a disk or a server is at work with may still arrive there. When it has got
+ * it, every queue is looked at. With no lock held that the device takes. Thread: any.
+ */
+void virtio_master_changed(struct virtio_dev *d);
+
 /* virtio_status, virtio_set_status - the status register. Writing 0 resets; the status is 0 once that is done. */
 uint8_t virtio_status(struct virtio_dev *d);
 void virtio_set_status(struct virtio_dev *d, uint8_t status);
@@ -187,6 +198,14 @@ static inline bool virtio_is_running(const struct virtio_dev *d)
 {
 	return (d->status & (VIRTIO_DRIVER_OK | VIRTIO_NEEDS_RESET)) == VIRTIO_DRIVER_OK &&
 	       !d->is_resetting;
+}
+
+/* virtio_may_access - whether the bus lets the device access the driver's memory. Nothing but ops->run() need ask: that is
+ * not called meanwhile, but for a reset, whose chains are given back without a touch. */
+static inline bool virtio_may_access(const struct virtio_dev *d)
+{
+	return !d->transport || !d->transport->is_master ||
+	       atomic_load_explicit(d->transport->is_master, memory_order_relaxed);
 }
 
 /*
