@@ -230,9 +230,10 @@ static int parse_words(struct cmd_call *call, void *opts, char **argv, bool *ret
 		const char *word = argv[i];
 		int r = 0;
 
-		if (only_operands || word[0] != '-' || !word[1])
+		if (only_operands || word[0] != '-' || !word[1]) {
 			call->args[call->nr_args++] = word;
-		else if (strcmp(word, "--") == 0)
+			only_operands |= call->cmd->stops_at_args;
+		} else if (strcmp(word, "--") == 0)
 			only_operands = true;
 		else if (word[1] == '-')
 			r = parse_long(call, opts, argv, &i, ret_help, err);

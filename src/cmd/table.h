@@ -61,17 +61,19 @@ struct cmd {
 	size_t args_min, args_max; /* how many operands */
 	const char *const *args_choices; /* NULL-terminated, for completion; or NULL */
 	bool args_are_files;		 /* operands are completed as files */
-	const struct opt *opts;		 /* ended by .name = NULL; or NULL */
-	size_t opts_size;		 /* sizeof the options struct */
-	const char *exit_status;	 /* text of the man page's EXIT STATUS; NULL: 0 or 1 */
-	const char *examples;		 /* lines of shell; NULL: none */
+	bool stops_at_args; /* what follows the first operand is operands, too: a command line */
+	const struct opt *opts;	 /* ended by .name = NULL; or NULL */
+	size_t opts_size;	 /* sizeof the options struct */
+	const char *exit_status; /* text of the man page's EXIT STATUS; NULL: 0 or 1 */
+	const char *examples;	 /* lines of shell; NULL: none */
 };
 
 /* One parsed call of a subcommand. */
 struct cmd_call {
 	const struct cmd *cmd;
-	const void *opts;  /* the options struct, zeroed, defaults filled in */
-	const char **args; /* operands */
+	const void *opts;    /* the options struct, zeroed, defaults filled in */
+	const void *globals; /* that of the program; NULL: it has none */
+	const char **args;   /* operands */
 	size_t nr_args;
 	char **argv;	/* as given: argv[0] is the subcommand (or program) name, NULL-ended */
 	uint64_t given; /* bit i: option i of the table was on the command line */
@@ -88,6 +90,7 @@ struct cmd_program {
 	const char *summary;
 	const struct cmd_binding *cmds; /* one subcommand each, shown in this order */
 	size_t nr_cmds;
+	const struct cmd *globals; /* options before the command, for all of them; or NULL */
 	/* Set when the program is one command without a name ("atoll-vm --kernel ..."); cmds is then
 	 * empty. */
 	const struct cmd_binding *sole;

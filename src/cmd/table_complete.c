@@ -157,6 +157,21 @@ static void bash_cmd(const struct cmd_program *prog, const struct cmd *cmd, stru
 	strbuf_adds(out, "'\n\t\t;;\n");
 }
 
+/* The command is the first word that is neither an option of the program nor the value of one. */
+static void bash_skip_globals(const struct cmd *globals, struct strbuf *out)
+{
+	strbuf_adds(out, "\tlocal i\n\tcommand=\n\tfor ((i = 1; i < COMP_CWORD; i++)); do\n"
+			 "\t\tcase \"${COMP_WORDS[i]}\" in\n\t\t''");
+	for (size_t i = 0; i < opt_count(globals); i++)
+		if (globals->opts[i].type != OPT_FLAG)
+			strbuf_addf(out, "|--%s", globals->opts[i].name);
+	/* bash makes three words of "--root=/x". */
+	strbuf_adds(out, ")\n\t\t\ti=$((i + 1))\n"
+			 "\t\t\t[ \"${COMP_WORDS[i]}\" != '=' ] || i=$((i + 1)) ;;\n"
+			 "\t\t-*) ;;\n"
+			 "\t\t*) command=${COMP_WORDS[i]} ; break ;;\n\t\tesac\n\tdone\n");
+}
+
 static void complete_bash(const struct cmd_program *prog, struct strbuf *out)
 {
 	strbuf_addf(out, "# bash completion for %s\n_", prog->name);
@@ -167,12 +182,16 @@ static void complete_bash(const struct cmd_program *prog, struct strbuf *out)
 			 "\tprev=${COMP_WORDS[COMP_CWORD-1]}\n"
 			 "\tcommand=\n"
 			 "\t[ \"$COMP_CWORD\" -gt 1 ] && command=${COMP_WORDS[1]}\n");
+	if (prog->globals)
+		bash_skip_globals(prog->globals, out);
 	if (!prog->sole)
 		each_cmd(prog, bash_group, out);
 	strbuf_adds(out, "\tCOMPREPLY=()\n"
 			 "\tcase \"$command\" in\n");
 	if (!prog->sole) {
 		strbuf_adds(out, "\t'') words='--help --version");
+		for (size_t i = 0; prog->globals && i < opt_count(prog->globals); i++)
+			strbuf_addf(out, " --%s", prog->globals->opts[i].name);
 		each_cmd(prog, add_name, out);
 		strbuf_adds(out, "' ;;\n");
 		each_cmd(prog, bash_group_words, out);
@@ -195,11 +214,14 @@ static void fish_seen(const struct cmd *cmd, struct strbuf *out)
 	strbuf_addf(out, "%s'", cmd->name + (n ? n + 1 : 0));
 }
 
+/* @cmd: NULL: an option of the program. */
 static void fish_opt(const struct cmd_program *prog, const struct cmd *cmd, const struct opt *opt,
 		     struct strbuf *out)
 {
 	strbuf_addf(out, "complete -c %s", prog->name);
-	if (!prog->sole)
+	if (!cmd)
+		strbuf_adds(out, " -n __fish_use_subcommand");
+	else if (!prog->sole)
 		fish_seen(cmd, out);
 	strbuf_addf(out, " -l %s", opt->name);
 	if (opt->letter)
@@ -269,6 +291,8 @@ int cmd_completion(const struct cmd_program *prog, const char *shell, struct str
 		complete_bash(prog, out);
 	} else if (strcmp(shell, "fish") == 0) {
 		strbuf_addf(out, "# fish completion for %s\n", prog->name);
+		for (size_t i = 0; prog->globals && i < opt_count(prog->globals); i++)
+			fish_opt(prog, NULL, &prog->globals->opts[i], out);
 		each_cmd(prog, fish_cmd, out);
 	} else {
 		return err_set(err, -EINVAL, "'%.40s' is none of bash, zsh, fish", shell);

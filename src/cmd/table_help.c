@@ -170,13 +170,15 @@ void cmd_help(const struct cmd_program *prog, const struct cmd *cmd, struct strb
 
 void cmd_help_program(const struct cmd_program *prog, struct strbuf *out)
 {
-	strbuf_addf(out, "Usage: %s COMMAND [OPTIONS]\n\n%s.\n\nCommands:\n", prog->name,
-		    prog->summary);
+	strbuf_addf(out, "Usage: %s %sCOMMAND [OPTIONS]\n\n%s.\n\nCommands:\n", prog->name,
+		    prog->globals ? "[OPTIONS] " : "", prog->summary);
 	for (size_t i = 0; i < prog->nr_cmds; i++)
 		add_help_line(out, prog->cmds[i].cmd->name, str_of(prog->cmds[i].cmd->summary));
 	add_help_line(out, cmd_builtin_completion.name, str_of(cmd_builtin_completion.summary));
 	add_help_line(out, cmd_builtin_help.name, str_of(cmd_builtin_help.summary));
 	strbuf_adds(out, "\nOptions:\n");
+	for (size_t i = 0; prog->globals && i < opt_count(prog->globals); i++)
+		add_help_opt(out, &prog->globals->opts[i]);
 	add_help_line(out, "-h, --help", STR("Show this text"));
 	add_help_line(out, "    --version", STR("Show the version"));
 	strbuf_addf(out, "\n'%s help COMMAND' explains a command.\n", prog->name);
@@ -310,7 +312,13 @@ void cmd_man(const struct cmd_program *prog, const struct cmd *cmd, struct strbu
 		return;
 	}
 	add_roff_head(out, prog->name, prog->summary);
-	strbuf_addf(out, ".B %s\nCOMMAND [OPTIONS]\n.SH COMMANDS\n", prog->name);
+	strbuf_addf(out, ".B %s\n%sCOMMAND [OPTIONS]\n", prog->name,
+		    prog->globals ? "[OPTIONS] " : "");
+	if (prog->globals)
+		strbuf_adds(out, ".SH OPTIONS\n");
+	for (size_t i = 0; prog->globals && i < opt_count(prog->globals); i++)
+		add_roff_opt(out, &prog->globals->opts[i]);
+	strbuf_adds(out, ".SH COMMANDS\n");
 	for (size_t i = 0; i < prog->nr_cmds; i++)
 		man_list_entry(out, prog->cmds[i].cmd);
 	man_list_entry(out, &cmd_builtin_completion);

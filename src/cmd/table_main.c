@@ -127,7 +127,7 @@ static int do_completion(const struct cmd_program *prog, const struct cmd_call *
 }
 
 static int run(const struct cmd_program *prog, const struct cmd *cmd,
-	       int (*fn)(const struct cmd_call *call), char **argv)
+	       int (*fn)(const struct cmd_call *call), char **argv, const void *globals)
 {
 	_cleanup_(cmd_call_done) struct cmd_call call = { 0 };
 	struct err err = ERR_INIT;
@@ -136,6 +136,7 @@ static int run(const struct cmd_program *prog, const struct cmd *cmd,
 
 	if (r < 0)
 		return complain(prog, cmd, &err);
+	call.globals = globals;
 	if (help) {
 		_cleanup_(strbuf_done) struct strbuf out = { 0 };
 
@@ -150,7 +151,7 @@ static int run(const struct cmd_program *prog, const struct cmd *cmd,
 }
 
 /* `PROGRAM GROUP COMMAND ...`: @argv is that of the group's word. */
-static int run_grouped(const struct cmd_program *prog, char **argv)
+static int run_grouped(const struct cmd_program *prog, char **argv, const void *globals)
 {
 	_cleanup_(strbuf_done) struct strbuf name = { 0 };
 	const struct cmd_binding *b;
@@ -162,7 +163,7 @@ static int run_grouped(const struct cmd_program *prog, char **argv)
 	b = cmd_find(prog, strbuf_cstr(&name), &err);
 	if (!b)
 		return complain(prog, NULL, &err);
-	return run(prog, b->cmd, b->fn, argv + 1);
+	return run(prog, b->cmd, b->fn, argv + 1, globals);
 }
 
 static int print_version(const struct cmd_program *prog)
@@ -171,16 +172,13 @@ static int print_version(const struct cmd_program *prog)
 	return 0;
 }
 
-int cmd_main(const struct cmd_program *prog, int argc, char **argv)
+/* @argv is that of the command's word, or of what ends the program's own options without one. */
+static int run_word(const struct cmd_program *prog, char **argv, const void *globals)
 {
 	const struct cmd_binding *b;
-	const char *word = argc > 1 ? argv[1] : NULL;
+	const char *word = argv[0];
 	struct err err = ERR_INIT;
 
-	if (word && strcmp(word, "--version") == 0)
-		return print_version(prog);
-	if (prog->sole)
-		return run(prog, prog->sole->cmd, prog->sole->fn, argv);
 	if (!word || strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0) {
 		_cleanup_(strbuf_done) struct strbuf out = { 0 };
 
@@ -191,13 +189,46 @@ int cmd_main(const struct cmd_program *prog, int argc, char **argv)
 		return 1;
 	}
 	if (strcmp(word, "help") == 0)
-		return run(prog, &cmd_builtin_help, NULL, argv + 1);
+		return run(prog, &cmd_builtin_help, NULL, argv, globals);
 	if (strcmp(word, "completion") == 0)
-		return run(prog, &cmd_builtin_completion, NULL, argv + 1);
+		return run(prog, &cmd_builtin_completion, NULL, argv, globals);
 	if (cmd_is_group(prog, word))
-		return run_grouped(prog, argv + 1);
+		return run_grouped(prog, argv, globals);
 	b = cmd_find(prog, word, &err);
 	if (!b)
 		return complain(prog, NULL, &err);
-	return run(prog, b->cmd, b->fn, argv + 1);
+	return run(prog, b->cmd, b->fn, argv, globals);
+}
+
+/* Options of the program, then the command's word. */
+static int run_with_globals(const struct cmd_program *prog, char **argv)
+{
+	_cleanup_(cmd_call_done) struct cmd_call call = { 0 };
+	static char help_word[] = "--help";
+	char *help_argv[] = { help_word, NULL };
+	struct err err = ERR_INIT;
+	bool help;
+	int r = cmd_parse(prog->globals, argv, &call, &help, &err);
+
+	if (r < 0)
+		return complain(prog, NULL, &err);
+	/* Operands are the rest of argv, as stops_at_args has it. */
+	for (; *argv && call.nr_args && *argv != call.args[0]; argv++)
+		;
+	if (help)
+		argv = help_argv;
+	else if (!call.nr_args)
+		argv = &help_argv[1];
+	return run_word(prog, argv, call.opts);
+}
+
+int cmd_main(const struct cmd_program *prog, int argc, char **argv)
+{
+	if (argc > 1 && strcmp(argv[1], "--version") == 0)
+		return print_version(prog);
+	if (prog->sole)
+		return run(prog, prog->sole->cmd, prog->sole->fn, argv, NULL);
+	if (prog->globals)
+		return run_with_globals(prog, argv);
+	return run_word(prog, argc > 1 ? argv + 1 : argv + argc, NULL);
 }

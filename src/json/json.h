@@ -29,6 +29,14 @@ void json_init(void);
  */
 _nodiscard_ int json_parse(struct str text, struct json **ret, struct err *err);
 
+/*
+ * json_parse_wide - json_parse() for texts of Go programs, which write numbers up to 2^64 - 1 ("no limit").
+ *
+ * Where there is one beyond 63 bits, all numbers of the text are only known to 53 bits: read them by json_u64_wide() and
+ * json_i64_wide(), which know what they cannot tell. Returns as json_parse(). Thread: any.
+ */
+_nodiscard_ int json_parse_wide(struct str text, struct json **ret, struct err *err);
+
 /* json_free - free a value from json_parse(); NULL is accepted. json_freep: for _cleanup_(). Thread: owner. */
 void json_free(struct json *j);
 void json_freep(struct json **j);
@@ -46,7 +54,41 @@ const char *json_str(const struct json *j);
  * any. */
 bool json_u64(const struct json *j, uint64_t *ret);
 
+/*
+ * json_u64_wide - a whole number from 0 to 2^64 - 1 of json_parse_wide(), also written as 2e3. One next to 2^64 is 2^64 - 1.
+ *
+ * Returns false, @ret as it was, when it is something else or not known exactly. Thread: any.
+ */
+bool json_u64_wide(const struct json *j, uint64_t *ret);
+
+/* json_i64_wide - as json_u64_wide(), for numbers that may be negative and fit 63 bits. Thread: any. */
+bool json_i64_wide(const struct json *j, int64_t *ret);
+
 /* json_bool - true or false. Returns false, @ret as it was, when it is something else. Thread: any. */
 bool json_bool(const struct json *j, bool *ret);
+
+enum json_kind {
+	JSON_IS_NONE, /* not there, or null */
+	JSON_IS_OBJECT,
+	JSON_IS_ARRAY,
+	JSON_IS_STRING,
+	JSON_IS_NUMBER,
+	JSON_IS_BOOLEAN,
+};
+
+/* json_kind - what a value is. Thread: any. */
+enum json_kind json_kind(const struct json *j);
+
+/* json_count - elements of an array or members of an object; 0: something else. Thread: any. */
+size_t json_count(const struct json *j);
+
+/*
+ * json_next - walk over the members of an object, in the order of the text.
+ *
+ * @key:  NULL at the start, then what the call before returned
+ * @ret:  the member's value
+ * Returns its key; NULL: that was the last, or not an object. Thread: any.
+ */
+const char *json_next(const struct json *j, const char *key, const struct json **ret);
 
 #endif
