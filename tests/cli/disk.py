@@ -269,7 +269,7 @@ def check_dirty_and_corrupt():
     assert "features we do not have" in complaint("info", "d.qcow2")
 
 
-def check_bitmaps():
+def check_bitmaps_follow_writes():
     qemu("create", "-q", "-f", "qcow2", "b.qcow2", "4M")
     qemu("bitmap", "--add", "b.qcow2", "follows")
     qemu("bitmap", "--add", "--disable", "b.qcow2", "stays")

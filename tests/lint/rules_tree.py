@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Rules about the tree: which folder may use which, what belongs to what."""
 
+import ast
 import os
 import re
 
@@ -172,6 +173,21 @@ def tied_processes(tree):
                 yield path, n, "start() of tests/tied.py starts a process that ends with the test"
 
 
+def defined_once(tree):
+    """A test or function has its name for itself: a second one of the same name would silently take its place."""
+    for path in tree.match("*.py"):
+        for scope in ast.walk(ast.parse(tree.text(path))):
+            if not isinstance(scope, (ast.Module, ast.ClassDef, ast.FunctionDef)):
+                continue
+            first = {}
+            for d in scope.body:
+                if not isinstance(d, (ast.FunctionDef, ast.ClassDef)):
+                    continue
+                if d.name in first:
+                    yield path, d.lineno, f"{d.name} is defined in line {first[d.name]} already"
+                first.setdefault(d.name, d.lineno)
+
+
 RULES = {
     "layers": layers,
     "include-paths": include_paths,
@@ -183,4 +199,5 @@ RULES = {
     "readme": folder_readme,
     "metrics": metrics,
     "tied": tied_processes,
+    "defined-once": defined_once,
 }

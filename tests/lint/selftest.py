@@ -89,6 +89,7 @@ PLANTED = [
     ("readme", {"src/a/README.md": None}, "is missing"),
     ("metrics", {"src/base/metrics.def": 'METRIC(x, "y", "")\n'}, "without a help text"),
     ("tied", {"tests/guest/a.py": f"# {SPDX}\np = subprocess.Popen(cmd)\n"}, "ends with the test"),
+    ("defined-once", {"tests/guest/a.py": f"# {SPDX}\n" + "def check_a():\n    pass\n\n\n" * 2}, "in line 2 already"),
     ("docs", {"src/a/a.h": A_H.replace("int sub_more", "\nint sub_more")}, "sub_more()"),
     ("docs", {"src/a/a.h": A_H.replace("/* add - the sum. Thread: any. */\n", "")}, "add()"),
     ("docs", {"src/a/a.h": A_H.replace("int sub_more(int a);",
