@@ -8,6 +8,7 @@ FLAVOR is one of fetch-kernel.sh's. The modules NAME and what they depend on are
 that names them in an order in which they can be loaded; guest-init.sh loads what is at /modules. Prints FOLDER.
 """
 
+import lzma
 import os
 import re
 import shutil
@@ -30,7 +31,12 @@ def package(flavor):
 
 
 def plain(name):
-    return re.sub(r"\.ko$", "", os.path.basename(name)).replace("-", "_")
+    return re.sub(r"\.ko(\.xz)?$", "", os.path.basename(name)).replace("-", "_")
+
+
+def unpacked(name, data):
+    """The guest's insmod knows nothing of compression."""
+    return lzma.decompress(data) if name.endswith(".xz") else data
 
 
 def depends(data):
@@ -43,8 +49,8 @@ def modules(deb):
     """{name: contents} of every module."""
     with subprocess.Popen(["dpkg-deb", "--fsys-tarfile", deb], stdout=subprocess.PIPE) as p:
         with tarfile.open(fileobj=p.stdout, mode="r|") as tar:
-            found = {plain(m.name): tar.extractfile(m).read() for m in tar
-                     if m.isfile() and m.name.endswith(".ko")}
+            found = {plain(m.name): unpacked(m.name, tar.extractfile(m).read()) for m in tar
+                     if m.isfile() and m.name.endswith((".ko", ".ko.xz"))}
         p.stdout.read()
     if p.returncode:
         sys.exit(f"kernel-modules.py: cannot unpack {deb}")
