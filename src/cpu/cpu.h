@@ -134,6 +134,14 @@ struct cpu_group_time {
 void cpu_group_get_time(const struct cpu_group *grp, struct cpu_group_time *ret);
 void cpu_group_set_time(struct cpu_group *grp, const struct cpu_group_time *time);
 
+/*
+ * cpu_group_hold_user - no vCPU executes an instruction of user mode (CPL 3) until one of them has read the page at @gpa, which is
+ * not memory, and after that has come to user mode or to a halt; but no longer than some seconds.
+ *
+ * The engines that can: not kvm. Interrupts and all else that is kernel mode's go on. No vCPU may be running.
+ */
+void cpu_group_hold_user(struct cpu_group *grp, uint64_t gpa);
+
 /* cpu_group_model_sum - a checksum of all that CPUID tells the guests of such a group; equal on every engine. Thread: any. */
 _pure_ uint32_t cpu_group_model_sum(const struct cpu_group *grp);
 

@@ -9,6 +9,7 @@
 #include <stddef.h>
 
 #include "cpu/cpu.h"
+#include "cpu/hold.h"
 #include "cpu/cpuid.h"
 #include "cpu/pv/pv.h"
 #include "sys/timerq.h"
@@ -171,6 +172,7 @@ struct cpu_group {
 	struct code_map *code;	     /* which guest pages have been decoded (interp/block.h) */
 	struct dbt *dbt;	     /* translation engine: its code cache (dbt/run.h) */
 	struct kvm_vm *kvm;	     /* the host's virtual machine (kvm/kvm_priv.h) */
+	struct cpu_hold hold;
 	/* pieces of a page of which something was decoded were written (interp/code.c); NULL: nobody asks */
 	void (*code_gone)(struct cpu_group *grp, const uint8_t *page, uint64_t pieces);
 };

@@ -122,6 +122,7 @@ int cpu_group_new(const struct cpu_group_config *cfg, struct cpu_group **ret, st
 	grp->ops = cfg->ops;
 	grp->arg = cfg->arg;
 	pthread_rwlock_init(&grp->msg_lock, NULL);
+	hold_init(grp);
 	grp->apic_place = cfg->apic;
 	grp->trace = cfg->trace;
 	grp->code_cache_bytes = cfg->code_cache_bytes ? cfg->code_cache_bytes : CODE_CACHE_DEFAULT;
@@ -214,6 +215,7 @@ void cpu_group_free(struct cpu_group *grp)
 		atomic_load(&grp->engine)->release(grp);
 	exclusive_free(grp->exclusive);
 	pthread_rwlock_destroy(&grp->msg_lock);
+	hold_done(grp);
 	free(grp->cpu);
 	free(grp);
 }

@@ -113,8 +113,6 @@ static int make_memory(struct machine *m, const struct machine_config *cfg, stru
 		return r;
 	if (cfg->merge)
 		r = memory_merge(&m->memory, err);
-	if (r == 0)
-		r = vmgenid_init(&m->memory, err);
 	if (r < 0)
 		memory_done(&m->memory);
 	return r;
@@ -228,6 +226,8 @@ static int make_part(struct machine *m, const struct machine_config *cfg, enum m
 		return hpet_init(&m->hpet, b, &m->pit, &m->rtc, err);
 	case PART_PM:
 		return acpi_pm_init(&m->pm, b, err);
+	case PART_GENERATION:
+		return vmgenid_init(&m->generation, m->mmio, err);
 	case PART_HOT_CPUS:
 		return machine_cpus_init(m, err);
 	case PART_I8042:
@@ -285,6 +285,9 @@ static void end_part(struct machine *m, enum machine_part part)
 		break;
 	case PART_PM:
 		acpi_pm_done(&m->pm);
+		break;
+	case PART_GENERATION:
+		vmgenid_done(&m->generation);
 		break;
 	case PART_HOT_CPUS:
 		acpi_plug_done(&m->hot_cpus);

@@ -242,6 +242,7 @@ static void reset_devices(struct machine *m)
 		reset_pc(m);
 	acpi_plug_reset(&m->hot_cpus, m->hot_cpus.cfg.present);
 	acpi_pm_reset(&m->pm);
+	vmgenid_reset(&m->generation);
 	rtc_reset(&m->rtc);
 	i8254_reset(&m->pit);
 	irq_router_reset(&m->irqs);

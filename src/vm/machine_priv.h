@@ -73,6 +73,7 @@ enum machine_part {
 	PART_RTC,
 	PART_HPET,
 	PART_PM,
+	PART_GENERATION,
 	PART_HOT_CPUS,
 	PART_I8042,
 	PART_PCI,
@@ -133,6 +134,7 @@ struct machine {
 	struct rtc rtc;
 	struct hpet hpet;
 	struct acpi_pm pm;
+	struct vmgenid generation;
 	struct acpi_plug hot_cpus, hot_slots;
 	struct i8042 kbd;
 	struct pci_bus pci;

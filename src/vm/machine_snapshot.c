@@ -107,6 +107,7 @@ struct whole {
 	bool has_firmware;
 	uint64_t clock_ns, guest_ns, tsc, tsc_khz;
 	uint8_t boot_id[MACHINE_BOOT_ID]; /* of the host, since when its TSC has counted so fast */
+	bool knows_generation;		  /* the guest has a driver of the generation identifier */
 };
 
 static const struct state_field whole_fields[] = {
@@ -121,11 +122,12 @@ static const struct state_field whole_fields[] = {
 	STATE_ANY(struct whole, tsc),
 	STATE_RANGE(struct whole, tsc_khz, 1000, UINT32_MAX),
 	STATE_BYTES(struct whole, boot_id),
+	STATE_SINCE(2, struct whole, knows_generation, 1),
 };
 
 static const struct state_desc whole_state = {
 	.name = "machine",
-	.version = 1,
+	.version = 2,
 	STATE_NO_LOCK,
 	STATE_TABLE(struct whole, whole_fields),
 };
@@ -136,7 +138,7 @@ static uint32_t roms_sum(const struct machine *m)
 	uint32_t sum = 0;
 
 	for (unsigned int k = 0; k < p->nr; k++)
-		if (p->region[k].is_rom && p->region[k].gpa != VMGENID_BASE)
+		if (p->region[k].is_rom)
 			sum = crc32c(sum, p->region[k].hva, p->region[k].size);
 	return sum;
 }
@@ -149,6 +151,7 @@ static void fill_whole(struct machine *m, struct whole *w)
 		.first_cpus = m->first_cpus,
 		.roms = roms_sum(m),
 		.has_firmware = m->has_firmware,
+		.knows_generation = atomic_load(&m->generation.was_read),
 	};
 	if (m->cpus)
 		w->cpu_model = cpu_group_model_sum(m->cpus);
@@ -480,8 +483,11 @@ static void load(struct machine *m, const struct parts *p, const struct whole *w
 			p->part[i].desc->loaded(p->part[i].obj);
 	if (atomic_exchange(&m->move_windows, false))
 		memory_move_windows(&m->memory);
-	/* It is another machine than the one that was saved, and the guest shall know before it does anything else. */
+	/* It is another machine than the one that was saved, and the guest shall know before its programs do anything. */
+	atomic_store(&m->generation.was_read, w->knows_generation);
 	acpi_pm_gpe(&m->pm, VMGENID_GPE);
+	if (w->knows_generation)
+		cpu_group_hold_user(m->cpus, VMGENID_BASE);
 }
 
 int machine_snapshot_load(struct machine *m, struct snapshot *snap, struct err *err)

@@ -103,6 +103,10 @@ void cpu_group_set_time(struct cpu_group *grp, const struct cpu_group_time *time
 {
 }
 
+void cpu_group_hold_user(struct cpu_group *grp, uint64_t gpa)
+{
+}
+
 uint32_t cpu_group_model_sum(const struct cpu_group *grp)
 {
 	return 0;

@@ -548,6 +548,11 @@ bool event_deliver_pending(struct cpu *c, enum cpu_exit *ret_exit, struct err *e
 		if ((s->nmi_waiting && take_nmi(c)) || (s->intr_waiting && take_interrupt(c)))
 			continue;
 		if (ev->mp_state != CPU_MP_RUNNING) {
+			hold_idle(c);
+			sleep_outside(c);
+			continue;
+		}
+		if (unlikely(hold_keeps(c))) {
 			sleep_outside(c);
 			continue;
 		}

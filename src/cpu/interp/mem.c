@@ -185,6 +185,7 @@ uint64_t mem_io_ld(struct cpu *c, uint64_t gpa, unsigned int size)
 		} else {
 			c->stats.mmio_read++;
 			part = c->grp->ops->mmio_read(c->grp->arg, a, n);
+			hold_read(c, a);
 		}
 		v |= (n == 8 ? part : part & ((UINT64_C(1) << (n * 8)) - 1)) << (done * 8);
 	}

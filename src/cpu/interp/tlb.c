@@ -98,6 +98,8 @@ void tlb_select(struct cpu *c)
 	stk_forget(c);
 	if (s->tlb_selected)
 		s->tlb_selected(c);
+	if (is_user && unlikely(atomic_load_explicit(&c->grp->hold.is_on, memory_order_relaxed)))
+		c->hot.due |= DUE_CHECK; /* it may have to wait */
 }
 
 /* --- write tags ----------------------------------------------------------------------------------- */
