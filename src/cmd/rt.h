@@ -18,10 +18,48 @@ struct rt_spec_opts {
 	const char *bundle;
 };
 
-extern const struct cmd rt_globals, rt_cmd_spec;
+/* Of `create` and `run`. */
+struct rt_create_opts {
+	const char *bundle, *console_socket, *pid_file; /* the latter two or NULL */
+	uint64_t preserve_fds;
+	bool no_pivot, no_new_keyring;
+	bool detach, keep, no_subreaper; /* of `run` */
+};
+
+struct rt_kill_opts {
+	bool all;
+};
+
+struct rt_delete_opts {
+	bool force;
+};
+
+struct rt_list_opts {
+	unsigned format; /* index in the choices: 1 is json */
+	bool quiet;
+};
+
+extern const struct cmd rt_globals, rt_cmd_spec, rt_cmd_create, rt_cmd_run, rt_cmd_start,
+	rt_cmd_state, rt_cmd_kill, rt_cmd_delete, rt_cmd_list, rt_cmd_ps, rt_cmd_pause,
+	rt_cmd_resume;
+
+/* Carry the commands out. Thread: the first. */
+int rt_create_exec(const struct cmd_call *call);
+int rt_run_exec(const struct cmd_call *call);
+int rt_start_exec(const struct cmd_call *call);
+int rt_state_exec(const struct cmd_call *call);
+int rt_kill_exec(const struct cmd_call *call);
+int rt_delete_exec(const struct cmd_call *call);
+int rt_list_exec(const struct cmd_call *call);
+int rt_ps_exec(const struct cmd_call *call);
+int rt_pause_exec(const struct cmd_call *call);
+int rt_resume_exec(const struct cmd_call *call);
 
 /* rt_complain - an error of a command: on standard error, and in the file of --log. Returns the exit status 1. Thread: the
  * first. */
 int rt_complain(const struct cmd_call *call, const struct err *err);
+
+/* rt_warn - what was left out: lines for the file of --log. Thread: the first. */
+void rt_warn(const struct cmd_call *call, const struct strbuf *lines);
 
 #endif

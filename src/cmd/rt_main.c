@@ -13,10 +13,11 @@
 #include "base/str.h"
 #include "cmd/rt.h"
 #include "container/config.h"
+#include "container/container.h"
 #include "sys/fd.h"
 
 /* A line of the file that container engines read to tell their users what went wrong. */
-static void append_log(const struct rt_globals *g, const char *text)
+static void append_log(const struct rt_globals *g, const char *level, struct str text)
 {
 	_cleanup_(strbuf_done) struct strbuf line = { 0 };
 	_cleanup_(fd_closep) int fd = -EBADF;
@@ -27,14 +28,14 @@ static void append_log(const struct rt_globals *g, const char *text)
 	if (gmtime_r(&now, &tm))
 		ignore_result(strftime(stamp, sizeof(stamp), "%Y-%m-%dT%H:%M:%SZ", &tm));
 	if (g->log_format) {
-		strbuf_adds(&line, "{\"level\":\"error\",\"msg\":");
-		strbuf_add_json(&line, str_of(text));
+		strbuf_addf(&line, "{\"level\":\"%s\",\"msg\":", level);
+		strbuf_add_json(&line, text);
 		strbuf_addf(&line, ",\"time\":\"%s\"}\n", stamp);
 	} else {
-		strbuf_addf(&line, "%s error: %s\n", stamp, text);
+		strbuf_addf(&line, "%s %s: %.*s\n", stamp, level, STR_ARG(text));
 	}
 	if (fd_open(g->log, O_WRONLY | O_CREAT | O_APPEND, &fd, NULL) == 0)
-		ignore_result(fd_write_full(fd, line.p, line.n)); /* it is on stderr, too */
+		ignore_result(fd_write_full(fd, line.p, line.n)); /* nobody else to tell */
 }
 
 int rt_complain(const struct cmd_call *call, const struct err *err)
@@ -43,8 +44,18 @@ int rt_complain(const struct cmd_call *call, const struct err *err)
 
 	fprintf(stderr, "atoll-rt %s: %s\n", call->cmd->name, err_text(err));
 	if (g->log)
-		append_log(g, err_text(err));
+		append_log(g, "error", str_of(err_text(err)));
 	return 1;
+}
+
+void rt_warn(const struct cmd_call *call, const struct strbuf *lines)
+{
+	const struct rt_globals *g = call->globals;
+	struct str rest = strbuf_str(lines), line;
+
+	while (g->log && str_cut(&rest, '\n', &line))
+		if (line.n)
+			append_log(g, "warning", line);
 }
 
 static int spec_exec(const struct cmd_call *call)
@@ -65,6 +76,11 @@ static int spec_exec(const struct cmd_call *call)
 }
 
 static const struct cmd_binding commands[] = {
+	{ &rt_cmd_run, rt_run_exec },	  { &rt_cmd_create, rt_create_exec },
+	{ &rt_cmd_start, rt_start_exec }, { &rt_cmd_state, rt_state_exec },
+	{ &rt_cmd_kill, rt_kill_exec },	  { &rt_cmd_delete, rt_delete_exec },
+	{ &rt_cmd_list, rt_list_exec },	  { &rt_cmd_ps, rt_ps_exec },
+	{ &rt_cmd_pause, rt_pause_exec }, { &rt_cmd_resume, rt_resume_exec },
 	{ &rt_cmd_spec, spec_exec },
 };
 
@@ -78,5 +94,12 @@ int main(int argc, char **argv)
 		.globals = &rt_globals,
 	};
 
+	struct err err = ERR_INIT;
+
+	/* Before anything of a container can see this process. */
+	if (ct_exe_protect(argv, &err) < 0) {
+		fprintf(stderr, "atoll-rt: %s\n", err_text(&err));
+		return 1;
+	}
 	return cmd_main(&program, argc, argv);
 }

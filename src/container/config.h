@@ -60,7 +60,6 @@ struct ct_mount {
 	uint64_t set_all, clear_all; /* the same for what is mounted below, too (rro ...) */
 	unsigned long propagation;   /* MS_PRIVATE ... with MS_REC; 0: as it is */
 	bool is_bind, is_recursive;
-	bool copies_up; /* tmpcopyup: a tmpfs begins with what it hides */
 };
 
 struct ct_device {

@@ -180,6 +180,8 @@ static void read_propagation(struct reader *rd, const struct json *j, struct ct_
 			"'%.40s' is none of private, slave, shared, unbindable, also with an r in "
 			"front",
 			word);
+	if (c->root_propagation & MS_SHARED)
+		rd_fail(rd, -EOPNOTSUPP, "rootfsPropagation", "'%s' is not supported yet", word);
 }
 
 static void refuse(struct reader *rd, const struct json *j)

@@ -114,10 +114,8 @@ static void read_option(struct reader *rd, struct ct_mount *m, const char *word,
 	} else if (strcmp(word, "bind") == 0 || strcmp(word, "rbind") == 0) {
 		m->is_bind = true;
 		m->is_recursive |= word[0] == 'r';
-	} else if (strcmp(word, "tmpcopyup") == 0) {
-		m->copies_up = true;
-	} else if (strcmp(word, "idmap") == 0 || strcmp(word, "ridmap") == 0 ||
-		   strcmp(word, "remount") == 0) {
+	} else if (strcmp(word, "tmpcopyup") == 0 || strcmp(word, "idmap") == 0 ||
+		   strcmp(word, "ridmap") == 0 || strcmp(word, "remount") == 0) {
 		rd_fail(rd, -EOPNOTSUPP, "options", "'%s' is not supported yet", word);
 	} else if (!take_option(m, word)) {
 		strbuf_addf(data, "%s%s", data->n ? "," : "", word);
@@ -142,8 +140,6 @@ void rd_mount(struct reader *rd, const struct json *j, void *element)
 		rd_fail(rd, -EINVAL, "source", "a bind needs one");
 	if (!m->is_bind && !(m->type && m->type[0]))
 		rd_fail(rd, -EINVAL, "type", "is missing, and the mount is no bind");
-	if (m->copies_up && (m->is_bind || strcmp(m->type ? m->type : "", "tmpfs") != 0))
-		rd_fail(rd, -EINVAL, "options", "tmpcopyup is for tmpfs");
 	if (json_kind(json_get(j, "uidMappings")) != JSON_IS_NONE ||
 	    json_kind(json_get(j, "gidMappings")) != JSON_IS_NONE)
 		rd_fail(rd, -EOPNOTSUPP, "uidMappings",

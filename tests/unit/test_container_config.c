@@ -127,7 +127,7 @@ static void test_mounts(void **state)
 		good("\"mounts\": [{\"destination\": \"/a\", \"source\": \"b\", "
 		     "\"options\": [\"rbind\", \"ro\", \"rnosuid\", \"noatime\", \"rslave\"]}, "
 		     "{\"destination\": \"t\", \"type\": \"tmpfs\", "
-		     "\"options\": [\"size=1k\", \"nosuid\", \"suid\", \"tmpcopyup\", \"x\"]}]",
+		     "\"options\": [\"size=1k\", \"nosuid\", \"suid\", \"x\"]}]",
 		     "");
 	const struct ct_mount *m = c->mounts;
 
@@ -136,7 +136,7 @@ static void test_mounts(void **state)
 	assert_int_equal(m->clear, MOUNT_ATTR__ATIME);
 	assert_int_equal(m->set_all, MOUNT_ATTR_NOSUID);
 	assert_int_equal(m->propagation, MS_SLAVE | MS_REC);
-	assert_true(!m[1].is_bind && m[1].copies_up && m[1].flags == 0);
+	assert_true(!m[1].is_bind && m[1].flags == 0);
 	assert_string_equal(m[1].data, "size=1k,x");
 	ct_config_free(c);
 	bad(-EINVAL, "mounts[0].destination: is missing", "\"mounts\": [{}]", "");
@@ -159,7 +159,7 @@ static void test_linux(void **state)
 		     "\"uidMappings\": [{\"containerID\": 0, \"hostID\": 1000, \"size\": 10}], "
 		     "\"gidMappings\": [{\"containerID\": 0, \"hostID\": 1000, \"size\": 10}], "
 		     "\"devices\": [{\"path\": \"/dev/f\", \"type\": \"c\", \"major\": 10, "
-		     "\"minor\": 229, \"fileMode\": 8630}], \"rootfsPropagation\": \"rshared\", "
+		     "\"minor\": 229, \"fileMode\": 8630}], \"rootfsPropagation\": \"rslave\", "
 		     "\"sysctl\": {\"net/ipv4/conf/eth0.1/forwarding\": \"1\"}, "
 		     "\"resources\": {\"memory\": {\"limit\": -1, \"swap\": 9007199254740991}, "
 		     "\"devices\": [{\"allow\": false}, {\"allow\": true, \"type\": \"c\", "
@@ -169,7 +169,7 @@ static void test_linux(void **state)
 	assert_string_equal(c->ns[CT_NS_NETWORK].path, "/run/n");
 	assert_int_equal(c->uid_maps.v[0].host_id, 1000);
 	assert_true(c->devices[0].type == S_IFCHR && c->devices[0].mode == 0666);
-	assert_int_equal(c->root_propagation, MS_SHARED | MS_REC);
+	assert_int_equal(c->root_propagation, MS_SLAVE | MS_REC);
 	assert_string_equal(c->sysctl.v[0].key, "net.ipv4.conf.eth0/1.forwarding");
 	assert_true(res->memory.is_given && res->memory.value == -1);
 	assert_int_equal(res->memory_swap.value, 9007199254740991);
