@@ -46,10 +46,10 @@ def depends(data):
 
 
 def modules(deb):
-    """{name: contents} of every module."""
+    """{name: (file, its contents)} of every module."""
     with subprocess.Popen(["dpkg-deb", "--fsys-tarfile", deb], stdout=subprocess.PIPE) as p:
         with tarfile.open(fileobj=p.stdout, mode="r|") as tar:
-            found = {plain(m.name): unpacked(m.name, tar.extractfile(m).read()) for m in tar
+            found = {plain(m.name): (m.name, tar.extractfile(m).read()) for m in tar
                      if m.isfile() and m.name.endswith((".ko", ".ko.xz"))}
         p.stdout.read()
     if p.returncode:
@@ -70,6 +70,7 @@ def main(argv):
             return
         if name not in found:
             sys.exit(f"kernel-modules.py: kernel '{flavor}' has no module '{name}'")
+        found[name] = unpacked(*found[name])
         for other in depends(found[name]):
             take(plain(other))
         order.append(name)

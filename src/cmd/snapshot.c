@@ -98,11 +98,38 @@ static int save(const struct cmd_call *call, struct err *err)
 
 /* --- files --------------------------------------------------------------------------------------- */
 
-static void show_json(const struct snapshot *s, uint64_t bytes, bool is_first)
+static const char *file_name(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+
+	return slash ? slash + 1 : path;
+}
+
+static int disk_json(void *arg, const struct snapshot_disk *d, struct err *err)
+{
+	struct strbuf *out = arg;
+
+	strbuf_addf(out, "%s{\"bus\":\"%s\",\"disk\":%" PRIu64 ",\"file\":",
+		    out->p[out->n - 1] == '[' ? "" : ",", d->is_sata ? "sata" : "virtio", d->n);
+	strbuf_add_json(out, str_of(file_name(d->path)));
+	strbuf_addc(out, '}');
+	return 0;
+}
+
+static int disk_line(void *arg, const struct snapshot_disk *d, struct err *err)
+{
+	_cleanup_(strbuf_done) struct strbuf name = { 0 };
+
+	control_plain(&name, file_name(d->path));
+	printf("%*s%sdisk %" PRIu64 ": %s\n", 48, "", d->is_sata ? "SATA " : "", d->n,
+	       strbuf_cstr(&name));
+	return 0;
+}
+
+static void show_json(struct snapshot *s, uint64_t bytes, bool is_first)
 {
 	_cleanup_(strbuf_done) struct strbuf out = { 0 };
-	struct snapshot_section *options =
-		snapshot_find((struct snapshot *)(uintptr_t)s, "options");
+	struct snapshot_section *options = snapshot_find(s, "options");
 
 	strbuf_adds(&out, is_first ? "[{\"file\":" : ",{\"file\":");
 	strbuf_add_json(&out, str_of(s->path));
@@ -114,11 +141,14 @@ static void show_json(const struct snapshot *s, uint64_t bytes, bool is_first)
 		strbuf_add(&out, options->data.p, options->data.n);
 	else
 		strbuf_adds(&out, "null");
+	strbuf_adds(&out, ",\"disks\":[");
+	ignore_result(snapshot_each_disk(s, disk_json, &out, NULL));
+	strbuf_addc(&out, ']');
 	strbuf_addc(&out, '}');
 	fputs(strbuf_cstr(&out), stdout);
 }
 
-static void show(const struct cmd_call *call, const struct snapshot *s, unsigned int nr)
+static void show(const struct cmd_call *call, struct snapshot *s, unsigned int nr)
 {
 	const struct snapshot_opts *o = call->opts;
 	time_t when = (time_t)(s->created_ns / NS_PER_S);
@@ -137,6 +167,7 @@ static void show(const struct cmd_call *call, const struct snapshot *s, unsigned
 		printf("%-20s %12s %12s  %s\n", "made", "memory MiB", "on disk MiB", "file");
 	printf("%-20s %12" PRIu64 " %12" PRIu64 "  %s\n", date, s->memory_bytes >> 20,
 	       ((uint64_t)st.st_blocks * 512) >> 20, s->path);
+	ignore_result(snapshot_each_disk(s, disk_line, NULL, NULL));
 }
 
 /* Every snapshot of the present folder; what is none is passed over. */
@@ -183,15 +214,17 @@ static int list(const struct cmd_call *call, struct err *err)
 }
 
 /* A disk beside a snapshot: it is there, and an image. */
-static int check_disk(void *arg, uint64_t n, const char *path, struct err *err)
+static int check_disk(void *arg, const struct snapshot_disk *beside, struct err *err)
 {
 	const struct disk_open_opts o = { .format = "qcow2" };
 	struct disk *d;
-	int r = disk_open(path, &o, &d, err);
+	int r = disk_open(beside->path, &o, &d, err);
 
 	if (r == 0)
 		disk_close(d, NULL);
-	return r < 0 ? err_wrap(err, r, "disk %" PRIu64, n) : 0;
+	return r < 0 ? err_wrap(err, r, "%sdisk %" PRIu64, beside->is_sata ? "SATA " : "",
+				beside->n)
+		     : 0;
 }
 
 static int check(struct snapshot *s, struct err *err)

@@ -24,7 +24,8 @@ enum { WORDS_MAX = 1024 };
 /* What a machine writes to one of its disks. */
 struct vm_overlay {
 	struct vm_overlay *next;
-	uint64_t n; /* of the disk */
+	bool is_sata;
+	uint64_t n; /* of the disk, among those of its bus */
 	int fd;
 	char *word; /* its --disk */
 };
@@ -89,28 +90,42 @@ static int open_overlay(struct vm_overlay *o, const char *path, struct err *err)
 	return disk_create(self, "qcow2", &create, err);
 }
 
-static int add_overlay(void *arg, uint64_t n, const char *path, struct err *err)
+static int add_overlay(void *arg, const struct snapshot_disk *d, struct err *err)
 {
 	struct vm_restore *r = arg;
 	struct vm_overlay *o = mem_new(sizeof(*o));
 	int e;
 
-	o->n = n;
+	o->n = d->n;
+	o->is_sata = d->is_sata;
 	o->fd = -EBADF;
 	o->next = r->overlays;
 	r->overlays = o;
-	e = open_overlay(o, path, err);
-	return e < 0 ? err_wrap(err, e, "disk %" PRIu64, n) : 0;
+	e = open_overlay(o, d->path, err);
+	return e < 0 ? err_wrap(err, e, "%sdisk %" PRIu64, d->is_sata ? "SATA " : "", d->n) : 0;
 }
 
-/* The option of disk @n of the machine that was saved, for the new one. */
-static const char *disk_word(struct vm_restore *r, uint64_t n, const char *word)
+static bool is_sata_word(const char *word)
 {
+	struct str rest = str_of(word), part;
+	bool is_sata = false;
+
+	while (str_cut(&rest, ',', &part))
+		if (str_starts(part, STR("if=")))
+			is_sata = str_eq(part, STR("if=sata"));
+	return is_sata;
+}
+
+/* The option of a disk of the machine that was saved, for the new one; @nr: how many there were of each bus. */
+static const char *disk_word(struct vm_restore *r, uint64_t nr[2], const char *word)
+{
+	bool is_sata = is_sata_word(word);
+	uint64_t n = nr[is_sata]++;
 	_cleanup_(strbuf_done) struct strbuf to = { 0 };
 	struct str rest = str_of(word), part;
 	struct vm_overlay *o = r->overlays;
 
-	while (o && o->n != n)
+	while (o && (o->n != n || o->is_sata != is_sata))
 		o = o->next;
 	if (!o)
 		return word;
@@ -126,7 +141,7 @@ static const char *disk_word(struct vm_restore *r, uint64_t n, const char *word)
 /* Words of the snapshot, but for options that are given anew. */
 static int add_saved(struct vm_restore *r, const struct cmd_call *call, struct err *err)
 {
-	uint64_t nr_disks = 0;
+	uint64_t nr_disks[2] = { 0 };
 
 	for (size_t i = 0; json_at(r->saved, i) && i < WORDS_MAX; i++) {
 		const char *word = json_str(json_at(r->saved, i));
@@ -143,7 +158,7 @@ static int add_saved(struct vm_restore *r, const struct cmd_call *call, struct e
 		if (cmd_given(call, name))
 			continue;
 		if (!strcmp(name, "disk"))
-			word = disk_word(r, nr_disks++, word);
+			word = disk_word(r, nr_disks, word);
 		add_word(r, word);
 	}
 	return 0;

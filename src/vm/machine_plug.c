@@ -43,8 +43,9 @@ static struct unit_name name_of(const struct machine_unit *u)
 }
 
 /* The device is on the board: tell the guest, and who asked for it. */
-static void announce(struct machine *m, const struct machine_unit *u, struct strbuf *out)
+static void announce(struct machine *m, struct machine_unit *u, struct strbuf *out)
 {
+	u->is_late = true;
 	acpi_plug_in(&m->hot_slots, u->slot);
 	acpi_pm_gpe(&m->pm, ACPI_PLUG_SLOTS_GPE);
 	strbuf_addf(out, "{\"name\":\"%s\",\"slot\":\"00:%02x.0\"}", name_of(u).text, u->slot);
@@ -206,6 +207,27 @@ int machine_detach(struct machine *m, const char *name, struct err *err)
 }
 
 /* --- what is there ------------------------------------------------------------------------------- */
+
+int machine_plug_same(const struct machine *m, struct err *err)
+{
+	uint32_t gone = m->hot_slots.cfg.present & ~machine_virtio_slots(&m->virtio);
+
+	for (unsigned int n = 0; n < MACHINE_VIRTIO_MAX; n++) {
+		const struct machine_unit *u = m->virtio.unit[n];
+
+		if (u && u->is_late)
+			return err_set(err, -EOPNOTSUPP,
+				       "%s was attached while the machine ran, and a machine of the "
+				       "snapshot would not have it: detach it first",
+				       name_of(u).text);
+	}
+	if (gone)
+		return err_set(err, -EOPNOTSUPP,
+			       "the device in slot 00:%02x.0 was detached while the machine ran, and a "
+			       "machine of the snapshot would have it: start the machine without it",
+			       (unsigned int)__builtin_ctz(gone));
+	return 0;
+}
 
 static void add_disk(const struct virtio_blk *b, struct strbuf *out)
 {

@@ -34,6 +34,13 @@ _nodiscard_ int machine_attach_net(struct machine *m, const struct machine_net *
  */
 _nodiscard_ int machine_detach(struct machine *m, const char *name, struct err *err);
 
+/*
+ * machine_plug_same - are the devices those that the machine was started with, as its options say?
+ *
+ * Returns 0, or -EOPNOTSUPP with one that came or went. Thread: one that holds m->control.
+ */
+_nodiscard_ int machine_plug_same(const struct machine *m, struct err *err);
+
 /* machine_devices - append a JSON array of the devices that can be detached: name, kind, slot, state, and the file of a disk
  * or the address of a network device. Thread: any. */
 void machine_devices(struct machine *m, struct strbuf *out);

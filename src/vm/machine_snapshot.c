@@ -15,6 +15,7 @@
 #include "base/bytes.h"
 #include "base/crc32c.h"
 #include "base/mem.h"
+#include "vm/machine_plug.h"
 #include "vm/machine_priv.h"
 #include "vm/machine_snapshot_priv.h"
 #include "vm/snapshot/copy.h"
@@ -78,6 +79,8 @@ static void list_parts(struct machine *m, struct parts *p)
 	for (unsigned int i = 0; i < MACHINE_SERIALS; i++)
 		if (m->has_serial[i])
 			add(p, &serial16550_state, &m->serial[i], "serial %u", i);
+	if (m->has_ahci)
+		add(p, &ahci_state, &m->ahci, "ahci");
 	if (m->has_watchdog)
 		add(p, &i6300esb_state, &m->watchdog, "watchdog");
 	if (m->has_vga)
@@ -277,14 +280,10 @@ static int can_save(const struct machine *m, struct err *err)
 {
 	if (m->is_mini)
 		return err_set(err, -EOPNOTSUPP, "machines on the mini board cannot be saved");
-	if (m->has_ahci)
-		return err_set(
-			err, -EOPNOTSUPP,
-			"drives of the SATA controller (--cdrom, --disk ...,if=sata) cannot be saved");
 	if (m->debug_exit)
 		return err_set(err, -EOPNOTSUPP,
 			       "the test devices of --debug-exit cannot be saved");
-	return 0;
+	return machine_plug_same(m, err);
 }
 
 /* Nothing of the machine moves any more, and nothing is half done. Returns 0 or negative, also when only some devices are
@@ -299,9 +298,14 @@ static int freeze(struct machine *m, struct err *err)
 		return err_set(err, -EBUSY,
 			       "the machine is being reset, switched off, or taken a device out of");
 	r = can_save(m, err);
+	/* They would be answered with an error. */
+	if (r == 0)
+		r = snapshot_disks_full(m, err);
 	for (unsigned int n = 0; r == 0 && n < MACHINE_VIRTIO_MAX; n++)
 		if (m->virtio.unit[n])
 			r = virtio_settle(m->virtio.unit[n]->pci.dev, err);
+	if (r == 0 && m->has_ahci)
+		ahci_settle(&m->ahci);
 	return r;
 }
 

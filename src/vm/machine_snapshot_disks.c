@@ -15,12 +15,29 @@
 #include "vm/machine_snapshot_priv.h"
 #include "vm/virtio/blk.h"
 
-/* The disk of that number, when it is written to; NULL. */
+/* The disk of that number, when it is written to; NULL. A CD-ROM's medium never is. */
 static struct disk *written(const struct machine *m, unsigned int n)
 {
-	struct disk *d = m->virtio.disk[n] ? m->virtio.disk[n]->disk : NULL;
+	struct disk *d = NULL;
 
+	if (n >= SNAPSHOT_SATA)
+		d = m->has_ahci ? m->ahci.port[n - SNAPSHOT_SATA].disk : NULL;
+	else if (m->virtio.disk[n])
+		d = m->virtio.disk[n]->disk;
 	return d && (disk_flags(d) & DISK_RDWR) ? d : NULL;
+}
+
+int snapshot_disks_full(const struct machine *m, struct err *err)
+{
+	for (unsigned int n = 0; n < SNAPSHOT_DISKS; n++) {
+		struct disk *d = written(m, n);
+
+		if (d && disk_nr_stalled(d))
+			return err_set(err, -EBUSY,
+				       "writes to %sdisk %u wait for space on the host",
+				       n < SNAPSHOT_SATA ? "" : "SATA ", n % SNAPSHOT_SATA);
+	}
+	return 0;
 }
 
 static int open_target(int fd, const char *name, struct disk **ret, struct err *err)
@@ -38,23 +55,20 @@ int snapshot_disks_open(struct snapshot_disks *s, struct machine *m, const struc
 			struct err *err)
 {
 	unsigned int nr = 0;
+	int r = snapshot_disks_full(m, err);
 
-	for (unsigned int n = 0; n < MACHINE_VIRTIO_MAX; n++)
+	if (r < 0)
+		return r;
+	for (unsigned int n = 0; n < SNAPSHOT_DISKS; n++)
 		nr += written(m, n) != NULL;
 	if (nr != to->nr_disks)
 		return err_set(err, -EINVAL,
 			       "the machine has %u disks that are written to, and files for %u came "
 			       "with the request",
 			       nr, to->nr_disks);
-	for (unsigned int n = 0; n < MACHINE_VIRTIO_MAX; n++) {
-		int r;
-
+	for (unsigned int n = 0; n < SNAPSHOT_DISKS; n++) {
 		if (!written(m, n))
 			continue;
-		/* They would be answered with an error when everything is to stand still. */
-		if (disk_nr_stalled(written(m, n)))
-			return err_set(err, -EBUSY, "writes to disk %u wait for space on the host",
-				       n);
 		r = open_target(to->disk_fd[s->nr], to->disk_name[s->nr], &s->disk[s->nr].target,
 				err);
 		if (r < 0)
@@ -73,7 +87,7 @@ static int changed(struct err *err)
 
 int snapshot_disks_begin(struct snapshot_disks *s, struct machine *m, struct err *err)
 {
-	for (unsigned int n = 0; n < MACHINE_VIRTIO_MAX; n++) {
+	for (unsigned int n = 0; n < SNAPSHOT_DISKS; n++) {
 		struct disk *d = written(m, n);
 		struct disk_job_opts o = { .kind = DISK_JOB_BACKUP };
 		int r;
@@ -85,7 +99,8 @@ int snapshot_disks_begin(struct snapshot_disks *s, struct machine *m, struct err
 		o.target = s->disk[s->nr_begun].target;
 		r = disk_job_start(d, &o, err);
 		if (r < 0)
-			return err_wrap(err, r, "disk %u", n);
+			return err_wrap(err, r, "%sdisk %u", n < SNAPSHOT_SATA ? "" : "SATA ",
+					n % SNAPSHOT_SATA);
 		s->disk[s->nr_begun++].target = NULL;
 	}
 	return s->nr_begun == s->nr ? 0 : changed(err);
@@ -95,7 +110,9 @@ void snapshot_disks_tell(const struct snapshot_disks *s, struct strbuf *out)
 {
 	strbuf_addc(out, '[');
 	for (unsigned int k = 0; k < s->nr; k++) {
-		strbuf_addf(out, "%s{\"disk\":%u,\"file\":", k ? "," : "", s->disk[k].n);
+		strbuf_addf(out, "%s{%s\"disk\":%u,\"file\":", k ? "," : "",
+			    s->disk[k].n < SNAPSHOT_SATA ? "" : "\"bus\":\"sata\",",
+			    s->disk[k].n % SNAPSHOT_SATA);
 		strbuf_add_json(out, str_of(s->disk[k].name));
 		strbuf_addc(out, '}');
 	}

@@ -11,16 +11,20 @@
 struct snapshot_disks {
 	unsigned int nr, nr_begun; /* the first ones' jobs run */
 	struct {
-		unsigned int n;	     /* the disk's number */
+		unsigned int n;	     /* number of a virtio disk; SNAPSHOT_SATA + a port */
 		struct disk *target; /* NULL: the job's */
 		const char *name;    /* of struct machine_save */
-	} disk[MACHINE_VIRTIO_MAX];
+	} disk[MACHINE_VIRTIO_MAX + AHCI_PORTS];
 };
+enum { SNAPSHOT_SATA = MACHINE_VIRTIO_MAX, SNAPSHOT_DISKS = SNAPSHOT_SATA + AHCI_PORTS };
 
 /* snapshot_disks_open - the targets; @to has as many as there are disks. Returns 0, -EINVAL, those of disk_open_fd().
  * snapshot_disks_done() in any case. Thread: one that holds m->control. */
 _nodiscard_ int snapshot_disks_open(struct snapshot_disks *s, struct machine *m,
 				    const struct machine_save *to, struct err *err);
+
+/* snapshot_disks_full - is there one for which the host has no space? Returns 0, or -EBUSY with which. Thread: the same. */
+_nodiscard_ int snapshot_disks_full(const struct machine *m, struct err *err);
 
 /* snapshot_disks_begin - the disks as they are now begin to be copied. Returns 0; -EBUSY (there are others than before, or one
  * has a job already), others of disk_job_start(). Thread: the same, while the machine stands still. */

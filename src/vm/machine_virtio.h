@@ -33,6 +33,7 @@ struct machine_unit {
 	enum machine_unit_kind kind;
 	unsigned int number, slot;
 	bool is_asked; /* the guest is to let it go */
+	bool is_late;  /* attached while the machine ran */
 	void *device;  /* of @done's type; freed after it */
 	void (*done)(void *device);
 	struct machine_release

@@ -438,6 +438,73 @@ static void test_plug(void **state)
 	assert_int_equal(ahci_plug(&w->a, 6, w->disk, false, false, "", NULL), -EINVAL);
 }
 
+/* Between two commands: the one that waits is carried out by whoever has the registers then. */
+static void test_saved(void **state)
+{
+	struct ahci_world *w = *state;
+	_cleanup_(strbuf_done) struct strbuf out = { 0 };
+	uint8_t fis[20], data[4];
+	struct err err = ERR_INIT;
+	struct str cut;
+
+	ahci_enable(w, P0);
+	assert_int_equal(command(w, 0x25, 4096, 1, 512), 0x1051); /* it is to know of its errors */
+	set(w, P0 + 0x18, 0x10);
+	set(w, P0 + 0x18, 0x11);
+	ahci_fis(fis, 0x25, 78, 1);
+	ahci_build(w, fis, NULL, 512, 512);
+	ahci_pause(&w->a);
+	set(w, P0 + 0x38, 1);
+	ahci_settle(&w->a);
+	state_save(&ahci_state, &w->a, &out);
+	ahci_reset(&w->a);
+	assert_int_equal(reg(w, P0 + 0x38), 0);
+	assert_int_equal(reg(w, P0), 0);
+	assert_int_equal(state_check(&ahci_state, &w->a, 1, strbuf_str(&out), 0, NULL), 0);
+	state_load(&ahci_state, &w->a, 1, strbuf_str(&out));
+	ahci_state.loaded(&w->a);
+	assert_int_equal(reg(w, P0 + 0x38), 1);
+	assert_int_equal(ahci_work(&w->a), 0); /* not while it is paused */
+	ahci_resume(&w->a);
+	assert_int_equal(ahci_work(&w->a), 1);
+	assert_int_equal(reg(w, P0 + 0x20), 0x50);
+	get(w, DATA, data, 4);
+	assert_int_equal(get_le32(data), 78);
+
+	cut = strbuf_str(&out);
+	cut.n--;
+	assert_int_equal(state_check(&ahci_state, &w->a, 1, cut, 0, NULL), -EINVAL);
+	out.p[8] = 0; /* port 0 has no drive */
+	assert_int_equal(state_check(&ahci_state, &w->a, 1, strbuf_str(&out), 0, &err), -EINVAL);
+	assert_non_null(strstr(err_text(&err), "SATA port 0 had nothing"));
+}
+
+/* The command that is under way ends, its data are in memory, and no other one begins. */
+static void test_settled(void **state)
+{
+	struct ahci_world *w = *state;
+	uint8_t fis[20], data[4];
+
+	assert_int_equal(ahci_start(&w->a, NULL), 0);
+	ahci_enable(w, P0);
+	for (unsigned int k = 0; k < 200; k++) {
+		ahci_fis(fis, 0x25, k, 1000);
+		ahci_build(w, fis, NULL, 512, 512000);
+		set(w, P0 + 0x38, 1);
+		ahci_pause(&w->a);
+		ahci_settle(&w->a);
+		assert_int_equal(w->a.port[0].running, -1);
+		if (!reg(w, P0 + 0x38)) {
+			get(w, DATA, data, 4);
+			assert_int_equal(get_le32(data), k);
+		}
+		ahci_resume(&w->a);
+		while (reg(w, P0 + 0x38))
+			;
+	}
+	ahci_stop(&w->a);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -452,6 +519,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_trim, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_master, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_plug, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_saved, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_settled, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

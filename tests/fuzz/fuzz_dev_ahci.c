@@ -14,6 +14,33 @@ static const struct fuzz_window windows[] = {
 static struct ahci_world w;
 static struct fuzz_input *input;
 
+/* Registers out of a snapshot that somebody has made. */
+static void restore(void)
+{
+	uint8_t bytes[1024];
+	uint64_t n = state_bytes(&ahci_state, ahci_state.version);
+	struct str in = { (char *)bytes, n };
+
+	fuzz_must(n <= sizeof(bytes));
+	for (size_t k = 0; k < n; k++)
+		bytes[k] = (uint8_t)fuzz_take(input, 1);
+	/* Most inputs are about what comes after the first check. */
+	for (unsigned int k = 0; k < AHCI_PORTS && (bytes[0] & 1); k++) {
+		uint64_t at = 8 + k * (n - 8) / AHCI_PORTS;
+
+		bytes[at] = w.a.port[k].has_drive;
+		bytes[at + 1] = w.a.port[k].is_cd;
+	}
+	ahci_pause(&w.a);
+	ahci_settle(&w.a);
+	if (state_check(&ahci_state, &w.a, ahci_state.version, in, 0, NULL) == 0) {
+		state_load(&ahci_state, &w.a, ahci_state.version, in);
+		ahci_state.loaded(&w.a);
+	}
+	ahci_resume(&w.a);
+	ahci_work(&w.a);
+}
+
 /* A command as the input has it, mostly whole, and its start; or memory that changes. */
 static void event(void *arg, unsigned int what)
 {
@@ -21,6 +48,10 @@ static void event(void *arg, unsigned int what)
 	uint8_t fis[20], packet[12], bytes[16];
 	uint16_t len;
 
+	if ((what & 0x1002) == 0x1000) {
+		restore();
+		return;
+	}
 	for (size_t k = 0; k < sizeof(bytes); k++)
 		bytes[k] = (uint8_t)fuzz_take(input, 1);
 	if (what & 2) {

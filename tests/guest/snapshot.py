@@ -128,6 +128,21 @@ def unsaved():
         status, _, err = atoll("vm", "snapshot", "save", "shares", "/tmp/never")
         want(status == 1 and "--share" in err and not os.path.exists("/tmp/never"), err)
         want("running" in atoll("ps", "--json")[1], "it does not run")
+    with tempfile.TemporaryDirectory(prefix="snapshot-hot-") as tmp, Guest(
+            "-k", kernel, "-n", "hot", "-m", "128M", "--serial", "none", "--net", "user") as g:
+        file = os.path.join(tmp, "s")
+        while "hot" not in atoll("ps")[1]:
+            want(g.p.poll() is None, "it ended")
+        want(atoll("attach", "hot", "--net", "user")[:2] == (0, "net1\n"), "attach")
+        status, _, err = atoll("vm", "snapshot", "save", "hot", file)
+        want(status == 1 and "net1 was attached" in err and not os.path.exists(file), err)
+        for name in ("net0", "net1"):
+            want(atoll("detach", "--timeout", "1ms", "hot", name)[0] == 2, "detach")
+        want(atoll("reset", "hot")[0] == 0, "reset")
+        while atoll("devices", "--json", "hot")[1].strip() != "[]":
+            want(g.p.poll() is None, "it ended")
+        status, _, err = atoll("vm", "snapshot", "save", "hot", file)
+        want(status == 1 and "was detached" in err and not os.path.exists(file), err)
 
 
 def saved(work, saves, rounds):
@@ -269,6 +284,56 @@ def disks(work, all_kills):
     want(beside(work) == [], beside(work))
 
 
+# A disk of the SATA controller, in the place of those of virtio; and the medium of a CD-ROM drive.
+SATA = DISKS.replace("i=0\n", "i=0; until [ -b /dev/sda ] && [ -b /dev/sr0 ]; do sleep 0.1; done\n", 1).replace("vda vdb", "sda").replace(
+    "vda", "sda").replace("\twhile", '\t[ "$(head -c 9 /dev/sr0)" = "on the CD" ] || echo "guest-failed: no CD"\n\twhile')
+
+
+def sata(work):
+    """Drives of the SATA controller are saved like the others, also with a command under way."""
+    script, mods, initrd, disk, other, cd, file = (
+        os.path.join(work, n) for n in ("test.sh", "modules", "initramfs", "a.raw", "b.raw", "cd.iso", "sata"))
+    with open(script, "w", encoding="utf-8") as f:
+        f.write(SATA)
+    os.chmod(script, 0o755)
+    with open(cd, "wb") as f:
+        f.write(b"on the CD")
+        f.truncate(1 << 20)
+    for image in (disk, other):
+        want(atoll("disk", "create", image, "16M")[0] == 0, image)
+    vmm.script("kernel-modules.py", "6.12-cloud", mods, "ahci", "sd_mod", "sr_mod")
+    vmm.script("mkinitramfs.sh", "-o", initrd, "--add", f"{script}:test.sh", "--add", f"{mods}:modules")
+    with Guest("-k", vmm.script("fetch-kernel.sh", "6.12-cloud"), "-i", initrd, "-a", "console=ttyS0 quiet panic=-1 atoll.run=/test.sh",
+               "-m", "128M", "-n", "first", "-e", "dbt", "--disk", f"{disk},if=sata", "--cdrom", cd) as g:
+        g.until("at-10")
+        save(file)
+        g.until("waiting")
+        g.say("")
+        truth, text = result(g)
+        want("failed" not in text, text)
+    beside = [n for n in os.listdir(work) if n.startswith("sata.")]
+    want(len(beside) == 1 and ".sata0." in beside[0], beside)
+    with open(disk, "rb") as f:
+        original = f.read()
+    for engine in ("interp", "dbt"):
+        with Guest("--restore", file, "-e", engine) as g:
+            g.until("waiting")
+            g.say("")
+            got, text = result(g)
+            want(got == truth and "failed" not in text, text)
+    with open(disk, "rb") as f:
+        want(f.read() == original, "a clone has written to the machine's own disk")
+    want(atoll("vm", "snapshot", "check", file) == (0, "", ""), "a clone has changed it")
+    status, out, err = atoll("vm", "snapshot", "list", file)
+    want(status == 0 and beside[0] in out, (out, err))
+    status, out, err = atoll("vm", "snapshot", "list", "--json", file)
+    want(status == 0 and json.loads(out)[0]["disks"] == [{"bus": "sata", "disk": 0, "file": beside[0]}], (out, err))
+    for args, why in ((["--cdrom", cd, "--cdrom", cd], "SATA port 2 had nothing"), (["--disk", f"{disk},if=sata", "--disk", f"{other},if=sata"], "SATA port 1 had a CD-ROM drive")):
+        status, _, err = atoll("run", "--restore", file, *args)
+        want(status == 1 and why in err, (args, err))
+    want(atoll("vm", "snapshot", "rm", file) == (0, "", "") and not [n for n in os.listdir(work) if n.startswith("sata")], "rm")
+
+
 def options():
     parser = argparse.ArgumentParser(usage=__doc__)
     parser.add_argument("--saves", type=int, default=2)
@@ -280,4 +345,4 @@ def options():
 if __name__ == "__main__":
     o = options()
     with vmm.own_runtime(), tempfile.TemporaryDirectory(prefix="snapshot-") as folder:
-        sys.exit(vmm.run_tests([], {"unsaved": unsaved, "saved": lambda: saved(folder, o.saves, o.rounds), "disks": lambda: disks(folder, o.all_kills)}))
+        sys.exit(vmm.run_tests([], {"unsaved": unsaved, "saved": lambda: saved(folder, o.saves, o.rounds), "disks": lambda: disks(folder, o.all_kills), "sata": lambda: sata(folder)}))

@@ -338,6 +338,7 @@ int ahci_plug(struct ahci *a, unsigned int port, struct disk *disk, bool is_cd, 
 	if (p->disk)
 		return err_set(err, -EEXIST, "SATA port %u has a drive already", port);
 	p->disk = disk;
+	p->has_drive = true;
 	p->is_cd = is_cd;
 	p->is_readonly = is_readonly || is_cd;
 	snprintf(p->serial, sizeof(p->serial), "%.20s", serial);

@@ -11,6 +11,7 @@
 #include "sys/thread.h"
 #include "vm/board.h"
 #include "vm/dev/pci.h"
+#include "vm/snapshot/state.h"
 
 /*
  * A serial-ATA controller like that of Intel's ICH9 (PCI 8086:2922, AHCI 1.0 with 32 command slots and native
@@ -26,7 +27,8 @@ struct ahci;
 
 struct ahci_port {
 	struct disk *disk; /* the caller's; NULL: nothing is plugged in */
-	bool is_cd;	   /* a CD-ROM drive, which has DISK as its medium */
+	bool has_drive;
+	bool is_cd; /* a CD-ROM drive, which has DISK as its medium */
 	bool is_readonly;
 	char serial[21];
 
@@ -56,6 +58,7 @@ struct ahci {
 	struct thread thread;
 	unsigned int pauses; /* > 0: no command is begun */
 	bool has_thread, stop, is_working;
+	bool is_settling; /* the command that is under way ends although there are pauses */
 	bool is_moving; /* is_working, and the disk has the request: nothing of the guest's is touched */
 	pthread_mutex_t move_lock; /* of a request's end; innermost */
 	pthread_cond_t moved;
@@ -84,6 +87,13 @@ void ahci_stop(struct ahci *a);
  * paused, nothing is written into guest memory. Not with a lock held that a vCPU waits for. Thread: any. */
 void ahci_pause(struct ahci *a);
 void ahci_resume(struct ahci *a);
+
+/* ahci_settle - wait until the command that is under way has ended. While paused; limits of its disk do not hold. Thread: the one
+ * that has paused it. */
+void ahci_settle(struct ahci *a);
+
+/* The registers and drives; while paused and settled. */
+extern const struct state_desc ahci_state;
 
 /* ahci_work - carry out what waits, on the calling thread: for tests. Returns the number of commands. Not while
  * started. */

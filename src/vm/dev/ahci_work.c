@@ -152,7 +152,7 @@ int ahci_move(struct ata_command *c, enum disk_op op, uint64_t off, uint64_t len
 	mutex_unlock(&a->move_lock);
 
 	mutex_lock(&a->lock);
-	while (a->pauses && !is_dropped(c))
+	while (a->pauses && !a->is_settling && !is_dropped(c))
 		cond_wait(&a->work, &a->lock);
 	a->is_moving = false;
 	is_over = is_dropped(c);
@@ -296,6 +296,17 @@ void ahci_pause(struct ahci *a)
 	a->pauses++;
 	while (a->is_working && !a->is_moving)
 		cond_wait(&a->idle, &a->lock);
+}
+
+void ahci_settle(struct ahci *a)
+{
+	mutex_guard(&a->lock);
+	a->is_settling = true;
+	pthread_cond_broadcast(&a->work);
+	ahci_hurry(a);
+	while (a->is_working)
+		cond_wait(&a->idle, &a->lock);
+	a->is_settling = false;
 }
 
 void ahci_resume(struct ahci *a)

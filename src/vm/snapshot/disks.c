@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Which disks are beside a snapshot: its section "disks", a JSON array of their numbers and names. Names are of its folder, so
+ * Which disks are beside a snapshot: its section "disks", a JSON array of their numbers and names, and of
+ * their bus if it is not virtio. Names are of its folder, so
  * that a snapshot can be moved with its disks, and names no other file.
  */
 #include <errno.h>
@@ -10,7 +11,7 @@
 #include "vm/snapshot/file.h"
 
 int snapshot_each_disk(struct snapshot *s,
-		       int (*fn)(void *arg, uint64_t n, const char *path, struct err *err),
+		       int (*fn)(void *arg, const struct snapshot_disk *d, struct err *err),
 		       void *arg, struct err *err)
 {
 	_cleanup_(json_freep) struct json *all = NULL;
@@ -29,13 +30,16 @@ int snapshot_each_disk(struct snapshot *s,
 	for (size_t i = 0; r == 0 && (disk = json_at(all, i)); i++) {
 		_cleanup_(strbuf_done) struct strbuf path = { 0 };
 		const char *file = json_str(json_get(disk, "file"));
-		uint64_t n;
+		const char *bus = json_str(json_get(disk, "bus"));
+		struct snapshot_disk d = { .is_sata = bus && !strcmp(bus, "sata") };
 
-		if (!file || !*file || strchr(file, '/') || !json_u64(json_get(disk, "disk"), &n))
+		if (!file || !*file || strchr(file, '/') || (json_get(disk, "bus") && !d.is_sata) ||
+		    !json_u64(json_get(disk, "disk"), &d.n))
 			return err_set(err, -EILSEQ, "snapshot '%s': its disks make no sense",
 				       s->path);
 		strbuf_addf(&path, "%.*s%s", (int)(slash ? slash + 1 - s->path : 0), s->path, file);
-		r = fn(arg, n, strbuf_cstr(&path), err);
+		d.path = strbuf_cstr(&path);
+		r = fn(arg, &d, err);
 	}
 	return r;
 }

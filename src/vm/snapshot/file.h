@@ -74,13 +74,20 @@ struct snapshot_section *snapshot_find(struct snapshot *s, const char *name);
 _nodiscard_ int snapshot_check_memory(const struct snapshot *s, const _Atomic bool *stop,
 				      struct err *err);
 
+/* A disk beside a snapshot. */
+struct snapshot_disk {
+	bool is_sata; /* or virtio */
+	uint64_t n;   /* of its bus, in the order of the machine's options */
+	const char *path;
+};
+
 /*
- * snapshot_each_disk - call fn(arg, number, path, err) for each disk beside a snapshot, until it returns other than 0.
+ * snapshot_each_disk - call fn(arg, disk, err) for each disk beside a snapshot, until it returns other than 0.
  *
  * Returns that; -EILSEQ (what it says of disks makes no sense). Thread: any.
  */
 _nodiscard_ int snapshot_each_disk(struct snapshot *s,
-				   int (*fn)(void *arg, uint64_t n, const char *path,
+				   int (*fn)(void *arg, const struct snapshot_disk *d,
 					     struct err *err),
 				   void *arg, struct err *err);
 
