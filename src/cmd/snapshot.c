@@ -98,20 +98,13 @@ static int save(const struct cmd_call *call, struct err *err)
 
 /* --- files --------------------------------------------------------------------------------------- */
 
-static const char *file_name(const char *path)
-{
-	const char *slash = strrchr(path, '/');
-
-	return slash ? slash + 1 : path;
-}
-
 static int disk_json(void *arg, const struct snapshot_disk *d, struct err *err)
 {
 	struct strbuf *out = arg;
 
 	strbuf_addf(out, "%s{\"bus\":\"%s\",\"disk\":%" PRIu64 ",\"file\":",
 		    out->p[out->n - 1] == '[' ? "" : ",", d->is_sata ? "sata" : "virtio", d->n);
-	strbuf_add_json(out, str_of(file_name(d->path)));
+	strbuf_add_json(out, str_of(d->file));
 	strbuf_addc(out, '}');
 	return 0;
 }
@@ -120,7 +113,7 @@ static int disk_line(void *arg, const struct snapshot_disk *d, struct err *err)
 {
 	_cleanup_(strbuf_done) struct strbuf name = { 0 };
 
-	control_plain(&name, file_name(d->path));
+	control_plain(&name, d->file);
 	printf("%*s%sdisk %" PRIu64 ": %s\n", 48, "", d->is_sata ? "SATA " : "", d->n,
 	       strbuf_cstr(&name));
 	return 0;

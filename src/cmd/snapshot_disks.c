@@ -170,7 +170,7 @@ static bool is_made(const char *file, const char *name)
 /* Names, each with its end. */
 static int add_name(void *arg, const struct snapshot_disk *d, struct err *err)
 {
-	strbuf_add(arg, name_of(d->path), strlen(name_of(d->path)) + 1);
+	strbuf_add(arg, d->file, strlen(d->file) + 1);
 	return 0;
 }
 

@@ -39,6 +39,7 @@ int snapshot_each_disk(struct snapshot *s,
 				       s->path);
 		strbuf_addf(&path, "%.*s%s", (int)(slash ? slash + 1 - s->path : 0), s->path, file);
 		d.path = strbuf_cstr(&path);
+		d.file = file;
 		r = fn(arg, &d, err);
 	}
 	return r;

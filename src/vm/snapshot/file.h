@@ -79,6 +79,7 @@ struct snapshot_disk {
 	bool is_sata; /* or virtio */
 	uint64_t n;   /* of its bus, in the order of the machine's options */
 	const char *path;
+	const char *file; /* the same without its folder */
 };
 
 /*
