@@ -555,7 +555,7 @@ int cmd_disk_map_exec(const struct cmd_call *call)
 	for (uint64_t off = 0; r == 0 && off < disk_size(disk); off += e.len) {
 		r = disk_map(disk, off, disk_size(disk) - off, &e);
 		if (r < 0) {
-			err_set(&err, r, "map at %" PRIu64 ": %s", off, strerror(-r));
+			err_set(&err, r, "map at %" PRIu64 ": %s", off, disk_strerror(r));
 			break;
 		}
 		if (last.len && joins(&last, &e)) {

@@ -16,20 +16,20 @@
 
 #define SIZE_MAX_BYTES (UINT64_C(1) << 62)
 
-/* The size of the backing file that an image is going to have. */
-static int backing_size(const char *path, const struct disk_create_opts *o, uint64_t *ret,
-			struct err *err)
+/* The backing file of an image that is going to be: it can be found again, and without a size the disk is as large. */
+static int look_at_backing(const char *path, struct disk_create_opts *o, struct err *err)
 {
 	_cleanup_(strbuf_done) struct strbuf at = { 0 };
 	_cleanup_(disk_closep) struct disk *disk = NULL;
 	const struct disk_open_opts open = { .format = o->backing_format };
-	int r;
+	int r = path_from_image(path, o->backing, &at, err);
 
-	path_from_image(path, o->backing, &at);
+	if (r < 0 || o->size)
+		return r;
 	r = disk_open(strbuf_cstr(&at), &open, &disk, err);
 	if (r < 0)
 		return err_wrap(err, r, "backing file");
-	*ret = disk_size(disk);
+	o->size = disk_size(disk);
 	return 0;
 }
 
@@ -57,8 +57,8 @@ int disk_create(const char *path, const char *format, const struct disk_create_o
 	if (o.backing && format_find(o.backing_format)->alias)
 		o.backing_format = format_find(o.backing_format)->alias;
 	r = create_check_options(&o, fmt->options, err);
-	if (r == 0 && o.backing && !o.size)
-		r = backing_size(path, &o, &o.size, err);
+	if (r == 0 && o.backing)
+		r = look_at_backing(path, &o, err);
 	if (r < 0)
 		return r;
 	if (o.size > SIZE_MAX_BYTES)

@@ -351,12 +351,12 @@ int disk_copy(struct disk *src, struct disk *dst, const struct disk_copy_opts *o
 	if (r == -EOPNOTSUPP && o->packed)
 		return err_set(err, r, "the target's format has no compression");
 	if (r < 0)
-		return err_set(err, r, "copy at %" PRIu64 ": %s", j.failed_at, strerror(-r));
+		return err_set(err, r, "copy at %" PRIu64 ": %s", j.failed_at, disk_strerror(r));
 	/* What the target has behind the source's end reads zero. */
 	if (!o->dst_is_zero && disk_size(dst) > j.size) {
 		r = disk_zero(dst, j.size, disk_size(dst) - j.size, true);
 		if (r < 0)
-			return err_set(err, r, "write zeros behind the end: %s", strerror(-r));
+			return err_set(err, r, "write zeros behind the end: %s", disk_strerror(r));
 	}
 	return 0;
 }
@@ -409,5 +409,6 @@ int disk_compare(struct disk *a, struct disk *b, const struct disk_copy_opts *o,
 	*ret_differs = j.differs ? j.failed_at : UINT64_MAX;
 	if (r == 0 && !j.differs && a_size != b_size)
 		r = compare_rest(a_size > b_size ? a : b, j.size, ret_differs);
-	return r < 0 ? err_set(err, r, "compare at %" PRIu64 ": %s", j.failed_at, strerror(-r)) : 0;
+	return r < 0 ? err_set(err, r, "compare at %" PRIu64 ": %s", j.failed_at, disk_strerror(r))
+		     : 0;
 }

@@ -143,6 +143,9 @@ void disk_closep(struct disk **disk);
 
 /* disk_size - bytes of the disk as the guest sees it; a multiple of 512. Thread: any. */
 uint64_t disk_size(struct disk *disk);
+/* disk_strerror - as strerror() of the errno @r (negative) that reading or writing returned; -EILSEQ is a damaged image. Thread: any;
+ * the text may be overwritten by the next call. */
+const char *disk_strerror(int r);
 
 /* disk_flags - the flags it was opened with. Thread: any. */
 unsigned disk_flags(struct disk *disk);

@@ -224,8 +224,10 @@ extern const struct format format_vmdk;
 
 /* For create(): the value of an option, NULL when it is not given. */
 const char *create_option(const struct disk_create_opts *opts, const char *name);
-/* A name that stands in the image at @from, or will, as a path from here: it is relative to the image's folder. */
-void path_from_image(const char *from, const char *name, struct strbuf *out);
+/* A name that stands in the image at @from, or will, as a path from here: it is relative to the image's folder. -EOPNOTSUPP: it
+ * is none of a file. */
+_nodiscard_ int path_from_image(const char *from, const char *name, struct strbuf *out,
+				struct err *err);
 /*
  * For create() of a differencing image: one detail that the parent, which must have @format, tells in its disk_info().
  * *ret is "" when it does not; *ret_size, which may be NULL, is the parent's.

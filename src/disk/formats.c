@@ -80,13 +80,25 @@ const char *create_option(const struct disk_create_opts *o, const char *name)
 	return value;
 }
 
-void path_from_image(const char *from, const char *name, struct strbuf *out)
+int path_from_image(const char *from, const char *name, struct strbuf *out, struct err *err)
 {
-	const char *slash = strrchr(from, '/');
+	const char *slash = strrchr(from, '/'), *colon = strchr(name, ':');
 
-	if (name[0] != '/' && slash && !nbd_is_uri(name))
+	if (nbd_is_uri(name)) {
+		strbuf_adds(out, name);
+		return 0;
+	}
+	if (str_starts(str_of(name), STR("file:")))
+		name += 5;
+	else if (colon && !memchr(name, '/', (size_t)(colon - name)))
+		return err_set(err, -EOPNOTSUPP,
+			       "backing file '%.100s' is not a file but a protocol; './' in front "
+			       "makes it a file name",
+			       name);
+	if (name[0] != '/' && slash)
 		strbuf_add(out, from, (size_t)(slash - from + 1));
 	strbuf_adds(out, name);
+	return 0;
 }
 
 int create_ask_parent(const struct disk_file *file, const struct disk_create_opts *o,
@@ -97,11 +109,11 @@ int create_ask_parent(const struct disk_file *file, const struct disk_create_opt
 	_cleanup_(disk_closep) struct disk *parent = NULL;
 	_cleanup_(mem_freep) struct disk_info *info = mem_new(sizeof(*info));
 	const struct disk_open_opts open = { .format = format, .flags = DISK_TOP_ONLY };
-	int r;
+	int r = path_from_image(file->path, o->backing, &path, err);
 
-	path_from_image(file->path, o->backing, &path);
-	r = disk_open(strbuf_cstr(&path), &open, &parent, err);
-	if (!r)
+	if (r == 0)
+		r = disk_open(strbuf_cstr(&path), &open, &parent, err);
+	if (r == 0)
 		r = disk_info(parent, 0, info, err);
 	if (r < 0)
 		return err_wrap(err, r, "parent");

@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/mem.h"
@@ -95,33 +96,20 @@ int image_open(struct disk_file *file, const struct disk_open_opts *o, const cha
 	return 0;
 }
 
-/* The path of a backing file, seen from here. */
-static int backing_path(const struct image *img, struct strbuf *out, struct err *err)
-{
-	const char *name = img->backing;
-	const char *colon = strchr(name, ':');
-
-	if (nbd_is_uri(name)) {
-		strbuf_adds(out, name);
-		return 0;
-	}
-	if (str_starts(str_of(name), STR("file:")))
-		name += 5;
-	else if (colon && !memchr(name, '/', (size_t)(colon - name)))
-		return err_set(err, -EOPNOTSUPP,
-			       "backing file '%.100s' is not a file but a protocol; './' in front "
-			       "makes it a file name",
-			       name);
-	path_from_image(img->path, name, out);
-	return 0;
-}
-
-static bool is_in_chain(const struct image *top, const struct disk_file *f)
+static bool is_in_chain(const struct image *top, dev_t dev, ino_t ino)
 {
 	for (; top; top = top->below)
-		if (top->file->dev == f->dev && top->file->ino == f->ino)
+		if (top->file->dev == dev && top->file->ino == ino)
 			return true;
 	return false;
+}
+
+/* Of a file that cannot be opened: the lock that is in the way may be the chain's own. */
+static bool leads_back(const struct image *top, const char *path)
+{
+	struct stat st;
+
+	return stat(path, &st) == 0 && is_in_chain(top, st.st_dev, st.st_ino);
 }
 
 static int open_below(struct image *top, struct image *img, const struct disk_open_opts *o,
@@ -142,11 +130,12 @@ static int open_below(struct image *top, struct image *img, const struct disk_op
 			       "'%s' does not say which format its backing file '%.60s' has; name it "
 			       "(--backing-format)",
 			       img->path, img->backing);
-	r = backing_path(img, &path, err);
+	r = path_from_image(img->path, img->backing, &path, err);
 	if (r == 0)
 		r = disk_file_open_any(strbuf_cstr(&path), &below, below.flags, true, &f, err);
-	if (r == 0 && is_in_chain(top, f)) {
-		disk_file_close(f);
+	if (r == 0 ? is_in_chain(top, f->dev, f->ino)
+		   : r == -EBUSY && leads_back(top, strbuf_cstr(&path))) {
+		disk_file_closep(&f);
 		r = err_set(err, -ELOOP, "'%s' is its own backing file", strbuf_cstr(&path));
 	}
 	if (r == 0)

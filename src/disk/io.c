@@ -19,6 +19,11 @@
 
 #define FILL_MAX (1U << 20)
 
+const char *disk_strerror(int r)
+{
+	return r == -EILSEQ ? "the image is damaged; 'atoll disk check' says how" : strerror(-r);
+}
+
 /* --- map -------------------------------------------------------------------------------------- */
 
 static int image_map(struct image *img, uint64_t off, uint64_t len, unsigned flags,

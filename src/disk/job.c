@@ -139,7 +139,7 @@ void job_pace(struct job *j, uint64_t bytes)
 
 int job_fail(struct err *err, int r, const char *what, uint64_t off)
 {
-	return err_set(err, r, "%s at %llu: %s", what, (unsigned long long)off, strerror(-r));
+	return err_set(err, r, "%s at %llu: %s", what, (unsigned long long)off, disk_strerror(r));
 }
 
 /* --- life ------------------------------------------------------------------------------------- */

@@ -184,7 +184,7 @@ static int begin(struct job *j, struct dirty *tracker, struct err *err)
 		j->base = upon->below;
 		r = image_touch(j->base);
 		if (r < 0)
-			err_set(err, r, "write to '%s': %s", j->base->path, strerror(-r));
+			err_set(err, r, "write to '%s': %s", j->base->path, disk_strerror(r));
 	}
 	if (r == 0 && j->base->size < j->upper->size)
 		r = image_resize(j->base, j->upper->size, false, err);
@@ -201,7 +201,7 @@ static int pivot(struct job *j, struct err *err)
 	int r = image_touch(old);
 
 	if (r < 0)
-		return err_set(err, r, "write to '%s': %s", old->path, strerror(-r));
+		return err_set(err, r, "write to '%s': %s", old->path, disk_strerror(r));
 	if (old->below != j->base)
 		r = job_cut_out(j, old, j->base, err);
 	if (r == 0) {
@@ -209,7 +209,7 @@ static int pivot(struct job *j, struct err *err)
 		r = old->fmt->empty(old);
 		mutex_unlock(&old->lock);
 		if (r < 0)
-			err_set(err, r, "empty '%s': %s", old->path, strerror(-r));
+			err_set(err, r, "empty '%s': %s", old->path, disk_strerror(r));
 	}
 	if (r < 0)
 		return r;

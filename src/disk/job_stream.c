@@ -128,7 +128,7 @@ int job_cut_out(struct job *j, struct image *above, struct image *base, struct e
 	above = *at;
 	r = image_touch(above);
 	if (r < 0) {
-		err_set(err, r, "write to '%s': %s", above->path, strerror(-r));
+		err_set(err, r, "write to '%s': %s", above->path, disk_strerror(r));
 	} else {
 		mutex_lock(&above->lock);
 		r = above->fmt->set_backing(above, base ? strbuf_cstr(&name) : NULL, format, err);

@@ -95,6 +95,19 @@ def check_backing():
     assert qemu("compare", "top.qcow2", "got.raw")
 
 
+def check_backing_names():
+    """A name with a colon is a protocol's, to qemu-img too, unless it is said to be a file's."""
+    atoll("create", "a:b.qcow2", "1M")
+    run("qemu-io", "-c", "write -P 7 0 64K", "./a:b.qcow2")
+    for size in ([], ["1M"]):
+        assert "not a file but a protocol" in complaint("create", "-b", "a:b.qcow2", "-F", "qcow2", "o.qcow2", *size)
+        assert not os.path.exists("o.qcow2")
+    for name in ("./a:b.qcow2", "file:a:b.qcow2"):
+        atoll("create", "-b", name, "-F", "qcow2", "o.qcow2")
+        atoll("convert", "-O", "raw", "o.qcow2", "got.raw")
+        qemu("compare", "o.qcow2", "got.raw")
+
+
 def check_map_agrees():
     make_raw("m.raw", 4 * MIB)
     qemu("convert", "-O", "qcow2", "m.raw", "m.qcow2")
@@ -291,6 +304,8 @@ def check_hostile():
     patch("h3.qcow2", 112, struct.pack(">I", 0x12345678))
     assert "does not say which format" in complaint("convert", "-O", "raw", "h3.qcow2", "x")
     assert not os.path.exists("x")
+    for command in (("resize", "h1.qcow2", "2M"), ("commit", "h1.qcow2")):  # these lock what they write to
+        assert "own backing file" in complaint(*command)
     qemu("create", "-q", "-f", "qcow2", "-u", "-b", "nbd:unix:/x", "-F", "raw", "h4.qcow2", "1M")
     assert "not a file but a protocol" in complaint("convert", "-O", "raw", "h4.qcow2", "x")
     # A raw disk whose guest wrote a header stays raw when it is said to be.
@@ -301,6 +316,17 @@ def check_hostile():
     atoll("create", "-b", "guest.raw", "-F", "raw", "over.qcow2")
     atoll("convert", "-O", "raw", "over.qcow2", "over.raw")
     run("cmp", "guest.raw", "over.raw")
+
+
+def check_cut():
+    """Of an image whose end is missing nothing is made up."""
+    make_raw("r", 4 * MIB)
+    for fmt in ("vhd", "vhdx", "vmdk", "vdi"):
+        atoll("convert", "-f", "raw", "-O", fmt, "r", "cut")
+        last = max(e["host_off"] for e in json.loads(atoll("map", "--json", "cut")) if e["kind"] == "data")
+        os.truncate("cut", last + 512)
+        assert "damaged; 'atoll disk check'" in complaint("convert", "-f", fmt, "-O", "raw", "cut", "x"), fmt
+        atoll("check", "-f", fmt, "cut", status=2)
 
 
 def check_locks():

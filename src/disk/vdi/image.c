@@ -143,7 +143,12 @@ static int map_block(struct vdi *v, uint64_t off, uint64_t len, bool is_cached,
 	ret->in_place = true;
 	ret->file = v->img->file;
 	ret->host_off = place_of(v, entry) + in_block;
-	return 0;
+	/* A file that was cut off has no zeros behind its end, but bytes that are lost. Who writes has blocks in use that come to be
+	 * in the file when they are flushed. */
+	return v->img->flags & DISK_RDWR ||
+			       range_ok(ret->host_off, ret->len, disk_file_size(v->img->file))
+		       ? 0
+		       : -EILSEQ;
 }
 
 static int vdi_map(struct image *img, uint64_t off, uint64_t len, unsigned flags,
@@ -369,6 +374,11 @@ static int check_blocks(struct vdi *v, struct disk_check *c, uint8_t *used, uint
 				return r;
 			continue;
 		}
+		if (place_of(v, entry + 1) > disk_file_size(v->img->file) && entry >= v->next)
+			check_error(c, c->fix_errors,
+				    "block %" PRIu64
+				    " (entry %u) is cut off by the end of the file%s",
+				    block, entry, c->fix_errors ? ": the rest is zero now" : "");
 		used[entry / 8] |= (uint8_t)(1 << (entry % 8));
 		*ret_next = MAX(*ret_next, entry + 1);
 		c->fragmented += c->allocated && entry != last + 1;

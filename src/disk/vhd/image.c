@@ -230,9 +230,14 @@ static int vhd_check_below(struct image *img, struct image *below, struct err *e
 
 /* --- finding bytes ---------------------------------------------------------------------------- */
 
+/* Of the file, or what it will be when blocks that are in use already are flushed. */
+static uint64_t file_end(const struct vhd *v)
+{
+	return MAX(disk_file_size(v->img->file), v->space.end);
+}
+
 int vhd_bat_get(struct vhd *v, uint64_t block, bool is_cached, uint64_t *ret_place)
 {
-	uint64_t limit = MAX(disk_file_size(v->img->file), v->space.end);
 	uint32_t sector;
 	uint8_t *page;
 	int r = tables_get(&v->bat, block / VHD_ENTRIES_IN_PAGE, is_cached, &page);
@@ -241,7 +246,7 @@ int vhd_bat_get(struct vhd *v, uint64_t block, bool is_cached, uint64_t *ret_pla
 		return r;
 	sector = get_be32(page + block % VHD_ENTRIES_IN_PAGE * 4);
 	*ret_place = sector == VHD_UNUSED ? 0 : (uint64_t)sector * VHD_SECTOR;
-	if (sector != VHD_UNUSED && (!sector || *ret_place >= limit))
+	if (sector != VHD_UNUSED && (!sector || *ret_place >= file_end(v)))
 		return -EILSEQ;
 	return 0;
 }
@@ -312,7 +317,8 @@ static int map_block(struct vhd *v, uint64_t off, uint64_t len, bool is_cached,
 	ret->where = here ? WHERE_DATA : WHERE_BELOW;
 	ret->file = v->img->file;
 	ret->host_off = place + v->bitmap_bytes + in_block;
-	return 0;
+	/* A file that was cut off has no zeros there, but bytes that are lost. */
+	return !here || range_ok(ret->host_off, ret->len, file_end(v)) ? 0 : -EILSEQ;
 }
 
 static int vhd_map(struct image *img, uint64_t off, uint64_t len, unsigned flags,

@@ -309,13 +309,16 @@ int vhdx_bat_set(struct vhdx *v, uint64_t index, uint64_t entry)
 	return 0;
 }
 
-/* The place of a block is where blocks can be. */
-static bool place_ok(const struct vhdx *v, uint64_t place)
+/* The place of a block is where blocks can be, and its first @len bytes are there: a file that was cut off has no zeros behind its
+ * end, but bytes that are lost. Who writes has blocks in use that come to be in the file when they are flushed. */
+static bool place_ok(const struct vhdx *v, uint64_t place, uint64_t len)
 {
-	uint64_t limit = MAX(disk_file_size(v->img->file), v->space.end);
+	uint64_t limit = disk_file_size(v->img->file);
 
-	return place >= VHDX_MIB && place < limit &&
-	       place <= (uint64_t)INT64_MAX - v->meta.block_size;
+	if (v->img->flags & DISK_RDWR)
+		limit = MAX(limit, v->space.end);
+	return place >= VHDX_MIB && place <= (uint64_t)INT64_MAX - v->meta.block_size &&
+	       range_ok(place, len, limit);
 }
 
 /* One block of a differencing image whose sectors are partly the parent's. */
@@ -379,7 +382,7 @@ static int map_block(struct vhdx *v, uint64_t off, uint64_t len, bool is_cached,
 		ret->where = WHERE_ZERO;
 		return 0;
 	case VHDX_PRESENT:
-		if (!place_ok(v, place))
+		if (!place_ok(v, place, in_block + ret->len))
 			return -EILSEQ;
 		ret->where = WHERE_DATA;
 		ret->in_place = true;
@@ -387,7 +390,7 @@ static int map_block(struct vhdx *v, uint64_t off, uint64_t len, bool is_cached,
 		ret->host_off = place + in_block;
 		return 0;
 	case VHDX_PARTIAL:
-		if (!place_ok(v, place) || !v->meta.has_parent)
+		if (!place_ok(v, place, in_block + ret->len) || !v->meta.has_parent)
 			return -EILSEQ;
 		return map_partial(v, block, place, in_block, (uint32_t)ret->len, is_cached, ret);
 	}
