@@ -51,14 +51,16 @@ static int run_one(const struct ct_hook *hook, struct str state, struct err *err
 	_cleanup_(child_done) struct child child = CHILD_INIT;
 	_cleanup_(fd_closep) int in = state_file(state, err);
 	int status = 0, r;
+	pid_t pid;
 
 	if (in < 0)
 		return in;
-	child.pid = fork();
-	if (child.pid < 0)
+	pid = fork();
+	if (pid < 0)
 		return err_set_errno(err, "fork");
-	if (child.pid == 0)
+	if (pid == 0)
 		become(hook, in);
+	child.pid = pid;
 	child.fd = (int)syscall(SYS_pidfd_open, child.pid, 0); /* close-on-exec, as they all are */
 	if (child.fd < 0)
 		return err_set_errno(err, "pidfd");
