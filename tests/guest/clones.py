@@ -23,7 +23,6 @@ import virtio
 import vmm
 from observe import want
 from snapshot import Guest, save
-from viewer import free_port
 
 LIMIT_S = 120
 KERNEL = "6.12-cloud"  # 6.1's has no driver of the generation identifier
@@ -89,7 +88,7 @@ def many(nr):
         said = [{}] * nr
 
         def clone(n):
-            port = free_port()
+            port = vmm.free_port()
             g = stack.enter_context(Guest("--restore", file, "-e", vmm.engine(), "--net", f"user,mac={KEPT},hostfwd=tcp:127.0.0.1:{port}-:80",
                                           "--net", "user"))
             said[n] = ask(g, port)

@@ -6,6 +6,7 @@ are those of confined.txt, and where the host denies something, that is said or 
 usage: confine.py [NAME]...
 """
 
+import contextlib
 import json
 import os
 import re
@@ -51,8 +52,11 @@ def compare(kind, found, rows):
 
 
 def links(pid):
-    folder = f"/proc/{pid}/fd"
-    return [os.readlink(os.path.join(folder, fd)) for fd in os.listdir(folder)]
+    folder, found = f"/proc/{pid}/fd", []
+    for fd in os.listdir(folder):
+        with contextlib.suppress(FileNotFoundError):  # closed since then
+            found.append(os.readlink(os.path.join(folder, fd)))
+    return found
 
 
 def lines(path):
@@ -89,8 +93,13 @@ def status(pid, keys=CAPS + ("NoNewPrivs",)):
 
 
 def children(pid):
-    with open(f"/proc/{pid}/task/{pid}/children", encoding="utf-8") as f:
-        return {comm(child, child): child for child in f.read().split()}
+    """The processes that it started, by their names, once each has its own."""
+    while True:
+        with open(f"/proc/{pid}/task/{pid}/children", encoding="utf-8") as f:
+            found = {comm(child, child): child for child in f.read().split()}
+        if comm(pid, pid) not in found:
+            return found
+        time.sleep(0.05)
 
 
 def everything(folder):
@@ -101,7 +110,7 @@ def everything(folder):
     os.mkdir(share)
     return ["--disk", disk + ",format=raw", "--share", f"s={share}", "--net", "user",
             "--vsock", f"cid=3,path={folder}/v", "--serial", f"unix:{folder}/s",
-            "--display", "vnc=127.0.0.1:0", "--gdb", "47113", "--name", "c"], disk
+            "--display", "vnc=127.0.0.1:0", "--gdb", str(vmm.free_port()), "--name", "c"], disk
 
 
 def needs_all():
@@ -176,19 +185,20 @@ def denied():
 
 def viewers():
     """What the libraries behind the display do for viewers is allowed: with a wrong password, and with TLS."""
+    port = vmm.free_port()
     with tempfile.NamedTemporaryFile("w") as password:
         password.write("secret\n")
         password.flush()
-        with Machine("--display", "vnc=127.0.0.1:47115", "--vnc-password-file", password.name) as m:
-            with socket.create_connection(("127.0.0.1", 47115)) as s, s.makefile("rwb", 0) as f:
+        with Machine("--display", f"vnc=127.0.0.1:{port}", "--vnc-password-file", password.name) as m:
+            with socket.create_connection(("127.0.0.1", port)) as s, s.makefile("rwb", 0) as f:
                 greet(f, 2)
                 f.read(16)
                 f.write(bytes(16))  # not what the challenge asks for
                 said = f.read(4)
                 want(said == b"\0\0\0\1", f"a wrong password: {said}: {m.p.poll() and m.end()}")
             want(m.end()[1] == 128 + signal.SIGTERM, "the end")
-    with Machine("--display", "vnc=127.0.0.1:47115", "--vnc-tls", "anon") as m:
-        with socket.create_connection(("127.0.0.1", 47115)) as s:
+    with Machine("--display", f"vnc=127.0.0.1:{port}", "--vnc-tls", "anon") as m:
+        with socket.create_connection(("127.0.0.1", port)) as s:
             with s.makefile("rwb", 0) as f:
                 greet(f, 19)
                 f.read(2)

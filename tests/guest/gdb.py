@@ -19,12 +19,6 @@ TINY = os.environ.get("TINY_GUEST", os.path.join(vmm.ROOT, "build", "tests", "gu
 LIMIT = 60
 
 
-def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
-
-
 def symbol(name):
     out = subprocess.run(["nm", TINY], capture_output=True, text=True, check=True).stdout
     return int(re.search(rf"^(\w+) \w {name}$", out, re.M).group(1), 16)
@@ -34,7 +28,7 @@ class Guest:
     """The tiny guest, stopped before its first instruction, waiting for a debugger."""
 
     def __init__(self, words, cpus=1):
-        self.port = free_port()
+        self.port = vmm.free_port()
         self.cmd = vmm.command(TINY, append=words, memory="64M", cpus=cpus, debug_exit=True,
                                extra=["--gdb", str(self.port)])
         self.p = vmm.start(self.cmd, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,

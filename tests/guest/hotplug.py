@@ -185,7 +185,7 @@ until_true find_hot
 
 def net(cpus):
     """A network device with the user's network and a forwarded port comes up, goes, and comes again."""
-    forwarded, heard = virtio.free_port(), []
+    forwarded, heard = vmm.free_port(), []
 
     def attach(pid):
         expect(atoll("attach", pid, "--net", f"user,mac=52:54:00:00:00:77,hostfwd=tcp:127.0.0.1:{forwarded}-:8080"),

@@ -20,7 +20,7 @@ import threading
 import time
 
 import vmm
-from viewer import Viewer, free_port
+from viewer import Viewer
 from vmm import Failed
 
 CMDLINE = "console=ttyS0 panic=-1 quiet atoll.run=/test.sh "
@@ -70,7 +70,7 @@ def atoll(*args):
 
 def mouse():
     """A viewer's pointer and wheel become events of Linux's mouse driver."""
-    port, viewer = free_port(), []
+    port, viewer = vmm.free_port(), []
 
     def act(_pid, line):
         if line == "guest-listens":

@@ -5,12 +5,6 @@ import socket
 import struct
 
 
-def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
-
-
 class Viewer:
     """Connected without a password; `size` is the screen's."""
 

@@ -23,8 +23,8 @@ import threading
 import time
 
 import vmm
-from viewer import Viewer, free_port
-from vmm import Failed
+from viewer import Viewer
+from vmm import Failed, free_port
 
 CMDLINE = "console=ttyS0 panic=-1 quiet atoll.run=/test.sh"
 LIMIT = 240
@@ -441,12 +441,6 @@ dd if=/data of=/dev/vda bs=64k seek=700 oflag=direct conv=fsync 2>/dev/null || f
             for k in (3, 253, 453, 700):
                 f.seek(k << 16)
                 want(f.read(2 * MIB) == content, f"the image's content at {k << 16}")
-
-
-def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
 
 
 def net(cpus):
