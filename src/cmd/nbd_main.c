@@ -81,6 +81,10 @@ static int run(const struct cmd_call *call, struct err *err)
 		r = nbd_server_run(s, stop, err);
 	}
 	nbd_server_free(s);
+	if (server.export.disk)
+		disk_drain(
+			server.export
+				.disk); /* the thread that answered a request last may not be done with it */
 	closed = disk_close(server.export.disk, r < 0 ? NULL : err);
 	return r < 0 ? r : closed;
 }
