@@ -204,6 +204,7 @@ struct disk_serve_opts {
 	const char *snapshot, *tls_certificates, *tls_psk; /* or NULL */
 	bool read_only, tls_verify_peer;
 	uint64_t max_clients, reconnect_ns;
+	unsigned sandbox; /* as of struct run_opts */
 };
 
 /* What `atoll live ...` share. */

@@ -90,8 +90,19 @@ static const struct opt serve_options[] = {
 		.type = OPT_PATH,
 		.arg = "FILE",
 		.help = "Only by TLS, for who knows a key of this file (lines USER:HEXKEY, as psktool "
-			"makes them)",
+			"makes them), which is read once, at the start",
 		AT(tls_psk),
+	},
+	{
+		.name = "sandbox",
+		.type = OPT_ENUM,
+		.arg = "WORD",
+		.help = "The server gives up every right that the host lets it give up before it "
+			"takes clients ('atoll doctor' tells which); require: it does not start "
+			"where one of them cannot be given up",
+		.def = "best",
+		.choices = { "best", "require" },
+		AT(sandbox),
 	},
 	{ 0 },
 };

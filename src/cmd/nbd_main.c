@@ -1,20 +1,25 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * The `atoll-nbd` program, which `atoll disk serve` becomes: opens the disk, says where it is, serves until a signal
- * comes, and leaves everything on the medium.
+ * comes, and leaves everything on the medium. Once all is open, and before the first client, it gives up what it does not need
+ * (cmd/confine.h).
  */
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
 
+#include "base/attr.h"
 #include "cmd/commands.h"
+#include "cmd/confine.h"
 #include "nbd/server.h"
 #include "sys/fd.h"
+#include "sys/sandbox/outside.h"
 
-enum { WORKERS = 8 };
+enum { WORKERS = 8, FDS_OF_CLIENT = 2, FDS_KEPT = 64 };
 
 static int open_disk(const struct disk_serve_opts *o, const char *path, struct disk **ret,
 		     struct err *err)
@@ -57,6 +62,36 @@ static int catch_signals(struct err *err)
 	return fd < 0 ? err_set_errno(err, "signalfd") : fd;
 }
 
+/* Descriptors for as many clients as may come; later there is no way to more. */
+static int allow_clients(uint64_t nr, struct err *err)
+{
+	rlim_t needed = (rlim_t)nr * FDS_OF_CLIENT + FDS_KEPT;
+	struct rlimit l;
+
+	if (getrlimit(RLIMIT_NOFILE, &l) < 0)
+		return err_set_errno(err, "limit of descriptors");
+	if (l.rlim_max < needed)
+		return err_set(err, -EMFILE,
+			       "--max-conn %llu takes %llu descriptors, the limit is %llu",
+			       (unsigned long long)nr, (unsigned long long)needed,
+			       (unsigned long long)l.rlim_max);
+	l.rlim_cur = MAX(l.rlim_cur, needed);
+	return setrlimit(RLIMIT_NOFILE, &l) < 0 ? err_set_errno(err, "limit of descriptors") : 0;
+}
+
+static int give_up_rights(struct disk *disk, bool must_hold, struct err *err)
+{
+	const struct confine_opts o = {
+		.program = "atoll-nbd",
+		.kind = "nbd",
+		.event = "nbd.sandbox",
+		.needs_server = confine_needs_server(disk),
+		.must_hold = must_hold,
+	};
+
+	return confine(&o, err);
+}
+
 static int run(const struct cmd_call *call, struct err *err)
 {
 	const struct disk_serve_opts *o = call->opts;
@@ -71,21 +106,27 @@ static int run(const struct cmd_call *call, struct err *err)
 	};
 	_cleanup_(fd_closep) int stop = catch_signals(err);
 	struct nbd_server *s = NULL;
-	int r = stop < 0 ? stop : open_disk(o, call->args[0], &server.export.disk, err), closed;
+	int r = stop < 0 ? stop : confine_begin(err), closed;
 
 	if (r == 0)
+		r = allow_clients(o->max_clients, err);
+	if (r == 0)
+		r = open_disk(o, call->args[0], &server.export.disk, err);
+	if (r == 0)
 		r = nbd_server_new(&server, &s, err);
+	if (r == 0)
+		r = give_up_rights(server.export.disk, o->sandbox, err);
 	if (r == 0) {
 		printf("%s\n", nbd_server_uri(s));
 		fflush(stdout);
 		r = nbd_server_run(s, stop, err);
 	}
 	nbd_server_free(s);
+	/* The thread that answered a request last may not be done with it. */
 	if (server.export.disk)
-		disk_drain(
-			server.export
-				.disk); /* the thread that answered a request last may not be done with it */
+		disk_drain(server.export.disk);
 	closed = disk_close(server.export.disk, r < 0 ? NULL : err);
+	outside_stop();
 	return r < 0 ? r : closed;
 }
 
@@ -108,5 +149,6 @@ int main(int argc, char **argv)
 		.sole = &binding,
 	};
 
+	confine_prepare();
 	return cmd_main(&program, argc, argv);
 }

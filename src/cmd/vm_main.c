@@ -17,7 +17,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "cmd/commands.h"
-#include "cmd/vm_confine.h"
+#include "cmd/confine.h"
 #include "cmd/vm_disks.h"
 #include "cmd/vm_nets.h"
 #include "cmd/vm_restore.h"
@@ -255,6 +255,17 @@ static int exit_status(enum machine_end end, int status)
 	return stop_signal ? 128 + stop_signal : 0; /* by the user's own keys */
 }
 
+static int give_up_rights(const struct vm_disks *disks, bool must_hold, struct err *err)
+{
+	struct confine_opts o = {
+		.program = "atoll-vm", .kind = "main", .event = "vm.sandbox", .must_hold = must_hold
+	};
+
+	for (unsigned int k = 0; k < disks->nr; k++)
+		o.needs_server |= confine_needs_server(disks->disk[k]->disk.disk);
+	return confine(&o, err);
+}
+
 /* Run a machine that is built; the terminal is raw meanwhile. */
 static int run_machine(struct machine *m, struct chardev_host *host, const struct vm_disks *disks,
 		       const struct run_opts *o, bool *ret_has_run, struct err *err)
@@ -265,7 +276,7 @@ static int run_machine(struct machine *m, struct chardev_host *host, const struc
 	the_machine = m;
 	catch_signals(on_stop_signal);
 	if (chardev_host_start(host, err) < 0 || machine_start(m, err) < 0 ||
-	    vm_confine(disks, o->sandbox, err) < 0) {
+	    give_up_rights(disks, o->sandbox, err) < 0) {
 		chardev_host_stop(host);
 		return 1;
 	}
@@ -347,7 +358,7 @@ static _noinline_ int vm_start(const struct run_opts *o, const struct cpu_hot_qu
 	log_setup(STDERR_FILENO, LOG_AUTO, (enum log_level)o->log_level, NULL);
 	signal(SIGPIPE, SIG_IGN);
 	split_cpu(cpu, &cfg);
-	if (vm_confine_begin(&err) == 0 && chardev_host_new(on_leave, &m, &host, &err) == 0 &&
+	if (confine_begin(&err) == 0 && chardev_host_new(on_leave, &m, &host, &err) == 0 &&
 	    open_serial_ports(host, o, &cfg, &err) == 0 &&
 	    open_firmware_log(host, o, &cfg, &err) == 0 &&
 	    parse_display(o, &cfg, password, &err) == 0 &&
@@ -437,6 +448,6 @@ int main(int argc, char **argv)
 		.sole = is_trace ? &trace : &run,
 	};
 
-	vm_confine_prepare();
+	confine_prepare();
 	return cmd_main(&program, argc, argv);
 }

@@ -18,6 +18,7 @@
 
 #include "base/mem.h"
 #include "base/str.h"
+#include "nbd/psk_priv.h"
 #include "sys/fd.h"
 
 #define PRIORITY_CERT "NORMAL:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2"
@@ -27,6 +28,7 @@
 struct nbd_keys {
 	gnutls_certificate_credentials_t cert;
 	gnutls_psk_server_credentials_t psk;
+	struct nbd_psk *users; /* of psk */
 	gnutls_priority_t priority;
 	bool verify_peer;
 };
@@ -48,6 +50,7 @@ void nbd_keys_free(struct nbd_keys *k)
 		gnutls_certificate_free_credentials(k->cert);
 	if (k->psk)
 		gnutls_psk_free_server_credentials(k->psk);
+	nbd_psk_free(k->users);
 	if (k->priority)
 		gnutls_priority_deinit(k->priority);
 	free(k);
@@ -78,6 +81,40 @@ static int load_certificates(struct nbd_keys *k, const struct nbd_tls_opts *o, s
 	return 0;
 }
 
+/* GnuTLS frees the key. For a user whom nobody knows it takes a random one, so that a client cannot tell who is known. */
+static int find_key(gnutls_session_t tls, const gnutls_datum_t *user, gnutls_datum_t *ret)
+{
+	const struct nbd_keys *k = gnutls_session_get_ptr(tls);
+	struct str key;
+
+	if (!nbd_psk_find(k->users, (struct str){ (const char *)user->data, user->size }, &key))
+		return 1;
+	ret->data = gnutls_malloc(key.n);
+	if (!ret->data)
+		return -1;
+	memcpy(ret->data, key.p, key.n);
+	ret->size = (unsigned int)key.n;
+	return 0;
+}
+
+static int load_psk(struct nbd_keys *k, const char *path, struct err *err)
+{
+	void *text = NULL;
+	size_t n = 0;
+	int r = file_read(path, NBD_PSK_FILE_MAX, &text, &n, err);
+
+	if (r < 0)
+		return err_wrap(err, r, "key file '%s'", path);
+	r = nbd_psk_parse(text, n, path, &k->users, err);
+	explicit_bzero(text, n);
+	free(text);
+	if (r == 0 && gnutls_psk_allocate_server_credentials(&k->psk) < 0)
+		r = err_set(err, -ENOMEM, "keys");
+	if (r == 0)
+		gnutls_psk_set_server_credentials_function2(k->psk, find_key);
+	return r;
+}
+
 int nbd_keys_new(const struct nbd_tls_opts *o, struct nbd_keys **ret, struct err *err)
 {
 	struct nbd_keys *k;
@@ -91,15 +128,7 @@ int nbd_keys_new(const struct nbd_tls_opts *o, struct nbd_keys **ret, struct err
 	if (!o->certificates && !o->psk)
 		return 0;
 	k = mem_new(sizeof(*k));
-	if (o->certificates) {
-		r = load_certificates(k, o, err);
-	} else if (access(o->psk, R_OK) < 0) { /* GnuTLS would tell each client only */
-		r = err_set_errno(err, "key file '%s'", o->psk);
-	} else {
-		if (gnutls_psk_allocate_server_credentials(&k->psk) < 0 ||
-		    gnutls_psk_set_server_credentials_file(k->psk, o->psk) < 0)
-			r = err_set(err, -EINVAL, "key file '%s' cannot be used", o->psk);
-	}
+	r = o->certificates ? load_certificates(k, o, err) : load_psk(k, o->psk, err);
 	if (r == 0 &&
 	    gnutls_priority_init(&k->priority, k->psk ? PRIORITY_PSK : PRIORITY_CERT, NULL) < 0)
 		r = err_set(err, -EINVAL, "this host's GnuTLS does not offer TLS 1.2 or 1.3");
@@ -158,7 +187,8 @@ static int begin(struct nbd_link *l, const struct nbd_keys *keys)
 		gnutls_certificate_server_set_request(l->tls, GNUTLS_CERT_REQUIRE);
 		gnutls_session_set_verify_cert(l->tls, NULL, 0);
 	}
-	gnutls_handshake_set_timeout(l->tls, 0); /* the session's own */
+	gnutls_session_set_ptr(l->tls, (void *)keys); /* for find_key() */
+	gnutls_handshake_set_timeout(l->tls, 0);      /* the session's own */
 	gnutls_transport_set_int(l->tls, l->fd);
 	return 0;
 }

@@ -31,6 +31,7 @@
 #include "nbd/session_priv.h"
 #include "sys/fd.h"
 #include "sys/ipc.h"
+#include "sys/sandbox/outside.h"
 #include "sys/thread.h"
 
 #define IOV_MAX_SENT 64
@@ -340,6 +341,7 @@ static int listen_unix(struct nbd_server *s, const char *path, struct err *err)
 	_cleanup_(fd_closep) int fd =
 		socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	struct sockaddr_un addr = { .sun_family = AF_UNIX };
+	int r;
 
 	if (!*path || strlen(path) >= sizeof(addr.sun_path))
 		return err_set(err, -EINVAL, "a socket's path has 1 to %zu bytes",
@@ -347,6 +349,9 @@ static int listen_unix(struct nbd_server *s, const char *path, struct err *err)
 	memcpy(addr.sun_path, path, strlen(path));
 	if (fd < 0)
 		return err_set_errno(err, "socket");
+	r = outside_will_remove(path, err);
+	if (r < 0)
+		return r;
 	ipc_unlink_abandoned(&addr);
 	if (fchmod(fd, 0600) < 0 || bind(fd, (const struct sockaddr *)&addr, sizeof(addr)) < 0 ||
 	    listen(fd, BACKLOG) < 0)
@@ -453,7 +458,7 @@ void nbd_server_free(struct nbd_server *s)
 	if (!s)
 		return;
 	if (s->unix_path)
-		unlink(s->unix_path);
+		outside_remove(s->unix_path);
 	free(s->unix_path);
 	fd_closep(&s->listen_fd);
 	fd_closep(&s->over_fd);

@@ -230,16 +230,20 @@ def check_errors():
 
 def check_tls_psk():
     make_raw()
-    with open("keys.psk", "w", encoding="utf-8") as f:
-        f.write("alice:" + os.urandom(16).hex() + "\n")
-    with open("other", "w", encoding="utf-8") as f:
-        f.write("alice:" + os.urandom(16).hex() + "\n")
-    with serve("a.raw", "--tls-psk", "keys.psk") as (uri, _):
+    keys = {name: os.urandom(16).hex() for name in ("bob", "alice", "carol", "wrong")}
+    for file, lines in {"server": {"bob": "bob", "alice": "alice"}, "keys.psk": {"alice": "alice"},
+                        "wrong": {"alice": "wrong"}, "unknown": {"carol": "carol"}}.items():
+        with open(file, "w", encoding="utf-8") as f:
+            f.writelines(f"{user}:{keys[key]}\n" for user, key in lines.items())
+    with serve("a.raw", "--tls-psk", "server") as (uri, _):
+        os.unlink("server")  # it is read once
         assert uri.startswith("nbds+unix://"), uri
-        ask = uri.replace("nbds+unix:///", "nbds+unix://alice@/")
-        run("nbdcopy", ask + "&tls-psk-file=" + os.path.abspath("keys.psk"), "b.raw")
+        def ask(user, file):
+            return uri.replace("nbds+unix:///", f"nbds+unix://{user}@/") + "&tls-psk-file=" + os.path.abspath(file)
+        run("nbdcopy", ask("alice", "keys.psk"), "b.raw")
         run("cmp", "a.raw", "b.raw")
-        run("nbdinfo", ask + "&tls-psk-file=" + os.path.abspath("other"), status=1)
+        run("nbdinfo", ask("alice", "wrong"), status=1)
+        run("nbdinfo", ask("carol", "unknown"), status=1)
         run("nbdinfo", uri.replace("nbds", "nbd"), status=1)
         run("qemu-img", "compare", "--object",
             "tls-creds-psk,id=t,endpoint=client,username=alice,dir=" + os.getcwd(), "--image-opts",
@@ -291,12 +295,17 @@ def connect():
     return s
 
 
-def go(s):
-    s.sendall(b"IHAVEOPT" + struct.pack(">IIIH", 7, 6, 0, 0))
+def option(s, number, payload=b""):
+    """Sends an option and reads its answers to the end."""
+    s.sendall(b"IHAVEOPT" + struct.pack(">II", number, len(payload)) + payload)
     kind = None
     while kind != 1:
         kind, n = struct.unpack(">8xIII", s.recv(20, socket.MSG_WAITALL))[1:]
         s.recv(n, socket.MSG_WAITALL) if n else b""
+
+
+def go(s):
+    option(s, 7, bytes(6))
 
 
 def rss_mib(pid):
@@ -368,6 +377,7 @@ def check_end_with_clients():
     with serve("a.raw") as (uri, _):
         idle, half = connect(), connect()
         go(idle)
+        option(half, 3)  # a list: what it sent is read, else it would meet a reset
         with client(uri) as h:
             h.pwrite(b"z" * 512, 0)
     assert idle.recv(1) == b"" and half.recv(1) == b""
@@ -399,7 +409,8 @@ def check_complaints():
             (("--listen", "unix:", "a.raw"), "1 to 107 bytes"),
             (("--max-conn", "0", "a.raw"), "max-conn"),
             (("--snapshot", "x", "a.raw"), "--read-only"),
-            (("--tls-psk", "none", "a.raw"), "key file 'none': No such file"),
+            (("--tls-psk", "none", "a.raw"), "key file 'none': open 'none': No such file"),
+            (("--tls-psk", "named", "a.raw"), "key file 'named', line 1: not USER:HEXKEY"),
             (("--tls-psk", "a", "--tls-certificates", "b", "a.raw"), "not both"),
             (("--tls-verify-peer", "a.raw"), "with certificates only"),
             (("--tls-certificates", ".", "a.raw"), "./server-cert.pem")):

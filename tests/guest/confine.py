@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What a machine's process could do if a guest took it over: its descriptors, mounts, namespaces, capabilities and threads
+"""What a machine's process could do if a guest took it over, or that of `atoll disk serve` if a client did: its descriptors, mounts, namespaces, capabilities and threads
 are those of confined.txt, and where the host denies something, that is said or the machine does not start.
 
 usage: confine.py [NAME]...
@@ -72,7 +72,7 @@ def threads(pid):
     """Their names, once each has its own: a thread begins with that of the one which began it."""
     while True:
         names = [comm(pid, t) for t in os.listdir(f"/proc/{pid}/task")]
-        if names.count("atoll-vm") == 1:
+        if names.count(comm(pid, pid)) == 1:
             return names
         time.sleep(0.05)
 
@@ -149,6 +149,44 @@ def tree():
             want(ended == 128 + signal.SIGTERM, f"status {ended}: {said}")
         left = [n for n in os.listdir(tmp) if n not in ("d.raw", "share")]
         want(not left, f"left behind: {left}")
+
+
+@contextlib.contextmanager
+def serving(folder):
+    """An NBD server with one client, whose threads all run."""
+    disk, sock = os.path.join(folder, "d.raw"), os.path.join(folder, "s")
+    with open(disk, "wb") as f:
+        f.truncate(1 << 20)
+    cmd = [vmm.atoll_path(), "disk", "serve", "--sandbox", "require", "--listen", "unix:" + sock, disk]
+    with vmm.start(cmd, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as p:
+        try:
+            want(p.stdout.readline(), "it does not serve")
+            with socket.socket(socket.AF_UNIX) as s:
+                s.connect(sock)
+                s.settimeout(60)
+                want(s.recv(18, socket.MSG_WAITALL), "no greeting")
+                yield p
+        finally:
+            p.kill()
+
+
+def server():
+    needs_all()
+    with tempfile.TemporaryDirectory(prefix="confine-") as tmp, serving(tmp) as p:
+        rows = read_list(DISK=os.path.join(tmp, "d.raw"))
+        helpers = children(p.pid)
+        found = {"nbd-fd": links(p.pid), "mount": mounts(p.pid), "ns": own_namespaces(p.pid),
+                 "nbd-thread": threads(p.pid), "nbd-child": list(helpers),
+                 "outside-fd": links(helpers["atoll-outside"])}
+        for kind, what in found.items():
+            compare(kind, what, rows)
+        for task in os.listdir(f"/proc/{p.pid}/task"):
+            compare("status", status(task), rows)
+        want(not os.listdir(f"/proc/{p.pid}/root"), "the root is not empty")
+        p.send_signal(signal.SIGTERM)
+        said = p.communicate(timeout=60)[1]
+        want(p.returncode == 0 and not said, f"status {p.returncode}: {said}")
+        want(os.listdir(tmp) == ["d.raw"], "its socket is left behind")
 
 
 def inherited():
@@ -242,7 +280,7 @@ def greet(f, kind):
 
 
 def main():
-    tests = [tree, inherited, denied, viewers, kvm]
+    tests = [tree, server, inherited, denied, viewers, kvm]
     with vmm.own_runtime():
         return vmm.run_tests(sys.argv, {t.__name__: t for t in tests})
 

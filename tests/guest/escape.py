@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """A guest that has broken out: each kind of thread of a running machine is made to call execve, open, socket and ptrace,
 as code would that was planted in it. Every time the machine must die, and say which thread called what. So must the processes
-beside it.
+beside it, and the server of `atoll disk serve`.
 
 The program under test is the one that is shipped. The calls are planted from outside, with ptrace(2): registers are set, and
 the instruction pointer to a syscall instruction of the C library.
@@ -22,7 +22,7 @@ import time
 import vmm
 from vmm import Failed
 
-from confine import children, needs_all
+from confine import children, needs_all, serving
 import observe
 from observe import atoll, want
 
@@ -155,19 +155,35 @@ def die_beside(kind, call):
         want(f"{name}: thread '{name}' made the system call {CALLS[call]} ({call}), which it may not" in said, said)
 
 
+def die_serving(kind, call):
+    with tempfile.TemporaryDirectory(prefix="escape-") as tmp, serving(tmp) as p:
+        tid, comm = thread(p.pid, "main" if kind == "nbd" else kind)
+        plant(p.pid, tid, CALLS[call])
+        try:
+            said = p.communicate(timeout=LIMIT)[1]
+        except subprocess.TimeoutExpired as e:
+            raise Failed(f"{call}: the server goes on") from e
+        want(p.returncode == 159, f"{call}: status {p.returncode}: {said}")
+        want(f"thread '{comm}' made the system call {CALLS[call]} ({call}), which it may not" in said, said)
+
+
 def main():
     with open(KINDS, encoding="utf-8") as f:
-        kinds = re.findall(r'^(KIND|HELPER)\("([a-z-]+)"', f.read(), re.M)
+        kinds = re.findall(r'^(KIND|SERVER|HELPER)\("([a-z-]+)"', f.read(), re.M)
 
-    def test(what, kind):
+    how = {"KIND": die, "SERVER": die_serving, "HELPER": die_beside}
+
+    def test(fn, kind):
         def run():
             needs_all()
             for call in CALLS:
-                (die if what == "KIND" else die_beside)(kind, call)
+                fn(kind, call)
         return run
 
+    tests = {kind: test(how[what], kind) for what, kind in kinds}
+    tests |= {"nbd's " + kind: test(die_serving, kind) for kind in ("disk", "uring")}
     with vmm.own_runtime():
-        return vmm.run_tests(sys.argv, {kind: test(what, kind) for what, kind in kinds})
+        return vmm.run_tests(sys.argv, tests)
 
 
 if __name__ == "__main__":

@@ -63,6 +63,7 @@ enum set {
 	FOLDER = 1 << 14,
 	PEERS = 1 << 15,
 	NAMES = 1 << 16,
+	HELPERS = 1 << 17,
 };
 
 enum { ANY = -1 };
@@ -92,6 +93,7 @@ static const struct rule rules[] = {
 };
 
 #define KIND(n, s)   { .name = (n), .sets = (s) },
+#define SERVER(n, s) KIND(n, s)
 #define HELPER(n, s) KIND(n, s)
 static const struct {
 	const char *name;

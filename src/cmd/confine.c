@@ -1,49 +1,51 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * When a machine's process gives its rights up (sys/sandbox): between the last thing that is opened and the first
- * thread, while no byte of the guest's has been executed.
+ * When a process that a stranger talks to gives its rights up (sys/sandbox): between the last thing that is opened and the
+ * first thread, while no byte of the guest's has been executed, or no client has been heard.
  */
-#include "cmd/vm_confine.h"
+#include "cmd/confine.h"
 
 #include <errno.h>
 
 #include "base/log.h"
 #include "base/str.h"
-#include "disk/disk.h"
 #include "json/json.h"
 #include "sys/sandbox/outside.h"
 #include "sys/sandbox/seccomp.h"
 #include "sys/sandbox/sandbox.h"
 #include "sys/thread.h"
 
-void vm_confine_prepare(void)
+void confine_prepare(void)
 {
 	sandbox_prepare();
 	json_init();
 }
 
-int vm_confine_begin(struct err *err)
+int confine_begin(struct err *err)
 {
 	thread_hold();
 	return outside_start(err);
 }
 
-/* Why the host's files and network must stay in reach, or NULL. */
-static const char *needs_host(const struct vm_disks *disks)
+bool confine_needs_server(struct disk *disk)
 {
-	for (unsigned int k = 0; k < disks->nr; k++) {
-		struct disk_info info;
+	struct disk_info info;
 
-		for (unsigned int depth = 0;
-		     disk_info(disks->disk[k]->disk.disk, depth, &info, NULL) == 0; depth++) {
-			bool is_served = disk_is_served(info.path);
+	for (unsigned int depth = 0; disk_info(disk, depth, &info, NULL) == 0; depth++) {
+		bool is_served = disk_is_served(info.path);
 
-			disk_info_done(&info);
-			if (is_served)
-				return "a disk is at a server, which is to be found again when the "
-				       "connection is lost";
-		}
+		disk_info_done(&info);
+		if (is_served)
+			return true;
 	}
+	return false;
+}
+
+/* Why the host's files and network must stay in reach, or NULL. */
+static const char *keeps_files(const struct confine_opts *o)
+{
+	if (o->needs_server)
+		return "a disk is at a server, which is to be found again when the connection is lost";
 #ifdef IS_SANITIZED
 	return "this is a sanitizer's build, which reads /proc when it reports";
 #else
@@ -60,42 +62,42 @@ static void add_missing(const struct sandbox_report *report, struct strbuf *out)
 				    err_text(&report->part[k]));
 }
 
-static void tell_missing(const char *what)
+static void tell_missing(const char *event, const char *what)
 {
 #ifdef IS_SANITIZED
-	log_debug("vm.sandbox", kv_str("missing", what)); /* no news to who runs such a build */
+	log_debug(event, kv_str("missing", what)); /* no news to who runs such a build */
 #else
-	log_warn("vm.sandbox", kv_str("missing", what));
+	log_warn(event, kv_str("missing", what));
 #endif
 }
 
-int vm_confine(const struct vm_disks *disks, bool must_hold, struct err *err)
+int confine(const struct confine_opts *o, struct err *err)
 {
-	const struct sandbox_opts o = { .keeps_files = needs_host(disks) };
+	const struct sandbox_opts sandbox = { .keeps_files = keeps_files(o) };
 	_cleanup_(strbuf_done) struct strbuf missing = { 0 };
 	struct err no_filters = ERR_INIT;
 	struct sandbox_report report;
 	int r;
 
 	outside_seal();
-	r = sandbox_enter(&o, &report, err);
+	r = sandbox_enter(&sandbox, &report, err);
 	if (r < 0)
 		return err_wrap(err, r, "confinement");
-	r = seccomp_begin("atoll-vm", o.keeps_files != NULL, &no_filters);
+	r = seccomp_begin(o->program, sandbox.keeps_files != NULL, &no_filters);
 	add_missing(&report, &missing);
 	if (r < 0)
 		strbuf_addf(&missing, "%s%s", missing.n ? "; " : "", err_text(&no_filters));
-	if (missing.n && must_hold)
+	if (missing.n && o->must_hold)
 		return err_set(err, -EPERM,
 			       "--sandbox require: missing are %s; 'atoll doctor' says more",
 			       strbuf_cstr(&missing));
 	if (missing.n)
-		tell_missing(strbuf_cstr(&missing));
+		tell_missing(o->event, strbuf_cstr(&missing));
 	r = thread_release(err);
 #ifndef IS_SANITIZED /* its check for leaks, at the end of the main thread, traces the process from another one */
 	/* Only now: a thread has the filter of the one that began it, too. */
 	if (r == 0)
-		seccomp_enter("main");
+		seccomp_enter(o->kind);
 #endif
 	return r;
 }
