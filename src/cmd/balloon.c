@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <string.h>
 #include <time.h>
 
 #include "base/clock.h"
@@ -31,8 +32,8 @@ static int updates(struct control_client *c, const char *request, uint64_t *ret,
 	return 0;
 }
 
-/* @keep: NULL: only look */
-static int ask(struct control_client *c, const uint64_t *keep, struct err *err)
+/* @change: more of the request, or "" */
+static int ask(struct control_client *c, const char *change, struct err *err)
 {
 	const struct timespec pause = { 0, LOOK_MS * (long)NS_PER_MS };
 	_cleanup_(strbuf_done) struct strbuf first = { 0 };
@@ -40,10 +41,7 @@ static int ask(struct control_client *c, const uint64_t *keep, struct err *err)
 	bool has_driver = false;
 	int r;
 
-	strbuf_adds(&first, "{\"do\":\"balloon\"");
-	if (keep)
-		strbuf_addf(&first, ",\"bytes\":%" PRIu64, *keep);
-	strbuf_addc(&first, '}');
+	strbuf_addf(&first, "{\"do\":\"balloon\"%s}", change);
 	r = updates(c, strbuf_cstr(&first), &before, &has_driver, err);
 	now = before;
 	for (unsigned int k = 0; r == 0 && has_driver && now == before && k < LOOKS; k++) {
@@ -53,21 +51,34 @@ static int ask(struct control_client *c, const uint64_t *keep, struct err *err)
 	return r;
 }
 
+static int parse_change(const char *word, struct strbuf *ret, struct err *err)
+{
+	uint64_t keep;
+	int r;
+
+	if (strcmp(word, "auto") == 0) {
+		strbuf_adds(ret, ",\"auto\":true");
+		return 0;
+	}
+	r = str_parse_size(str_of(word), UINT64_C(2) << 20, UINT64_C(512) << 30, &keep, err);
+	if (r < 0)
+		return err_wrap(err, r, "'%s' is neither a size nor auto", word);
+	strbuf_addf(ret, ",\"bytes\":%" PRIu64, keep);
+	return 0;
+}
+
 int cmd_balloon_exec(const struct cmd_call *call)
 {
 	const struct balloon_opts *o = call->opts;
 	_cleanup_(control_close) struct control_client c = { .fd = -EBADF };
 	struct err err = ERR_INIT;
-	uint64_t keep = 0;
-	int r = 0;
+	_cleanup_(strbuf_done) struct strbuf change = { 0 };
+	int r = call->nr_args == 2 ? parse_change(call->args[1], &change, &err) : 0;
 
-	if (call->nr_args == 2)
-		r = str_parse_size(str_of(call->args[1]), UINT64_C(2) << 20, UINT64_C(512) << 30,
-				   &keep, &err);
 	if (r == 0)
 		r = control_open(call->nr_args ? call->args[0] : NULL, &c, &err);
 	if (r == 0)
-		r = ask(&c, call->nr_args == 2 ? &keep : NULL, &err);
+		r = ask(&c, strbuf_cstr(&change), &err);
 	if (r == 0)
 		r = control_show(&c,
 				 o->json ? "{\"do\":\"balloon\"}"

@@ -252,15 +252,18 @@ const struct cmd cmd_balloon = {
 	.summary = "Ask a running machine's guest for memory, or give it back",
 	.description =
 		"With SIZE, the guest is asked to keep only so much of its memory; it gives the rest "
-		"to the host, when it can. With the whole memory's size it has all again. Shows what "
-		"the guest keeps and how it uses it; what is asked for takes a moment to happen.\n"
+		"to the host, when it can. With the whole memory's size it has all again. With auto, it "
+		"is asked for what it can spare whenever the host has little memory left, as by 'atoll "
+		"run --balloon auto'. Shows what the guest keeps and how it uses it; what is asked for "
+		"takes a moment to happen.\n"
 		"\n"
 		"MACHINE is a name or number that 'atoll ps' shows; it may be left out when only one "
 		"machine is running and nothing is asked for.",
-	.args = "[MACHINE [SIZE]]",
+	.args = "[MACHINE [SIZE|auto]]",
 	.args_max = 2,
 	.opts = balloon_options,
 	.opts_size = sizeof(struct balloon_opts),
 	.examples = "atoll balloon web 256M\n"
+		    "atoll balloon web auto\n"
 		    "atoll balloon --json web",
 };

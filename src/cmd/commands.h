@@ -32,8 +32,9 @@ struct run_opts {
 	const char *vsock;	/* or NULL */
 	const char *cloud_init; /* path or NULL; atoll-vm does not take it: see run_seed.h */
 	unsigned rng;		/* index in the choices of --rng: 1 is on */
-	unsigned balloon;	/* index in the choices of --balloon: off, on, strict */
-	unsigned merge;		/* index in the choices of --merge: 1 is on */
+	unsigned balloon;	/* index in the choices of --balloon: off, on, strict, auto */
+	uint64_t host_reserve_bytes;
+	unsigned merge; /* index in the choices of --merge: 1 is on */
 	unsigned watchdog; /* index in the choices of --watchdog: 0 is off, else 1 + enum machine_action */
 	unsigned on_panic; /* enum machine_action */
 	bool debug_exit;

@@ -27,6 +27,7 @@
 #include "cmd/doctor.h"
 #include "sys/child.h"
 #include "sys/fd.h"
+#include "sys/proc.h"
 #include "sys/sandbox/sandbox.h"
 #include "sys/uring.h"
 
@@ -68,13 +69,6 @@ static struct str chosen(const char *line)
 
 /* --- the machine that this is --------------------------------------------------------------------- */
 
-static uint64_t meminfo(const char *text, const char *key)
-{
-	const char *line = strstr(text, key);
-
-	return line ? strtoull(line + strlen(key), NULL, 10) << 10 : 0;
-}
-
 static enum doctor_state look_memory(struct strbuf *detail)
 {
 	_cleanup_(mem_freep) void *text = NULL;
@@ -83,8 +77,8 @@ static enum doctor_state look_memory(struct strbuf *detail)
 
 	if (file_read("/proc/meminfo", SMALL_FILE, &text, &n, NULL) < 0)
 		return say_errno(detail, "/proc/meminfo");
-	total = meminfo(text, "MemTotal:");
-	available = meminfo(text, "MemAvailable:");
+	total = proc_kib(text, "MemTotal:");
+	available = proc_kib(text, "MemAvailable:");
 	strbuf_addf(detail, "%" PRIu64 " MiB, %" PRIu64 " MiB of them available", total >> 20,
 		    available >> 20);
 	return available >= UINT64_C(1) << 30 ? DOCTOR_OK : DOCTOR_PARTLY;

@@ -21,6 +21,7 @@
 #include "cmd/control_client.h"
 #include "sys/fd.h"
 #include "sys/ipc.h"
+#include "sys/proc.h"
 
 enum { SMALL_FILE = 1 << 16 };
 
@@ -60,17 +61,6 @@ static char *proc_text(int pid, const char *name)
 	return file_read(path, SMALL_FILE, &text, &n, NULL) == 0 ? text : mem_strdup("");
 }
 
-/* The sum of the lines that begin with a word, in bytes. */
-static uint64_t kib_of(const char *text, const char *word)
-{
-	uint64_t sum = 0;
-
-	for (const char *at = strstr(text, word); at; at = strstr(at + 1, word))
-		if (at == text || at[-1] == '\n')
-			sum += strtoull(at + strlen(word), NULL, 10) << 10;
-	return sum;
-}
-
 static uint64_t cpu_time(int pid)
 {
 	_cleanup_(mem_freep) char *text = proc_text(pid, "stat");
@@ -97,8 +87,8 @@ static struct cost cost_of(int pid)
 	return (struct cost){
 		.pid = pid,
 		.cpu_ns = cpu_time(pid),
-		.real = kib_of(maps, "Pss:"),
-		.shared = kib_of(maps, "Shared_Clean:") + kib_of(maps, "Shared_Dirty:"),
+		.real = proc_kib(maps, "Pss:"),
+		.shared = proc_kib(maps, "Shared_Clean:") + proc_kib(maps, "Shared_Dirty:"),
 		.merged = strtoull(merged, NULL, 10) * (uint64_t)sysconf(_SC_PAGESIZE),
 	};
 }

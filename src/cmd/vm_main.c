@@ -322,6 +322,7 @@ static _noinline_ int vm_start(const struct run_opts *o, const struct cpu_hot_qu
 		.engine = (enum cpu_engine_kind)o->engine,
 		.rng = o->rng,
 		.balloon = (enum machine_balloon_kind)o->balloon,
+		.host_reserve_bytes = o->host_reserve_bytes,
 		.merge = o->merge,
 		.watchdog = o->watchdog != 0,
 		.on_watchdog = (enum machine_action)(o->watchdog ? o->watchdog - 1 : 0),

@@ -9,8 +9,8 @@
 #include <stddef.h>
 
 #include "cpu/cpu.h"
-#include "cpu/hold.h"
 #include "cpu/cpuid.h"
+#include "cpu/hold.h"
 #include "cpu/pv/pv.h"
 #include "sys/timerq.h"
 

@@ -17,7 +17,8 @@
  *	{"do": "count", "on": bool}	until the connection ends
  *	{"do": "trace", "text": bool, "top": 1 to 1000, "address": "0x..."}
  *	{"do": "screen", "text": bool}	characters of a text mode, or a PNG file in base64
- *	{"do": "balloon", "text": bool, "bytes": number}	bytes: what the guest shall keep of its memory
+ *	{"do": "balloon", "text": bool, "bytes": number, "auto": true}	bytes: what the guest shall keep of its memory;
+ *								auto: what the host's memory demands
  *	{"do": "power", "what": "button", "off", "reset", "pause" or "resume"}	the answer is {"state": ...} as in info
  *	{"do": "disks"}	chain of images, limits, job and state of each
  *	{"do": "disk", "disk": number, "what": one of

@@ -87,12 +87,15 @@ static int do_trace(struct control_session *s, const struct json *j, bool is_tex
 static int do_balloon(struct control_session *s, const struct json *j, bool is_text,
 		      struct strbuf *value, struct err *err)
 {
-	const struct json *bytes = json_get(j, "bytes");
-	uint64_t n = 0;
+	const struct json *bytes = json_get(j, "bytes"), *automatic = json_get(j, "auto");
+	uint64_t n = MACHINE_BALLOON_BY_HOST;
+	bool on = true;
 
 	if (bytes && !json_u64(bytes, &n))
 		return err_set(err, -EINVAL, "\"bytes\" is a number of bytes");
-	return s->ops->balloon(s->arg, bytes ? &n : NULL, is_text, value, err);
+	if (automatic && (bytes || !json_bool(automatic, &on) || !on))
+		return err_set(err, -EINVAL, "\"auto\" is true, and without \"bytes\"");
+	return s->ops->balloon(s->arg, bytes || automatic ? &n : NULL, is_text, value, err);
 }
 
 static int do_screen(struct control_session *s, const struct json *j, bool is_text,

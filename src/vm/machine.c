@@ -569,8 +569,11 @@ int machine_new(const struct machine_config *cfg, struct machine **ret, struct e
 	cond_init(&m->changed);
 	timerq_init(&m->timers, m->clock);
 	machine_sampler_init(m);
+	machine_balloon_init(m);
 
 	r = build(m, cfg, err);
+	if (r == 0)
+		r = machine_balloon_open(m, cfg, err);
 	if (r < 0) {
 		machine_free(m);
 		return r;
@@ -590,6 +593,7 @@ void machine_free(struct machine *m)
 	control_free(m->control_socket);
 	gdb_free(m->gdb);
 	timerq_timer_done(&m->timers, &m->sampler);
+	machine_balloon_done(m);
 	for (unsigned int i = 0; i < MACHINE_SERIALS; i++)
 		if (m->has_serial[i])
 			serial16550_done(&m->serial[i]);

@@ -88,8 +88,13 @@ struct machine_vsock {
 	int listen_fd;	  /* the caller's, or negative */
 };
 
-/* A memory balloon. */
-enum machine_balloon_kind { MACHINE_NO_BALLOON, MACHINE_BALLOON, MACHINE_STRICT_BALLOON };
+/* A memory balloon; an automatic one is blown up by how much memory the host has left: vm/balloon_policy.h. */
+enum machine_balloon_kind {
+	MACHINE_NO_BALLOON,
+	MACHINE_BALLOON,
+	MACHINE_STRICT_BALLOON,
+	MACHINE_AUTO_BALLOON
+};
 
 /* One network device. */
 struct net_end; /* vm/net/net.h */
@@ -145,8 +150,9 @@ struct machine_config {
 	unsigned int nr_shares;
 	bool rng; /* a source of random numbers */
 	enum machine_balloon_kind balloon;
-	bool merge;    /* equal pages: memory_merge() */
-	bool watchdog; /* a watchdog timer */
+	uint64_t host_reserve_bytes; /* what shall stay available of the host's memory; 0: a tenth */
+	bool merge;		     /* equal pages: memory_merge() */
+	bool watchdog;		     /* a watchdog timer */
 	enum machine_action on_watchdog, on_panic;
 	bool debug_exit;	   /* isa-debug-exit at port 0xf4 and the kvm-unit-tests devices */
 	bool no_reboot;		   /* a reset ends the machine instead of restarting it */
@@ -244,11 +250,13 @@ _nodiscard_ int machine_screen_text(struct machine *m, struct strbuf *out, struc
 _nodiscard_ int machine_screenshot(struct machine *m, struct strbuf *out, struct err *err);
 
 /*
- * machine_balloon - ask the guest to keep only @keep_bytes of its memory (NULL: only look), and append what is known of
- * the balloon, for people or as a JSON object. The guest tells its figures anew meanwhile.
+ * machine_balloon - ask the guest to keep only @keep_bytes of its memory (NULL: only look; MACHINE_BALLOON_BY_HOST: as
+ * the host's memory demands), and append what is known of the balloon, for people or as a JSON object. The guest tells its
+ * figures anew meanwhile.
  *
  * Returns 0; -ENODEV (no balloon); -ERANGE. Thread: any.
  */
+#define MACHINE_BALLOON_BY_HOST UINT64_MAX
 _nodiscard_ int machine_balloon(struct machine *m, const uint64_t *keep_bytes, bool is_text,
 				struct strbuf *out, struct err *err);
 

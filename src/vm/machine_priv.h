@@ -101,6 +101,15 @@ struct machine_image {
 	size_t len;
 };
 
+/* The policy's hand: a timer that looks at host and guest. */
+struct balloon_driver {
+	struct timerq_timer timer;
+	_Atomic bool is_on;
+	int meminfo_fd;		/* /proc/meminfo; negative: not open */
+	uint64_t host_reserve;	/* bytes; 0: a tenth of the host's memory */
+	uint64_t nr_stats_seen; /* the guest's, at the last look; the timer's */
+};
+
 struct machine {
 	/* Configuration, copied. */
 	unsigned int nr_cpus, first_cpus; /* all that can be; those at power-on */
@@ -197,6 +206,8 @@ struct machine {
 	_Atomic bool is_sampled;
 	_Atomic uint64_t samples[CPU_NR_PLACES];
 
+	struct balloon_driver balloon; /* what blows it up by itself */
+
 	int (*open_disk)(void *arg, const char *spec, int *fd, struct disk_files *files,
 			 struct machine_disk *ret, struct err *err);
 	void *open_arg;
@@ -292,6 +303,18 @@ void machine_resume(struct machine *m);
  * end of that. Thread: one at a time, none of the machine's own. */
 void machine_stand_still(struct machine *m);
 void machine_go_on(struct machine *m);
+
+/*
+ * machine_balloon_init - nothing is done yet. machine_balloon_open - be ready to look at the host's memory, which a
+ * confined process cannot open any more, and begin if the balloon is automatic: when @cfg has a balloon. machine_balloon_done -
+ * the end; no callback runs any more. Thread: owner.
+ */
+void machine_balloon_init(struct machine *m);
+_nodiscard_ int machine_balloon_open(struct machine *m, const struct machine_config *cfg,
+				     struct err *err);
+void machine_balloon_done(struct machine *m);
+/* machine_balloon_by_host - let the host's memory decide what the balloon holds, or leave it as it is. Thread: any. */
+void machine_balloon_by_host(struct machine *m, bool on);
 
 /* machine_sampler_init - prepare machine_sample(); the sampler is ended with timerq_timer_done(). */
 void machine_sampler_init(struct machine *m);

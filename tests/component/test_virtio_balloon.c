@@ -293,6 +293,18 @@ static void test_stats(void **state)
 	assert_null(virtio_balloon_stat_name(VIRTIO_BALLOON_STATS));
 }
 
+/* A driver may take memory back by itself, but not from a strict balloon. */
+static void test_strict(void **state)
+{
+	struct fixture *f = *state;
+	struct virtio_balloon strict;
+
+	virtio_balloon_init(&strict, true, &f->v.b.memory.phys, &f->v.io);
+	assert_int_equal(f->b.dev.features ^ strict.dev.features, 1 << F_OOM);
+	assert_true(f->b.dev.features >> F_OOM & 1);
+	virtio_balloon_done(&strict);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -302,6 +314,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_report, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_target, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_stats, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_strict, setup, teardown),
 	};
 
 	return cmocka_run_group_tests_name("virtio balloon", tests, NULL, NULL);

@@ -235,6 +235,10 @@ static void test_refusals(void **state)
 	       "{\"error\":\"not paused\",\"code\":\"EALREADY\"}\n");
 	expect(&s, "{\"do\":\"balloon\",\"bytes\":\"1M\"}\n",
 	       "{\"error\":\"\\\"bytes\\\" is a number of bytes\",\"code\":\"EINVAL\"}\n");
+	expect(&s, "{\"do\":\"balloon\",\"auto\":false}\n",
+	       "{\"error\":\"\\\"auto\\\" is true, and without \\\"bytes\\\"\",\"code\":\"EINVAL\"}\n");
+	expect(&s, "{\"do\":\"balloon\",\"auto\":true,\"bytes\":7}\n",
+	       "{\"error\":\"\\\"auto\\\" is true, and without \\\"bytes\\\"\",\"code\":\"EINVAL\"}\n");
 	expect(&s, "{\"do\":\"balloon\",\"bytes\":101}\n",
 	       "{\"error\":\"too much\",\"code\":\"ERANGE\"}\n");
 	put(&s, "\n");

@@ -8,7 +8,7 @@
  * A memory balloon (virtio 1.2, 5.5): the guest gives pages back to the host, because it was asked to (the target),
  * or because they are free anyway (page reporting); and tells how much memory it uses.
  */
-enum { VIRTIO_BALLOON_STATS = 16 };
+enum { VIRTIO_BALLOON_STATS = 16, VIRTIO_BALLOON_AVAILABLE = 6 /* by tag */ };
 
 struct virtio_balloon {
 	struct virtio_dev dev;
