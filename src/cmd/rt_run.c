@@ -28,9 +28,9 @@ static void describe(const struct cmd_call *call, struct ct_create *ret)
 		.root = g->root,
 		.id = call->args[0],
 		.bundle = o->bundle,
-		.pid_file = o->pid_file,
-		.console_socket = o->console_socket,
-		.preserve_fds = (unsigned int)o->preserve_fds,
+		.wiring = { .pid_file = o->pid_file,
+			    .console_socket = o->console_socket,
+			    .preserve_fds = (unsigned int)o->preserve_fds },
 		.no_pivot = o->no_pivot,
 		.no_new_keyring = o->no_new_keyring,
 	};
@@ -45,7 +45,7 @@ int rt_create_exec(const struct cmd_call *call)
 	int r;
 
 	describe(call, &o);
-	o.waits_for_start = o.needs_console = true;
+	o.waits_for_start = o.wiring.needs_console = true;
 	r = ct_create(&o, &made, &warnings, &err);
 	rt_warn(call, &warnings);
 	return r < 0 ? rt_complain(call, &err) : 0;
@@ -173,7 +173,7 @@ int rt_run_exec(const struct cmd_call *call)
 	int r;
 
 	describe(call, &o);
-	o.needs_console = opts->detach;
+	o.wiring.needs_console = opts->detach;
 	r = opts->detach ? 0 : front_begin(&f, !opts->no_subreaper, &err);
 	if (r == 0)
 		r = ct_create(&o, &made, &warnings, &err);

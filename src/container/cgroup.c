@@ -88,6 +88,17 @@ struct finding {
 	const char *path, *id;
 };
 
+/* Leaves out what says nothing in a path: a '/' behind another, and at its end. */
+static void squeeze(struct strbuf *path)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < path->n; i++)
+		if (path->p[i] != '/' || (i + 1 < path->n && path->p[i + 1] != '/'))
+			path->p[n++] = path->p[i];
+	path->p[path->n = n] = 0;
+}
+
 /* One line: "31 23 0:28 ROOT MOUNTPOINT OPTIONS ... - TYPE SOURCE SUPER-OPTIONS". */
 static void take_mount(struct finding *f, struct str line)
 {
@@ -116,6 +127,7 @@ static void take_mount(struct finding *f, struct str line)
 		strbuf_addf(&path, "/%.*s", STR_ARG(own));
 	}
 	strbuf_addf(&path, "/%s", f->path ? f->path : f->id);
+	squeeze(&path);
 	strbuf_add(&names, controllers.p, controllers.n);
 	cgroups_add(f->cg, strbuf_cstr(&path), strbuf_cstr(&names));
 }
@@ -174,20 +186,48 @@ static void inherit_cpuset(const char *folder)
 	}
 }
 
-/* What lies above a v2 cgroup has to hand its controllers down. */
+/* What lies above a v2 cgroup has to hand its controllers down; mostly it does. */
 static void hand_down(const char *folder)
 {
-	static const char *const controllers[] = { "+cpu",    "+cpuset", "+io",
-						   "+memory", "+pids",	 "+hugetlb" };
+	_cleanup_(mem_freep) void *has = NULL, *given = NULL;
+	_cleanup_(strbuf_done) struct strbuf more = { 0 };
+	struct str rest, word;
+	size_t n;
 
-	for (size_t i = 0; i < ARRAY_SIZE(controllers); i++)
+	if (cgroup_read(folder, "cgroup.controllers", &has, &n) < 0 ||
+	    cgroup_read(folder, "cgroup.subtree_control", &given, &n) < 0 ||
+	    strcmp(has, given) == 0)
+		return;
+	rest = str_trim(str_of(has));
+	while (str_cut(&rest, ' ', &word)) {
+		strbuf_reset(&more);
+		strbuf_addf(&more, "+%.*s", STR_ARG(word));
 		ignore_result(cgroup_write(folder, "cgroup.subtree_control",
-					   controllers[i])); /* setting a limit tells */
+					   strbuf_cstr(&more))); /* setting a limit tells */
+	}
+}
+
+static int make_last(const char *path, const char *controllers)
+{
+	if (mkdir(path, 0755) < 0)
+		return -errno;
+	if (strcmp(controllers, "cpuset") == 0)
+		inherit_cpuset(path);
+	return 0;
 }
 
 static int make_folder(const char *path, const char *controllers, bool is_v2)
 {
-	_cleanup_(mem_freep) char *part = mem_strdup(path);
+	_cleanup_(mem_freep) char *part = NULL;
+
+	/* Mostly only its own is missing; above one of version 2, controllers are handed down first. */
+	if (!is_v2) {
+		int r = make_last(path, controllers);
+
+		if (r != -ENOENT)
+			return r == -EEXIST ? 0 : r;
+	}
+	part = mem_strdup(path);
 
 	for (char *p = part + 1;; p++) {
 		char was = *p;
@@ -196,11 +236,9 @@ static int make_folder(const char *path, const char *controllers, bool is_v2)
 		if (was != '/' && was)
 			continue;
 		*p = 0;
-		r = mkdir(part, 0755) < 0 ? -errno : 0;
+		r = make_last(part, controllers);
 		if (r < 0 && r != -EEXIST)
 			return r;
-		if (r == 0 && strcmp(controllers, "cpuset") == 0)
-			inherit_cpuset(part);
 		if (is_v2 && was && access(part, W_OK) == 0)
 			hand_down(part);
 		*p = was;
@@ -228,17 +266,64 @@ int cgroups_make(struct cgroups *cg, const struct ct_resources *res, bool is_roo
 	return cgroups_limit(cg, res, is_rootless, warnings, err);
 }
 
-int cgroups_join(const struct cgroups *cg, pid_t pid, struct err *err)
+void cgroup_doors_init(struct cgroup_doors *doors)
+{
+	for (size_t i = 0; i < CGROUPS_MAX; i++)
+		doors->tasks_fd[i] = -EBADF;
+	doors->v2_fd = -EBADF;
+}
+
+void cgroup_doors_close(struct cgroup_doors *doors)
+{
+	for (size_t i = 0; i < CGROUPS_MAX; i++)
+		fd_closep(&doors->tasks_fd[i]);
+	fd_closep(&doors->v2_fd);
+}
+
+static int cannot_join(const char *path, int r, struct err *err)
+{
+	return err_set(err, r, "join the cgroup '%.120s': %s", path, strerrordesc_np(-r));
+}
+
+int cgroups_open(const struct cgroups *cg, struct cgroup_doors *ret, struct err *err)
+{
+	for (size_t i = 0; i < cg->n; i++) {
+		const char *path = cg->dir[i].path;
+		_cleanup_(strbuf_done) struct strbuf tasks = { 0 };
+		int fd;
+
+		if (cg->dir[i].is_v2) {
+			fd = ret->v2_fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+		} else {
+			strbuf_addf(&tasks, "%s/tasks", path);
+			fd = ret->tasks_fd[i] = open(strbuf_cstr(&tasks), O_WRONLY | O_CLOEXEC);
+		}
+		if (fd < 0)
+			return cannot_join(path, -errno, err);
+	}
+	return 0;
+}
+
+int cgroups_enter(struct cgroup_doors *doors, struct err *err)
+{
+	for (size_t i = 0; i < CGROUPS_MAX; i++)
+		/* "0" is the thread that writes. */
+		if (doors->tasks_fd[i] >= 0 && write(doors->tasks_fd[i], "0", 1) < 0)
+			return err_set_errno(err, "join cgroups");
+	cgroup_doors_close(doors);
+	return 0;
+}
+
+int cgroups_move(const struct cgroups *cg, pid_t pid, struct err *err)
 {
 	char text[16];
 
 	snprintf(text, sizeof(text), "%d", pid);
 	for (size_t i = 0; i < cg->n; i++) {
-		int r = cgroup_write(cg->dir[i].path, "cgroup.procs", text);
+		int r = cg->dir[i].is_v2 ? cgroup_write(cg->dir[i].path, "cgroup.procs", text) : 0;
 
 		if (r < 0)
-			return err_set(err, r, "join the cgroup '%.120s': %s", cg->dir[i].path,
-				       strerrordesc_np(-r));
+			return cannot_join(cg->dir[i].path, r, err);
 	}
 	return 0;
 }
@@ -360,20 +445,33 @@ static void remove_folder(void *arg, const char *path)
 		*(int *)arg = -errno;
 }
 
+/* Most have nothing below them. */
+static int remove_all(const char *path)
+{
+	int r = 0;
+
+	if (rmdir(path) < 0 && errno != ENOENT)
+		walk(path, remove_folder, &r);
+	return r;
+}
+
 /* Killed processes leave their cgroups a moment later, and some fork meanwhile: again, until there is none. */
 int cgroups_remove(const struct cgroups *cg, struct err *err)
 {
 	const struct timespec pause = { .tv_nsec = 1000000 };
 	int r = 0;
 
-	/* What is stopped does not die. */
-	ignore_result(cgroups_freeze(cg, false));
 	for (unsigned int tries = 0; tries < 10000; tries++) {
 		r = 0;
-		for (size_t i = 0; i < cg->n; i++)
-			walk(cg->dir[i].path, remove_folder, &r);
+		for (size_t i = 0; i < cg->n; i++) {
+			int one = remove_all(cg->dir[i].path);
+
+			r = one < 0 ? one : r;
+		}
 		if (r != -EBUSY)
 			break;
+		/* What is stopped does not die. */
+		ignore_result(cgroups_freeze(cg, false));
 		ignore_result(cgroups_each_pid(cg, kill_pid, NULL));
 		nanosleep(&pause, NULL);
 	}

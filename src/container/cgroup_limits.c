@@ -5,10 +5,13 @@
  * v1's controller a container that could make device nodes is refused.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "container/cgroup_priv.h"
+#include "sys/fd.h"
 
 /* Whether the hierarchy has a controller: one of its list; for v2 the file itself tells. */
 static bool has(const char *controllers, const char *name)
@@ -153,7 +156,13 @@ static void add_number(struct strbuf *b, int64_t n)
 		strbuf_addf(b, "%lld", (long long)n);
 }
 
-static int apply_rule(const struct cgroups *cg, const struct ct_device_rule *rule, struct err *err)
+/* Where rules are written: devices.deny and devices.allow. */
+struct rule_files {
+	int fd[2];
+};
+
+static int apply_rule(const struct rule_files *files, const struct ct_device_rule *rule,
+		      struct err *err)
 {
 	_cleanup_(strbuf_done) struct strbuf text = { 0 };
 
@@ -166,8 +175,10 @@ static int apply_rule(const struct cgroups *cg, const struct ct_device_rule *rul
 		add_number(&text, rule->minor);
 		strbuf_addf(&text, " %s", rule->access);
 	}
-	return write_limit(cg, "devices", rule->is_allowed ? "devices.allow" : "devices.deny",
-			   strbuf_cstr(&text), NULL, NULL, err);
+	return write(files->fd[rule->is_allowed], text.p, text.n) < 0
+		       ? err_set_errno(err, "linux.resources.devices: write '%s'",
+				       strbuf_cstr(&text))
+		       : 0;
 }
 
 /* What every container may use, whatever the rules say. Source: config-linux.md, "Default Devices"; consoles. */
@@ -178,16 +189,42 @@ static const struct ct_device_rule always[] = {
 	{ true, 'c', 136, -1, "rwm" },
 };
 
-static int limit_devices(const struct cgroups *cg, const struct ct_resources *res, struct err *err)
+static int apply_rules(const struct rule_files *files, const struct ct_resources *res,
+		       struct err *err)
 {
 	static const struct ct_device_rule nothing = { false, 'a', -1, -1, "rwm" };
-	int r = apply_rule(cg, &nothing, err);
+	int r = apply_rule(files, &nothing, err);
 
 	for (size_t i = 0; r == 0 && i < res->nr_devices; i++)
-		r = apply_rule(cg, &res->devices[i], err);
+		/* A second "nothing" behind the first changes nothing. */
+		if (i || res->devices[i].is_allowed || res->devices[i].type != 'a')
+			r = apply_rule(files, &res->devices[i], err);
 	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(always); i++)
-		r = apply_rule(cg, &always[i], err);
+		r = apply_rule(files, &always[i], err);
 	return r;
+}
+
+static int limit_devices(const struct cgroups *cg, const struct ct_resources *res, struct err *err)
+{
+	static const char *const names[] = { "devices.deny", "devices.allow" };
+
+	for (size_t i = 0; i < cg->n; i++) {
+		_cleanup_(fd_closep) int folder = -EBADF, deny = -EBADF, allow = -EBADF;
+		int r;
+
+		if (cg->dir[i].is_v2 || !has(cg->dir[i].controllers, "devices"))
+			continue;
+		r = fd_open(cg->dir[i].path, O_PATH | O_DIRECTORY, &folder, err);
+		if (r < 0)
+			return r;
+		deny = openat(folder, names[0], O_WRONLY | O_CLOEXEC);
+		allow = openat(folder, names[1], O_WRONLY | O_CLOEXEC);
+		if (deny < 0 || allow < 0)
+			return err_set_errno(err, "linux.resources.devices");
+		return apply_rules(&(struct rule_files){ { deny, allow } }, res, err);
+	}
+	return err_set(err, -EOPNOTSUPP, "linux.resources: the host has no cgroup with %s",
+		       names[1]);
 }
 
 int cgroups_limit(const struct cgroups *cg, const struct ct_resources *res, bool is_rootless,

@@ -15,21 +15,26 @@
  * from the kernel (README.md).
  */
 
-/* What `create` and `run` are asked for. Texts are the caller's. */
-struct ct_create {
-	const char *root;	    /* folder of states */
-	const char *id;		    /* letters, digits, "_+-."; at most 255 */
-	const char *bundle;	    /* folder with config.json */
+/* What connects a process of a container with its caller. Texts are the caller's. */
+struct ct_wiring {
 	const char *pid_file;	    /* or NULL */
 	const char *console_socket; /* or NULL */
-	unsigned int preserve_fds;  /* descriptors 3 ... that the container gets */
-	bool no_pivot, no_new_keyring;
-	bool waits_for_start; /* create; else the program is started at once */
+	unsigned int preserve_fds;  /* descriptors 3 ... that the process gets */
 	bool needs_console; /* a terminal needs console_socket; else ret->console_fd is its other end */
 };
 
+/* What `create` and `run` are asked for. Texts are the caller's. */
+struct ct_create {
+	const char *root;   /* folder of states */
+	const char *id;	    /* letters, digits, "_+-."; at most 255 */
+	const char *bundle; /* folder with config.json */
+	struct ct_wiring wiring;
+	bool no_pivot, no_new_keyring;
+	bool waits_for_start; /* create; else the program is started at once */
+};
+
 struct ct_created {
-	pid_t pid;	/* init, a child of the caller */
+	pid_t pid;	/* the process, a child of the caller */
 	int console_fd; /* master of its terminal, or negative */
 };
 

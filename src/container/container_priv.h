@@ -54,12 +54,34 @@ _nodiscard_ int filter_install(const struct ct_filter *f, struct err *err);
 
 /* ---- mounts.c, rootfs.c: the file system of a container ---- */
 
-/* What stands in the child's memory while a container is made. */
+enum { CGROUPS_MAX = 16 };
+
+/* The folders of a container in the hierarchies of the host. */
+struct cgroups {
+	struct {
+		char *path;	   /* full */
+		char *controllers; /* "cpu,cpuacct"; "" for v2 */
+		bool is_v2;
+	} dir[CGROUPS_MAX];
+	size_t n;
+};
+
+/* What leads into them, for a process that enters by itself. */
+struct cgroup_doors {
+	int tasks_fd[CGROUPS_MAX]; /* of version 1; negative: none */
+	int v2_fd;		   /* the folder; negative: none */
+};
+
+/* What stands in the memory of a container's process until it is its program. */
 struct ct_init {
-	const struct ct_config *config;
-	const struct ct_create *create;
+	const char *id;
+	const struct ct_config *config;	  /* of the container */
+	const struct ct_process *process; /* what it becomes */
+	const struct ct_wiring *wiring;
 	const char *bundle; /* absolute */
 	const struct cgroups *cgroups;
+	struct cgroup_doors doors;
+	bool no_pivot, no_new_keyring;
 	struct ct_filter filter;
 	int ns_fd[CT_NR_NS]; /* to join; negative: none */
 	int sync_fd;	     /* packets to and from the parent */
@@ -131,18 +153,6 @@ _nodiscard_ int hooks_run(const struct ct_hooks *hooks, const char *name, struct
 
 /* ---- cgroup.c ---- */
 
-enum { CGROUPS_MAX = 16 };
-
-/* The folders of a container in the hierarchies of the host. */
-struct cgroups {
-	struct {
-		char *path;	   /* full */
-		char *controllers; /* "cpu,cpuacct"; "" for v2 */
-		bool is_v2;
-	} dir[CGROUPS_MAX];
-	size_t n;
-};
-
 /* cgroups_find - where they will be. @path: of the configuration, or NULL. Thread: any. */
 _nodiscard_ int cgroups_find(const char *path, const char *id, struct cgroups *ret,
 			     struct err *err);
@@ -154,8 +164,19 @@ _nodiscard_ int cgroups_check(const struct cgroups *cg, struct err *err);
 _nodiscard_ int cgroups_make(struct cgroups *cg, const struct ct_resources *res, bool is_rootless,
 			     struct strbuf *warnings, struct err *err);
 
-/* cgroups_join - put a process into all of them. Thread: any. */
-_nodiscard_ int cgroups_join(const struct cgroups *cg, pid_t pid, struct err *err);
+/* cgroup_doors_init, cgroup_doors_close - none are open. Thread: owner. */
+void cgroup_doors_init(struct cgroup_doors *doors);
+void cgroup_doors_close(struct cgroup_doors *doors);
+
+/* cgroups_open - @ret: cgroup_doors_close(). Returns 0 or negative errno. Thread: any. */
+_nodiscard_ int cgroups_open(const struct cgroups *cg, struct cgroup_doors *ret, struct err *err);
+
+/* cgroups_enter - this process, which has one thread, goes into those of version 1; the doors are closed. Into that of version 2
+ * it is born. Returns 0 or negative errno. Thread: the only one. */
+_nodiscard_ int cgroups_enter(struct cgroup_doors *doors, struct err *err);
+
+/* cgroups_move - put a process that was not born there into the cgroup of version 2, which takes long. Thread: any. */
+_nodiscard_ int cgroups_move(const struct cgroups *cg, pid_t pid, struct err *err);
 
 /* cgroups_add - one that was written down. Thread: owner. */
 void cgroups_add(struct cgroups *cg, const char *path, const char *controllers);

@@ -130,8 +130,8 @@ static int set_names(const struct ct_config *c, struct err *err)
 static void new_keyring(const struct ct_init *in)
 {
 	/* 1: KEYCTL_JOIN_SESSION_KEYRING; a host without keyrings has none to keep from us. */
-	if (!in->create->no_new_keyring)
-		ignore_result(syscall(SYS_keyctl, 1, in->create->id));
+	if (!in->no_new_keyring)
+		ignore_result(syscall(SYS_keyctl, 1, in->id));
 }
 
 static int hooks_here(struct ct_init *in, enum ct_hook_kind kind, const char *name,
@@ -142,7 +142,7 @@ static int hooks_here(struct ct_init *in, enum ct_hook_kind kind, const char *na
 	if (!in->config->hooks[kind].n)
 		return 0;
 	strbuf_adds(&state, "{\"ociVersion\": \"1.1.0\", \"id\": ");
-	strbuf_add_json(&state, str_of(in->create->id));
+	strbuf_add_json(&state, str_of(in->id));
 	strbuf_addf(&state, ", \"status\": \"%s\", \"pid\": %s, \"bundle\": ", status,
 		    in->host_pid);
 	strbuf_add_json(&state, str_of(in->bundle));
@@ -160,7 +160,7 @@ static int make_rootfs(struct ct_init *in, struct err *err)
 		r = devices_make(in, err);
 	if (r == 0)
 		r = set_sysctl(in->config, err);
-	if (r == 0 && in->config->process.has_terminal)
+	if (r == 0 && in->process->has_terminal)
 		r = terminal_make(in, err);
 	if (r == 0)
 		r = paths_hide(in, err);
@@ -182,7 +182,9 @@ static int make(struct ct_init *in, struct err *err)
 	umask(0);
 	if (setsid() < 0)
 		return err_set_errno(err, "new session");
-	r = wait_go(in, err);
+	r = cgroups_enter(&in->doors, err);
+	if (r == 0)
+		r = wait_go(in, err);
 	if (r == 0 && c->ns[CT_NS_USER].is_wanted)
 		r = be_root(err);
 	/* A change of ids makes us dumpable again, and forgets that we die with our parent. */
@@ -243,7 +245,7 @@ static void warn(struct ct_init *in, struct strbuf *warnings)
 void init_main(struct ct_init *in)
 {
 	_cleanup_(strbuf_done) struct strbuf warnings = { 0 };
-	const struct ct_process *p = &in->config->process;
+	const struct ct_process *p = in->process;
 	struct program program = { .fd = -EBADF };
 	struct err err = ERR_INIT;
 	int tell = in->sync_fd, r;
@@ -274,6 +276,6 @@ void init_main(struct ct_init *in)
 	}
 	r = hooks_here(in, CT_HOOK_START_CONTAINER, "startContainer", "created", &err);
 	if (r == 0)
-		r = program_start(p, &program, &in->filter, in->create->preserve_fds, &err);
+		r = program_start(p, &program, &in->filter, in->wiring->preserve_fds, &err);
 	fail(tell, in->start_fd < 0, &err);
 }

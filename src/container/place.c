@@ -59,35 +59,45 @@ static int make_last(int root_fd, const char *path, bool is_folder)
 	return r < 0 && errno != EEXIST ? -errno : 0;
 }
 
-int place_make(int root_fd, const char *path, bool is_folder, int *ret, struct err *err)
+/* Its folders, and itself, one after the other. */
+static int make_parts(int root_fd, const char *path, bool is_folder)
 {
 	_cleanup_(mem_freep) char *copy = mem_strdup(path);
 	size_t n = strlen(copy);
-	int r = place_open(root_fd, path, ret);
+	int r = 0;
 
-	if (r != -ENOENT)
-		return r < 0 ? err_set(err, r, "'%.160s' in the container: %s", path,
-				       strerrordesc_np(-r))
-			     : 0;
-	while (n > 1 && copy[n - 1] == '/')
-		copy[--n] = 0;
-	for (size_t i = 1; i <= n; i++) {
+	for (size_t i = 1; r == 0 && i <= n; i++) {
 		char was = copy[i];
 		int fd = -EBADF;
 
-		if (was != '/' && was)
-			continue;
-		if (copy[i - 1] == '/')
+		if ((was != '/' && was) || copy[i - 1] == '/')
 			continue;
 		copy[i] = 0;
 		r = place_open(root_fd, copy, &fd);
 		fd_closep(&fd);
 		if (r == -ENOENT)
 			r = make_last(root_fd, copy, i < n || is_folder);
-		if (r < 0)
-			break;
 		copy[i] = was;
 	}
+	return r;
+}
+
+int place_make(int root_fd, const char *path, bool is_folder, int *ret, struct err *err)
+{
+	_cleanup_(mem_freep) char *plain = mem_strdup(path);
+	size_t n = strlen(plain);
+	int r = place_open(root_fd, path, ret);
+
+	if (r != -ENOENT)
+		return r < 0 ? err_set(err, r, "'%.160s' in the container: %s", path,
+				       strerrordesc_np(-r))
+			     : 0;
+	while (n > 1 && plain[n - 1] == '/')
+		plain[--n] = 0;
+	/* Mostly only the last part is missing. */
+	r = make_last(root_fd, plain, is_folder);
+	if (r == -ENOENT)
+		r = make_parts(root_fd, plain, is_folder);
 	if (r == 0)
 		r = place_open(root_fd, path, ret);
 	if (r < 0)

@@ -73,7 +73,7 @@ int terminal_receive(int socket_fd, struct err *err)
 
 int terminal_make(struct ct_init *in, struct err *err)
 {
-	const struct ct_process *p = &in->config->process;
+	const struct ct_process *p = in->process;
 	const struct winsize size = { .ws_row = p->rows, .ws_col = p->columns };
 	_cleanup_(fd_closep) int master = -EBADF, place = -EBADF, slave = -EBADF;
 	char name[32];

@@ -42,9 +42,14 @@ int rights_limit(const struct ct_process *p, struct strbuf *warnings, struct err
 
 static int drop_bounding(uint64_t keep, struct err *err)
 {
-	for (unsigned long cap = 0; prctl(PR_CAPBSET_READ, cap, 0, 0, 0) >= 0; cap++)
-		if (!(keep >> cap & 1) && prctl(PR_CAPBSET_DROP, cap, 0, 0, 0) < 0)
-			return err_set_errno(err, "drop capability %lu", cap);
+	for (unsigned long cap = 0; cap < 64; cap++) {
+		if (keep >> cap & 1 || prctl(PR_CAPBSET_DROP, cap, 0, 0, 0) == 0)
+			continue;
+		/* Behind the last one that this kernel knows. */
+		if (errno == EINVAL)
+			break;
+		return err_set_errno(err, "drop capability %lu", cap);
+	}
 	return 0;
 }
 

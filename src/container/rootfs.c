@@ -84,7 +84,7 @@ int rootfs_enter(struct ct_init *in, struct err *err)
 
 	if (fchdir(in->root_fd) < 0)
 		return err_set_errno(err, "enter the root file system");
-	r = in->create->no_pivot ? move_root(err) : pivot(err);
+	r = in->no_pivot ? move_root(err) : pivot(err);
 	if (r < 0)
 		return r;
 	if (chdir("/") < 0)

@@ -300,6 +300,7 @@ def check_escape_descriptors():
     def place():
         os.dup2(given, 5)
         os.dup2(secret, 9)
+        os.closerange(3, 5)  # what we were called with
     status, out, err = rt("run", "-b", "bundle", CT + "fd", preexec_fn=place, close_fds=False)
     # "total 0", the standard streams, and the folder that ls reads
     assert out == "5\n" and status != 0, (status, out, err)
