@@ -162,6 +162,122 @@ const struct cmd rt_cmd_create = {
 	.opts_size = sizeof(struct rt_create_opts),
 };
 
+static const struct opt exec_options[] = {
+	{
+		.name = "process",
+		.letter = 'p',
+		.type = OPT_PATH,
+		.arg = "FILE",
+		.help = "What the process is to be, as \"process\" of a config.json; options below are not looked at, but detach and what follows it",
+		OPT_AT(struct rt_exec_opts, process),
+	},
+	{
+		.name = "cwd",
+		.type = OPT_PATH,
+		.arg = "FOLDER",
+		.help = "Where it works, in the container",
+		OPT_AT(struct rt_exec_opts, cwd),
+	},
+	{
+		.name = "env",
+		.letter = 'e',
+		.type = OPT_LIST,
+		.arg = "NAME=VALUE",
+		.help = "Also in its environment",
+		OPT_AT(struct rt_exec_opts, env),
+	},
+	{
+		.name = "tty",
+		.letter = 't',
+		.type = OPT_FLAG,
+		.help = "Give it a terminal",
+		OPT_AT(struct rt_exec_opts, tty),
+	},
+	{
+		.name = "user",
+		.letter = 'u',
+		.type = OPT_STR,
+		.arg = "UID[:GID]",
+		.help = "Who it is, by number",
+		OPT_AT(struct rt_exec_opts, user),
+	},
+	{
+		.name = "additional-gids",
+		.letter = 'g',
+		.type = OPT_LIST,
+		.arg = "GID",
+		.help = "A further group",
+		OPT_AT(struct rt_exec_opts, groups),
+	},
+	{
+		.name = "cap",
+		.letter = 'c',
+		.type = OPT_LIST,
+		.arg = "CAPABILITY",
+		.help = "Programs of root have this one, too",
+		OPT_AT(struct rt_exec_opts, caps),
+	},
+	{
+		.name = "no-new-privs",
+		.type = OPT_FLAG,
+		.help = "It cannot gain privileges by programs with set-user-ID",
+		OPT_AT(struct rt_exec_opts, no_new_privs),
+	},
+	{
+		.name = "detach",
+		.letter = 'd',
+		.type = OPT_FLAG,
+		.help = "Come back when the program was started",
+		OPT_AT(struct rt_exec_opts, detach),
+	},
+	{
+		.name = "console-socket",
+		.type = OPT_PATH,
+		.arg = "SOCKET",
+		.help = "Unix socket that gets its terminal",
+		OPT_AT(struct rt_exec_opts, console_socket),
+	},
+	{
+		.name = "pid-file",
+		.type = OPT_PATH,
+		.arg = "FILE",
+		.help = "Write the number of the process to it",
+		OPT_AT(struct rt_exec_opts, pid_file),
+	},
+	{
+		.name = "preserve-fds",
+		.type = OPT_U64,
+		.arg = "N",
+		.help = "Descriptors 3 to N + 2 stay open in it",
+		.max = 1000,
+		.def = "0",
+		OPT_AT(struct rt_exec_opts, preserve_fds),
+	},
+	{
+		.name = "ignore-paused",
+		.type = OPT_FLAG,
+		.help = "Also in a paused container: it goes on with that",
+		OPT_AT(struct rt_exec_opts, ignore_paused),
+	},
+	{ 0 },
+};
+
+const struct cmd rt_cmd_exec = {
+	.name = "exec",
+	.summary = "Run one more program in a container",
+	.description =
+		"The program is as the container's own, with its user, environment and rights, but for what options say. Stays until it has ended, and hands signals on.",
+	.args = "ID [PROGRAM [ARGUMENT...]]",
+	.args_min = 1,
+	.args_max = SIZE_MAX,
+	.stops_at_args = true,
+	.opts = exec_options,
+	.opts_size = sizeof(struct rt_exec_opts),
+	.exit_status =
+		"That of the program, 128 and the signal that ended it, or 255 with the reason on standard error; with --detach 0 or 255.",
+	.examples = "atoll-rt exec --tty web1 sh",
+};
+
 const struct cmd rt_cmd_start = {
 	.name = "start",
 	.summary = "Start the program of a container that was created",

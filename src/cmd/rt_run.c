@@ -1,29 +1,18 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * `atoll-rt create` and `run`. A container that runs in the foreground is our child: signals are handed on to it, its terminal
- * is the caller's, its exit status ours, and when it ends it is removed.
+ * `atoll-rt create` and `run`. A container that runs in the foreground is removed when it has ended.
  */
 #include <errno.h>
-#include <fcntl.h>
-#include <poll.h>
-#include <signal.h>
-#include <stdlib.h>
-#include <sys/ioctl.h>
-#include <sys/prctl.h>
-#include <sys/signalfd.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include "cmd/rt.h"
 #include "container/container.h"
-#include "sys/fd.h"
-#include "sys/term.h"
 
 static void describe(const struct cmd_call *call, struct ct_create *ret)
 {
 	const struct rt_create_opts *o = call->opts;
 	const struct rt_globals *g = call->globals;
 
+	ct_close_inherited((unsigned int)o->preserve_fds);
 	*ret = (struct ct_create){
 		.root = g->root,
 		.id = call->args[0],
@@ -51,87 +40,6 @@ int rt_create_exec(const struct cmd_call *call)
 	return r < 0 ? rt_complain(call, &err) : 0;
 }
 
-/* The foreground: until the container's first process has ended. */
-struct front {
-	pid_t pid;
-	int signal_fd;
-	int console_fd; /* the container's terminal, or negative */
-	bool is_stdin_open;
-	int status; /* as wait(2) has it */
-};
-
-static void copy_size(const struct front *f)
-{
-	struct winsize size;
-
-	if (f->console_fd >= 0 && ioctl(0, TIOCGWINSZ, &size) == 0)
-		ioctl(f->console_fd, TIOCSWINSZ, &size);
-}
-
-/* Returns false when the container has ended. */
-static bool take_signal(struct front *f)
-{
-	struct signalfd_siginfo info;
-	int status;
-	pid_t pid;
-
-	if (fd_read_full(f->signal_fd, &info, sizeof(info)) != sizeof(info))
-		return true;
-	if (info.ssi_signo == SIGWINCH && f->console_fd >= 0) {
-		copy_size(f);
-		return true;
-	}
-	if (info.ssi_signo != SIGCHLD) {
-		kill(f->pid, (int)info.ssi_signo);
-		return true;
-	}
-	/* Others are children of the container that it left to us. */
-	while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
-		if (pid == f->pid) {
-			f->status = status;
-			return false;
-		}
-	return true;
-}
-
-/* Copies what is there; false at the end. */
-static bool copy(int from, int to)
-{
-	char buf[2048];
-	ssize_t n = read(from, buf, sizeof(buf));
-
-	if (n < 0)
-		return errno == EAGAIN || errno == EINTR;
-	return n > 0 && fd_write_full(to, buf, (size_t)n) == 0;
-}
-
-static void stay(struct front *f)
-{
-	for (;;) {
-		struct pollfd p[3] = {
-			{ .fd = f->signal_fd, .events = POLLIN },
-			{ .fd = f->console_fd, .events = POLLIN },
-			{ .fd = f->console_fd >= 0 && f->is_stdin_open ? 0 : -1, .events = POLLIN },
-		};
-
-		if (poll(p, 3, -1) < 0)
-			continue;
-		if (p[1].revents && !copy(f->console_fd, 1))
-			fd_closep(&f->console_fd);
-		if (p[2].revents && f->console_fd >= 0 && !copy(0, f->console_fd))
-			f->is_stdin_open = false;
-		if (p[0].revents && !take_signal(f))
-			break;
-	}
-	/* What it has written last. */
-	while (f->console_fd >= 0 && fd_nonblock(f->console_fd, 1) == 0) {
-		struct pollfd p = { .fd = f->console_fd, .events = POLLIN };
-
-		if (poll(&p, 1, 0) <= 0 || !copy(f->console_fd, 1))
-			break;
-	}
-}
-
 static int remove_it(const struct ct_create *o, struct strbuf *warnings, struct err *err)
 {
 	_cleanup_(ct_closep) struct ct_state *s = NULL;
@@ -142,35 +50,15 @@ static int remove_it(const struct ct_create *o, struct strbuf *warnings, struct 
 	return r < 0 ? r : ct_delete(s, true, warnings, err);
 }
 
-static int front_begin(struct front *f, bool is_subreaper, struct err *err)
-{
-	sigset_t all;
-
-	/* What is a fault of ours ends us; all others are the container's. */
-	sigfillset(&all);
-	sigdelset(&all, SIGSEGV);
-	sigdelset(&all, SIGBUS);
-	sigdelset(&all, SIGFPE);
-	sigdelset(&all, SIGILL);
-	sigdelset(&all, SIGABRT);
-	sigprocmask(SIG_BLOCK, &all, NULL);
-	f->signal_fd = signalfd(-1, &all, SFD_CLOEXEC);
-	if (f->signal_fd < 0)
-		return err_set_errno(err, "signalfd");
-	if (is_subreaper && prctl(PR_SET_CHILD_SUBREAPER, 1) < 0)
-		return err_set_errno(err, "subreaper");
-	return 0;
-}
-
 int rt_run_exec(const struct cmd_call *call)
 {
 	const struct rt_create_opts *opts = call->opts;
 	_cleanup_(strbuf_done) struct strbuf warnings = { 0 };
-	struct front f = { .signal_fd = -EBADF, .console_fd = -EBADF, .is_stdin_open = true };
+	struct front f = { .signal_fd = -EBADF };
 	struct ct_created made;
 	struct err err = ERR_INIT;
 	struct ct_create o;
-	int r;
+	int status, r;
 
 	describe(call, &o);
 	o.wiring.needs_console = opts->detach;
@@ -181,16 +69,8 @@ int rt_run_exec(const struct cmd_call *call)
 		rt_warn(call, &warnings);
 		return r < 0 ? rt_complain(call, &err) : 0;
 	}
-	f.pid = made.pid;
-	f.console_fd = made.console_fd;
-	copy_size(&f);
-	if (f.console_fd >= 0 && isatty(0))
-		ignore_result(term_raw(0, NULL)); /* as it is, then */
-	stay(&f);
-	term_restore();
+	status = front_stay(&f, &made);
 	r = opts->keep ? 0 : remove_it(&o, &warnings, &err);
 	rt_warn(call, &warnings);
-	if (r < 0)
-		return rt_complain(call, &err);
-	return WIFSIGNALED(f.status) ? 128 + WTERMSIG(f.status) : WEXITSTATUS(f.status);
+	return r < 0 ? rt_complain(call, &err) : status;
 }

@@ -48,6 +48,37 @@ struct ct_created {
 _nodiscard_ int ct_create(const struct ct_create *o, struct ct_created *ret,
 			  struct strbuf *warnings, struct err *err);
 
+struct ct_process;
+struct ct_state;
+
+/* What `exec` is asked for. */
+struct ct_exec {
+	const struct ct_process *process; /* config.h */
+	struct ct_wiring wiring;
+	bool ignores_pause; /* also in a container that is paused, where it waits */
+};
+
+/*
+ * ct_exec - one more process in a container that exists.
+ *
+ * It has the container's namespaces, cgroups and filter, and nothing of the caller but standard streams. Its program has
+ * started when this returns. Warnings are lines in @warnings.
+ * @ret:  written only on success
+ * Returns 0; -EINVAL (it is stopped, or paused), those of the system calls. Thread: the only one.
+ */
+_nodiscard_ int ct_exec(struct ct_state *s, const struct ct_exec *o, struct ct_created *ret,
+			struct strbuf *warnings, struct err *err);
+
+/* ct_program - the process that its configuration describes; NULL: that is lost. Valid as long as @s. Thread: owner. */
+const struct ct_process *ct_program(const struct ct_state *s);
+
+/*
+ * ct_close_inherited - close what the caller left open, but standard streams and the next @preserve descriptors.
+ *
+ * A path of a container such as "/proc/self/fd/7" would lead to it. Thread: the only one, before anything is opened.
+ */
+void ct_close_inherited(unsigned int preserve);
+
 enum ct_status {
 	CT_CREATING,
 	CT_CREATED,

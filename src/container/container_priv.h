@@ -82,6 +82,7 @@ struct ct_init {
 	const struct cgroups *cgroups;
 	struct cgroup_doors doors;
 	bool no_pivot, no_new_keyring;
+	bool joins; /* a container that exists: its namespaces and mounts are there */
 	struct ct_filter filter;
 	int ns_fd[CT_NR_NS]; /* to join; negative: none */
 	int sync_fd;	     /* packets to and from the parent */
@@ -124,8 +125,12 @@ _nodiscard_ int rights_drop(const struct ct_process *p, const struct ct_filter *
 
 /* ---- init.c ---- */
 
-/* init_main - what the first process of a container does; ends by execve(2) or _exit(2). Thread: the only one. */
+/* init_main - what a process of a container does before it is its program; ends by execve(2) or _exit(2). Thread: the only one. */
 _noreturn_ void init_main(struct ct_init *in);
+
+/* be_root - root of the user namespace that was joined or mapped, without the host's groups. Returns 0 or negative errno. Thread:
+ * the only one. */
+_nodiscard_ int be_root(struct err *err);
 
 /* packets between init and its parent: a letter and a text */
 enum { PACKET_MAX = 512 };

@@ -43,8 +43,7 @@ int ct_start(struct ct_state *s, struct strbuf *warnings, struct err *err)
 			 err);
 }
 
-/* A descriptor of init, so that the signal cannot meet a process that took its number over. */
-static int open_init(const struct ct_state *s)
+int state_open_init(const struct ct_state *s)
 {
 	_cleanup_(fd_closep) int fd = s->pid ? (int)syscall(SYS_pidfd_open, s->pid, 0) : -EBADF;
 
@@ -58,7 +57,7 @@ static void kill_one(void *arg, pid_t pid)
 
 int ct_kill(const struct ct_state *s, int signal, bool all, struct err *err)
 {
-	_cleanup_(fd_closep) int fd = open_init(s);
+	_cleanup_(fd_closep) int fd = state_open_init(s);
 
 	if (all && cgroups_each_pid(&s->cgroups, kill_one, &signal) > 0)
 		return 0;
@@ -92,7 +91,7 @@ int ct_freeze(const struct ct_state *s, bool on, struct err *err)
 /* Waits until init has ended; it is not always our child. */
 static int end(const struct ct_state *s, struct err *err)
 {
-	struct pollfd p = { .fd = open_init(s), .events = POLLIN };
+	struct pollfd p = { .fd = state_open_init(s), .events = POLLIN };
 
 	if (p.fd < 0)
 		return 0;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The first process of a container, from its birth in new namespaces until it becomes the program. It obeys its parent by
+ * The first process of a container, from its birth in new namespaces until it becomes the program; and any other that joins it. It obeys its parent by
  * packets on a socket, and dies with it until the container is ready; what goes wrong is told as a packet, or to `start`.
  *
  * It is not dumpable: nobody in the container may look into it while it still has descriptors of the host.
@@ -61,7 +61,7 @@ static int wait_go(struct ct_init *in, struct err *err)
 	return 0;
 }
 
-static int be_root(struct err *err)
+int be_root(struct err *err)
 {
 	/* All ids that are mapped are there now; groups of the host mean nothing any more. */
 	if (setresgid(0, 0, 0) < 0 || setresuid(0, 0, 0) < 0)
@@ -200,6 +200,26 @@ static int make(struct ct_init *in, struct err *err)
 	return r == 0 ? make_rootfs(in, err) : r;
 }
 
+/* A process more: all is there already. */
+static int join(struct ct_init *in, struct err *err)
+{
+	int r;
+
+	umask(0);
+	if (setsid() < 0)
+		return err_set_errno(err, "new session");
+	r = wait_go(in, err);
+	prctl(PR_SET_DUMPABLE, 0);
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	new_keyring(in);
+	if (r == 0 && in->process->has_terminal)
+		r = fd_open("/", O_PATH | O_DIRECTORY, &in->root_fd, err);
+	if (r == 0 && in->process->has_terminal)
+		r = terminal_make(in, err);
+	fd_closep(&in->root_fd);
+	return r;
+}
+
 /* Waits until `start` says so; *ret is where an error is told then. */
 static int wait_start(struct ct_init *in, int *ret, struct err *err)
 {
@@ -253,11 +273,11 @@ void init_main(struct ct_init *in)
 	for (size_t i = 0; i < ARRAY_SIZE(in->parents_fd); i++)
 		fd_closep(&in->parents_fd[i]);
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	r = make(in, &err);
+	r = in->joins ? join(in, &err) : make(in, &err);
 	if (r == 0)
 		r = rights_limit(p, &warnings, &err);
 	if (r == 0)
-		r = program_prepare(p, in->terminal_fd, &program, &err);
+		r = program_prepare(p, in->terminal_fd, !in->joins, &program, &err);
 	warn(in, &warnings);
 	/* `create` ends when it hears that we are ready, and must not take us with it. */
 	if (r == 0 && in->start_fd >= 0)
@@ -274,7 +294,8 @@ void init_main(struct ct_init *in)
 		if (wait_start(in, &tell, &err) < 0)
 			_exit(1);
 	}
-	r = hooks_here(in, CT_HOOK_START_CONTAINER, "startContainer", "created", &err);
+	r = in->joins ? 0
+		      : hooks_here(in, CT_HOOK_START_CONTAINER, "startContainer", "created", &err);
 	if (r == 0)
 		r = program_start(p, &program, &in->filter, in->wiring->preserve_fds, &err);
 	fail(tell, in->start_fd < 0, &err);

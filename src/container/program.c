@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -92,11 +93,13 @@ int terminal_make(struct ct_init *in, struct err *err)
 		return err_set_errno(err, "process.consoleSize");
 	if (fchown(slave, p->uid, (gid_t)-1) < 0)
 		return err_set_errno(err, "owner of the terminal");
-	r = place_make(in->root_fd, "/dev/console", false, &place, err);
-	if (r == 0)
-		r = bind_fd(slave, place, false, 0, err);
-	if (r < 0)
-		return err_wrap(err, r, "/dev/console");
+	if (!in->joins) {
+		r = place_make(in->root_fd, "/dev/console", false, &place, err);
+		if (r == 0)
+			r = bind_fd(slave, place, false, 0, err);
+		if (r < 0)
+			return err_wrap(err, r, "/dev/console");
+	}
 	snprintf(name, sizeof(name), "/dev/pts/%u", number);
 	r = terminal_send(in->console_fd, master, name, err);
 	if (r == 0)
@@ -204,15 +207,29 @@ static int use_terminal(int fd, struct err *err)
 	return ioctl(0, TIOCSCTTY, 0) < 0 ? err_set_errno(err, "controlling terminal") : 0;
 }
 
-int program_prepare(const struct ct_process *p, int terminal_fd, struct program *ret,
-		    struct err *err)
+/* A folder that is not below the root was reached by a descriptor that should not be here. */
+static int enter_cwd(const struct ct_process *p, struct err *err)
+{
+	_cleanup_(mem_freep) char *path = mem_new(PATH_MAX);
+
+	if (chdir(p->cwd) < 0)
+		return err_set_errno(err, "process.cwd: '%.120s'", p->cwd);
+	/* The system call: the library's goes up folder by folder instead. */
+	if (syscall(SYS_getcwd, path, PATH_MAX) < 0 || path[0] != '/')
+		return err_set(err, -EACCES, "process.cwd: '%.120s' is outside of the container",
+			       p->cwd);
+	return 0;
+}
+
+int program_prepare(const struct ct_process *p, int terminal_fd, bool makes_cwd,
+		    struct program *ret, struct err *err)
 {
 	int r = terminal_fd >= 0 ? use_terminal(terminal_fd, err) : 0;
 
 	if (r < 0)
 		return r;
 	/* Engines expect a folder that is missing to be made. */
-	if (chdir(p->cwd) < 0 && errno == ENOENT) {
+	if (makes_cwd && chdir(p->cwd) < 0 && errno == ENOENT) {
 		_cleanup_(fd_closep) int root = -EBADF, fd = -EBADF;
 
 		r = fd_open("/", O_PATH | O_DIRECTORY, &root, err);
@@ -222,10 +239,11 @@ int program_prepare(const struct ct_process *p, int terminal_fd, struct program 
 			return err_wrap(err, r, "process.cwd");
 	}
 	make_env(p, ret);
-	if (chdir(p->cwd) == 0)
-		return find(p, ret, err);
 	/* Perhaps only the user may enter it: once more, in program_start(). */
-	return errno == EACCES ? 0 : err_set_errno(err, "process.cwd: '%.120s'", p->cwd);
+	if (access(p->cwd, X_OK) < 0 && errno == EACCES)
+		return 0;
+	r = enter_cwd(p, err);
+	return r < 0 ? r : find(p, ret, err);
 }
 
 int program_start(const struct ct_process *p, struct program *program,
@@ -245,8 +263,9 @@ int program_start(const struct ct_process *p, struct program *program,
 	r = rights_drop(p, filter, err);
 	if (r < 0)
 		return r;
-	if (chdir(p->cwd) < 0)
-		return err_set_errno(err, "process.cwd: '%.120s'", p->cwd);
+	r = enter_cwd(p, err);
+	if (r < 0)
+		return r;
 	if (!program->path)
 		r = find(p, program, err);
 	if (r == 0 && p->no_new_privileges)

@@ -11,7 +11,7 @@ struct program {
 	int fd;
 };
 
-/* terminal_make - a terminal of the container's own devpts: its other end goes to the engine, and it stands at /dev/console.
+/* terminal_make - a terminal of the container's own devpts: its other end goes to the engine; init's stands at /dev/console.
  * Thread: the only one. */
 _nodiscard_ int terminal_make(struct ct_init *in, struct err *err);
 
@@ -25,10 +25,11 @@ _nodiscard_ int terminal_receive(int socket_fd, struct err *err);
  * program_prepare - working folder, environment, and which file it is: in the container's root, before rights are dropped.
  *
  * @terminal_fd:  becomes standard input and output; negative: they stay
+ * @makes_cwd:    the working folder is made when it is missing
  * Returns 0; -ENOENT, -EACCES (no such program). Thread: the only one.
  */
-_nodiscard_ int program_prepare(const struct ct_process *p, int terminal_fd, struct program *ret,
-				struct err *err);
+_nodiscard_ int program_prepare(const struct ct_process *p, int terminal_fd, bool makes_cwd,
+				struct program *ret, struct err *err);
 
 /* program_start - become it. Returns only a negative errno. Thread: the only one. */
 _nodiscard_ int program_start(const struct ct_process *p, struct program *program,

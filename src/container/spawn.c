@@ -145,35 +145,26 @@ static int enter(struct making *m, uint64_t flags, struct err *err)
 	return packet_send(m->init.sync_fd, PACKET_PID, text);
 }
 
-static _noreturn_ void enter_main(struct making *m, uint64_t flags)
+/* Ends the intermediate process. */
+static _noreturn_ void between_done(struct making *m, int r, const struct err *err)
 {
-	struct err err = ERR_INIT;
-	int r = enter(m, flags, &err);
-
 	if (r < 0)
-		ignore_result(packet_send(m->init.sync_fd, PACKET_ERROR, err_text(&err)));
+		ignore_result(packet_send(m->init.sync_fd, PACKET_ERROR, err_text(err)));
 	_exit(r < 0);
 }
 
-static int spawn_between(struct making *m, uint64_t flags, struct err *err)
+/* What the intermediate process made, and its end. */
+static int between_wait(struct making *m, pid_t between, int r, struct err *err)
 {
-	uint64_t first = flags & CLONE_NEWUSER, pid = 0;
-	pid_t between = clone_with(first);
 	char text[PACKET_MAX];
-	int r;
+	uint64_t pid = 0;
 
-	if (between == 0)
-		enter_main(m, flags & ~first);
-	if (between < 0)
-		return err_set_errno(err, "new namespaces");
-	r = map_ids(m->init.config, between, err);
-	if (r == 0)
-		r = packet_send(m->sync_fd, PACKET_GO, "");
 	if (r == 0) {
 		int kind = packet_next(m->sync_fd, text);
 
 		if (kind != PACKET_PID)
-			r = err_set(err, -EIO, "%s", kind == PACKET_ERROR ? text : "no init");
+			r = err_set(err, -EIO, "%s",
+				    kind == PACKET_ERROR ? text : "its process has ended early");
 		else
 			r = str_parse_u64(str_of(text), 1, INT32_MAX, &pid, err);
 	}
@@ -182,6 +173,73 @@ static int spawn_between(struct making *m, uint64_t flags, struct err *err)
 	while (waitpid(between, NULL, 0) < 0 && errno == EINTR)
 		;
 	m->pid = (pid_t)pid;
+	return r;
+}
+
+static int spawn_between(struct making *m, uint64_t flags, struct err *err)
+{
+	uint64_t first = flags & CLONE_NEWUSER;
+	pid_t between = clone_with(first);
+	struct err own = ERR_INIT;
+	int r;
+
+	if (between == 0)
+		between_done(m, enter(m, flags & ~first, &own), &own);
+	if (between < 0)
+		return err_set_errno(err, "new namespaces");
+	r = map_ids(m->init.config, between, err);
+	if (r == 0)
+		r = packet_send(m->sync_fd, PACKET_GO, "");
+	return between_wait(m, between, r, err);
+}
+
+/* The intermediate process of one that joins: in the cgroups first, where it and all that it makes count. */
+static int enter_beside(struct making *m, int pidfd, int ns, struct err *err)
+{
+	char text[16];
+	pid_t pid;
+	int r;
+
+	for (size_t i = 0; i < ARRAY_SIZE(m->init.parents_fd); i++)
+		fd_closep(&m->init.parents_fd[i]);
+	/* Nobody in the container may look into us from here on. */
+	prctl(PR_SET_DUMPABLE, 0);
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	r = cgroups_enter(&m->init.doors, err);
+	if (r < 0)
+		return r;
+	if (ns && setns(pidfd, ns) < 0)
+		return err_set_errno(err, "join the container's namespaces");
+	close(pidfd);
+	if (ns & CLONE_NEWUSER) {
+		r = be_root(err);
+		prctl(PR_SET_DUMPABLE, 0);
+		if (r < 0)
+			return r;
+	}
+	pid = clone_with(CLONE_PARENT);
+	if (pid == 0)
+		init_main(&m->init);
+	if (pid < 0)
+		return err_set_errno(err, "new process");
+	snprintf(text, sizeof(text), "%d", pid);
+	return packet_send(m->init.sync_fd, PACKET_PID, text);
+}
+
+int spawn_beside(struct making *m, int pidfd, int ns, struct err *err)
+{
+	struct err own = ERR_INIT;
+	bool has_joined;
+	pid_t between = clone_into(0, m->init.doors.v2_fd, &has_joined);
+	int r;
+
+	if (between == 0)
+		between_done(m, enter_beside(m, pidfd, ns, &own), &own);
+	if (between < 0)
+		return err_set_errno(err, "new process");
+	r = between_wait(m, between, 0, err);
+	if (r == 0 && !has_joined)
+		r = cgroups_move(m->init.cgroups, m->pid, err);
 	return r;
 }
 

@@ -31,6 +31,15 @@ _nodiscard_ int making_prepare(struct making *m, struct err *err);
 _nodiscard_ int spawn(struct making *m, struct err *err);
 
 /*
+ * spawn_beside - make a process in the namespaces and cgroups of another one.
+ *
+ * @pidfd:  the other one's
+ * @ns:     CLONE_NEW* of those that are not ours
+ * Otherwise as spawn(). -ESRCH: it has ended. Thread: the only one.
+ */
+_nodiscard_ int spawn_beside(struct making *m, int pidfd, int ns, struct err *err);
+
+/*
  * making_follow - let the process go on, and hear it until all but its program's start is done.
  *
  * @placed:    what is done when its mounts are made; NULL: nothing

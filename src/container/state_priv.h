@@ -32,6 +32,10 @@ _nodiscard_ int state_listen(const struct ct_state *s, struct err *err);
 /* state_connect - reach init that waits. Returns a socket; -ECONNREFUSED or -ENOENT: it does not. Thread: owner. */
 _nodiscard_ int state_connect(const struct ct_state *s);
 
+/* state_open_init - a descriptor of init, by which no process is met that took its number over. Returns it; -ESRCH. Thread:
+ * owner. */
+_nodiscard_ int state_open_init(const struct ct_state *s);
+
 /* state_text - the specification's state with a status, appended. Thread: owner. */
 void state_text(const struct ct_state *s, enum ct_status status, struct strbuf *out);
 

@@ -3,93 +3,21 @@
 """Containers of atoll-rt ($ATOLL_RT), made of busybox: their life, what is in them and what is not, and that nothing is left
 of them on the host, whoever is killed."""
 
-import array
 import hashlib
 import json
 import os
 import random
 import shutil
-import socket
 import subprocess
 import sys
 import time
 
 HERE = os.path.dirname(os.path.realpath(__file__))
-sys.path[:0] = [os.path.join(HERE, ".."), os.path.join(HERE, "..", "cli")]
-import checks  # noqa: E402  pylint: disable=wrong-import-position
+sys.path[:0] = [os.path.join(HERE, "..")]
+import containers  # noqa: E402  pylint: disable=wrong-import-position
 import tied  # noqa: E402  pylint: disable=wrong-import-position
-
-RT = os.path.realpath(os.environ.get("ATOLL_RT", "build/atoll-rt"))
-BUSYBOX = "/bin/busybox"
-LIMIT = 60
-CT = f"ct{os.getpid()}-"  # two runs of this test share the host's cgroups
-ALL_CAPS = ["CAP_SYS_ADMIN", "CAP_SYS_PTRACE", "CAP_DAC_OVERRIDE", "CAP_DAC_READ_SEARCH", "CAP_MKNOD", "CAP_CHOWN"]
-
-
-def rt(*args, stdin="", runtime=RT, **more):
-    """(status, standard output, standard error); the containers' states are in ./state."""
-    p = subprocess.run([runtime, "--root", os.path.abspath("state"), *args], timeout=LIMIT, check=False,
-                       input=stdin.encode(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, **more)
-    return p.returncode, p.stdout.decode(), p.stderr.decode()
-
-
-def quiet(*args):
-    """A command that makes a process which stays: it must not hold pipes of ours. Returns (status, standard error)."""
-    with open("quiet.err", "w+b") as err:
-        p = subprocess.run([RT, "--root", os.path.abspath("state"), *args], timeout=LIMIT, check=False,
-                           stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=err)
-        err.seek(0)
-        return p.returncode, err.read().decode()
-
-
-def bundle(*args, name="bundle", change=lambda config: None):
-    """A bundle whose program is `args`, a shell script when it is one word."""
-    root = os.path.join(name, "rootfs")
-    os.makedirs(os.path.join(root, "bin"))
-    for folder in ("proc", "dev", "sys", "tmp", "etc"):
-        os.mkdir(os.path.join(root, folder))
-    shutil.copy(BUSYBOX, os.path.join(root, "bin"))
-    for applet in subprocess.check_output([BUSYBOX, "--list"]).decode().split():
-        if applet != "busybox":
-            os.symlink("busybox", os.path.join(root, "bin", applet))
-    assert rt("spec", "-b", name) == (0, "", "")
-    with open(os.path.join(name, "config.json"), encoding="utf-8") as f:
-        config = json.load(f)
-    config["process"]["terminal"] = False
-    config["process"]["args"] = ["sh", "-c", args[0]] if len(args) == 1 else list(args)
-    change(config)
-    with open(os.path.join(name, "config.json"), "w", encoding="utf-8") as f:
-        json.dump(config, f)
-    return config
-
-
-def status_of(name):
-    return json.loads(rt("state", name)[1])["status"]
-
-
-def wait_for(condition, what):
-    end = time.monotonic() + LIMIT
-    while not condition():
-        assert time.monotonic() < end, what
-        time.sleep(0.005)
-
-
-def cgroups(name):
-    """Folders of that name among the host's cgroups."""
-    found = []
-    for where, folders, _ in os.walk("/sys/fs/cgroup"):
-        found += [os.path.join(where, f) for f in folders if f == name]
-    return found
-
-
-def mounts():
-    with open("/proc/self/mountinfo", encoding="utf-8") as f:
-        return len(f.read().splitlines())
-
-
-def gone(name):
-    assert not cgroups(name), cgroups(name)
-    assert not os.path.exists(os.path.join("state", name))
+from containers import (ALL_CAPS, CT, LIMIT, RT, bundle, cgroups, gone, mounts, quiet, rt,  # noqa: E402  pylint: disable=wrong-import-position
+                        status_of, take_terminal, wait_for)
 
 
 def check_life():
@@ -263,22 +191,10 @@ def check_hooks():
 def check_terminal():
     bundle("tty; test -c /dev/console && stty size", change=lambda c: c["process"].update(
         terminal=True, consoleSize={"height": 33, "width": 44}))
-    server = socket.socket(socket.AF_UNIX)
-    server.bind("console")
-    server.listen()
-    server.settimeout(LIMIT)
-    assert quiet("create", "-b", "bundle", "--console-socket", "console", CT + "tty") == (0, "")
-    peer = server.accept()[0]
-    _, control, _, _ = peer.recvmsg(100, 100)
-    master = array.array("i", control[0][2][:4])[0]
-    assert rt("start", CT + "tty") == (0, "", "")
-    text = b""
-    try:
-        while text.count(b"\n") < 2:
-            text += os.read(master, 1000)
-    except OSError:
-        pass  # the container has ended
-    os.close(master)
+    with take_terminal("console") as read_lines:
+        assert quiet("create", "-b", "bundle", "--console-socket", "console", CT + "tty") == (0, "")
+        assert rt("start", CT + "tty") == (0, "", "")
+        text = read_lines(2)
     assert text.decode().split("\r\n")[:2] == ["/dev/pts/0", "33 44"], text
     wait_for(lambda: status_of(CT + "tty") == "stopped", "its end")
     assert rt("delete", CT + "tty")[0] == 0
@@ -388,21 +304,5 @@ def check_kill():
     assert mounts() == before
 
 
-def lacking():
-    """What this host has not, without which atoll-rt makes no container; None: it has all."""
-    if os.geteuid() != 0:
-        return "needs root"
-    if subprocess.run(["unshare", "--mount", "--net", "true"], stderr=subprocess.DEVNULL, check=False).returncode:
-        return "needs the right to make namespaces"
-    with open("/proc/self/mountinfo", encoding="utf-8") as f:
-        mounted = [line.split() for line in f]
-    if not any(w[-3] == "cgroup" and "devices" in w[-1].split(",") and os.access(w[4], os.W_OK) for w in mounted):
-        return "needs cgroup v1's controller of devices"
-    return None
-
-
 if __name__ == "__main__":
-    if lacking():
-        print(f"1..1\nok 1 - all # SKIP {lacking()}")
-        sys.exit(0)
-    sys.exit(checks.run_checks(globals()))
+    sys.exit(containers.main(globals()))
