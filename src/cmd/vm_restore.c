@@ -19,7 +19,7 @@
 #include "json/json.h"
 #include "sys/fd.h"
 
-enum { WORDS_MAX = 1024 };
+enum { WORDS_MAX = 1024, MODEL_MAX = 8192 };
 
 /* What a machine writes to one of its disks. */
 struct vm_overlay {
@@ -138,6 +138,26 @@ static const char *disk_word(struct vm_restore *r, uint64_t nr[2], const char *w
 	return o->word = mem_strdup(strbuf_cstr(&to));
 }
 
+/*
+ * The CPU model in all its features, since what "host" means differs from engine to engine, and from host to host. Files of
+ * earlier versions have none.
+ */
+static int add_model(struct vm_restore *r, const struct cmd_call *call, struct err *err)
+{
+	const struct snapshot_section *s = snapshot_find(&r->snap, "cpu model");
+	_cleanup_(strbuf_done) struct strbuf word = { 0 };
+
+	if (!s || cmd_given(call, "cpu") || cmd_given(call, "hyperv"))
+		return 0;
+	if (s->version != 1 || s->data.n > MODEL_MAX || memchr(s->data.p, 0, s->data.n))
+		return err_set(err, -EILSEQ, "snapshot '%s': its CPU model makes no sense",
+			       r->snap.path);
+	strbuf_addf(&word, "--cpu=%.*s", STR_ARG(s->data));
+	r->model = mem_strdup(strbuf_cstr(&word));
+	add_word(r, r->model);
+	return 0;
+}
+
 /* Words of the snapshot, but for options that are given anew. */
 static int add_saved(struct vm_restore *r, const struct cmd_call *call, struct err *err)
 {
@@ -155,7 +175,7 @@ static int add_saved(struct vm_restore *r, const struct cmd_call *call, struct e
 			return err_set(err, -EILSEQ,
 				       "snapshot '%s': its option '--%s' does not exist",
 				       r->snap.path, name);
-		if (cmd_given(call, name))
+		if (cmd_given(call, name) || (r->model && !strcmp(name, "cpu")))
 			continue;
 		if (!strcmp(name, "disk"))
 			word = disk_word(r, nr_disks, word);
@@ -185,7 +205,9 @@ static int open_snapshot(struct vm_restore *r, const struct cmd_call *call, cons
 		e = snapshot_each_disk(&r->snap, add_overlay, r, err);
 	if (e < 0)
 		return e;
-	e = add_saved(r, call, err);
+	e = add_model(r, call, err);
+	if (e == 0)
+		e = add_saved(r, call, err);
 	for (size_t i = 1; e == 0 && call->argv[i]; i++)
 		add_word(r, call->argv[i]);
 	if (e == 0)
@@ -217,6 +239,7 @@ void vm_restore_done(struct vm_restore *r)
 	strbuf_done(&r->options);
 	json_free(take_ptr(&r->saved));
 	free(take_ptr(&r->words));
+	free(take_ptr(&r->model));
 	while (r->overlays) {
 		struct vm_overlay *o = r->overlays;
 

@@ -22,6 +22,7 @@ struct vm_restore {
 	struct json *saved;
 	char **words; /* a command line */
 	size_t nr_words;
+	char *model; /* its --cpu, with each feature; NULL: as on its command line */
 	struct vm_overlay *overlays; /* see vm_restore.c */
 };
 

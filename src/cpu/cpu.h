@@ -145,6 +145,10 @@ void cpu_group_hold_user(struct cpu_group *grp, uint64_t gpa);
 /* cpu_group_model_sum - a checksum of all that CPUID tells the guests of such a group; equal on every engine. Thread: any. */
 _pure_ uint32_t cpu_group_model_sum(const struct cpu_group *grp);
 
+/* cpu_group_model_text - append the CPU model as --cpu takes it: a group made of that, on any engine, has the same
+ * cpu_group_model_sum() if it has as many vCPUs and the same TSC. Thread: any. */
+void cpu_group_model_text(const struct cpu_group *grp, struct strbuf *out);
+
 /*
  * cpu_group_msi - deliver an interrupt message (from an I/O APIC or a PCI device).
  *

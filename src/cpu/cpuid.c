@@ -238,6 +238,16 @@ static int features_by_words(struct cpu_cpuid *id, const char *text,
 	return 0;
 }
 
+/* A model that every host has, and each feature that is otherwise. */
+void cpuid_text(const struct cpu_cpuid *id, struct strbuf *out)
+{
+	strbuf_adds(out, "baseline");
+	for (unsigned int f = 0; f < CPUID_NR_FEATURES; f++)
+		if (features[f].source != FIXED && cpuid_has(id, f) != (features[f].model <= 1))
+			strbuf_addf(out, ",%c%s", cpuid_has(id, f) ? '+' : '-', features[f].name);
+	strbuf_addf(out, ",phys-bits=%u", id->phys_bits);
+}
+
 static uint32_t *leaf_reg(struct cpu_cpuid *id, uint32_t leaf, uint32_t subleaf, bool has_subleaf)
 {
 	for (unsigned int k = 0; k < id->nr; k++)

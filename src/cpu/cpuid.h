@@ -7,6 +7,7 @@
 
 #include "base/attr.h"
 #include "base/err.h"
+#include "base/str.h"
 
 /*
  * What the guest's CPUID says: a table built once from a named model and feature changes, cut down to
@@ -87,6 +88,10 @@ _nodiscard_ int cpuid_fits(const struct cpu_cpuid *id, const struct cpuid_limit 
 _nodiscard_ int cpuid_build(struct cpu_cpuid *ret, const char *model, const char *features,
 			    unsigned int nr_cpus, uint64_t tsc_khz, const struct cpuid_limit *limit,
 			    struct err *err);
+
+/* cpuid_text - append what makes cpuid_build() build the same features again on any engine: "baseline,+name,-name,phys-bits=N".
+ * Thread: any. */
+void cpuid_text(const struct cpu_cpuid *id, struct strbuf *out);
 
 /*
  * cpuid_get - answer CPUID from the table, without what depends on a vCPU's present state.

@@ -276,6 +276,11 @@ uint32_t cpu_group_model_sum(const struct cpu_group *grp)
 	return sum;
 }
 
+void cpu_group_model_text(const struct cpu_group *grp, struct strbuf *out)
+{
+	cpuid_text(&grp->cpuid, out);
+}
+
 uint64_t cpu_group_tsc(const struct cpu_group *grp)
 {
 	return clock_tsc() - grp->start_tsc;

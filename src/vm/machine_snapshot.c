@@ -272,6 +272,7 @@ static int save_parts(struct machine *m, struct snapshot_writer *w, struct parts
 	memcpy(whole.boot_id, m->boot_id, sizeof(whole.boot_id));
 	state_save(&whole_state, &whole, snapshot_add(w, "machine", whole_state.version));
 	strbuf_adds(snapshot_add(w, "options", 1), m->options);
+	cpu_group_model_text(m->cpus, snapshot_add(w, "cpu model", 1));
 	return r;
 }
 
@@ -426,6 +427,7 @@ static int check_parts(struct machine *m, struct snapshot *snap, const struct pa
 	}
 	/* Of interest before. */
 	ignore_result(snapshot_find(snap, "options") != NULL);
+	ignore_result(snapshot_find(snap, "cpu model") != NULL);
 	ignore_result(snapshot_find(snap, "disks") != NULL);
 	return 0;
 }

@@ -4,7 +4,7 @@
 from the files, on another engine, come to the same result; damaged and forged files are refused. Disks are saved with the memory,
 as of the same moment; a save that is killed anywhere leaves the snapshot that was there or the new one.
 
-usage: snapshot.py [--saves N] [--rounds N] [--all-kills]
+usage: snapshot.py [--saves N] [--rounds N] [--all-kills] [NAME]...
 """
 
 import argparse
@@ -15,7 +15,7 @@ import sys
 import tempfile
 
 import vmm
-from observe import atoll, want
+from observe import TINY, atoll, want
 from vmm import Failed
 
 LIMIT = 240
@@ -61,6 +61,15 @@ class Guest:
 WORK = ("h=0; i=0; while [ $i -lt {rounds} ]; do i=$((i+1)); echo $h $i > /tmp/a; "
         "h=$(sha256sum < /tmp/a | cut -c1-32); [ $((i % 10)) = 0 ] && echo at''-$i; done; "
         "while ! read -t 1 end; do echo result''-$h; done; poweroff -f")
+
+
+def started(g):
+    """What `atoll ps` says when the machine is there."""
+    while True:
+        out = atoll("ps", "--json")[1]
+        if '"name"' in out:
+            return out.replace(": ", ":")
+        want(g.p.poll() is None, "it ended")
 
 
 def save(file):
@@ -170,6 +179,44 @@ def saved(work, saves, rounds):
     refused(work, files[0])
     want(atoll("vm", "snapshot", "rm", *files) == (0, "", ""), "rm")
     want(not any(map(os.path.exists, files)), "they are there still")
+
+
+def finish(g, part):
+    """The result of the tiny guest's work, which waits behind that part."""
+    text = ""
+    for n in range(part + 1, 5):
+        g.say("")
+        text += g.until(f"at-{n}")
+    g.say("")
+    text += g.until("result-")
+    want("wrong" not in text, text)
+    want(g.p.wait(timeout=LIMIT) == 0, "the machine did not end well")
+    return text.split("result-")[-1].strip()
+
+
+def kvm(work):
+    """A machine on the host's KVM is saved in the midst of 64-bit work, goes on by the other engines, is saved there, and comes
+    back: the same result each time."""
+    if not os.access("/dev/kvm", os.R_OK | os.W_OK):
+        raise RuntimeError("no /dev/kvm here")
+    tiny = ("-k", TINY, "-a", "compute", "-m", "16M", "-n", "tiny")
+    with Guest(*tiny, "-e", "interp") as g:
+        g.until("at-1")
+        truth = finish(g, 1)
+    want(len(truth) == 32, truth)
+    way = ("kvm", "interp", "kvm", "dbt", "kvm")
+    for part, engine in enumerate(way):
+        file = os.path.join(work, f"tiny-{part}")
+        with Guest(*(tiny if part == 0 else ("--restore", file, "-n", "tiny")), "-e", engine) as g:
+            want(f'"engine":"{engine}"' in started(g), f"not on {engine}")
+            if part > 0 and part < 4:
+                g.say("")
+            if part < 4:
+                g.until(f"at-{part + 1}")
+                status, _, err = atoll("vm", "snapshot", "save", "tiny", os.path.join(work, f"tiny-{part + 1}"))
+                want((status, err) == (0, ""), err)
+            got = finish(g, min(part + 1, 4))
+            want(got == truth, f"part {part} on {engine}: {got} instead of {truth}")
 
 
 # Says what the disks should have, and notices when they have it not.
@@ -339,10 +386,11 @@ def options():
     parser.add_argument("--saves", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=60)
     parser.add_argument("--all-kills", action="store_true")
+    parser.add_argument("names", nargs="*")
     return parser.parse_args()
 
 
 if __name__ == "__main__":
     o = options()
     with vmm.own_runtime(), tempfile.TemporaryDirectory(prefix="snapshot-") as folder:
-        sys.exit(vmm.run_tests([], {"unsaved": unsaved, "saved": lambda: saved(folder, o.saves, o.rounds), "disks": lambda: disks(folder, o.all_kills), "sata": lambda: sata(folder)}))
+        sys.exit(vmm.run_tests(["snapshot.py", *o.names], {"unsaved": unsaved, "kvm": lambda: kvm(folder), "saved": lambda: saved(folder, o.saves, o.rounds), "disks": lambda: disks(folder, o.all_kills), "sata": lambda: sata(folder)}))

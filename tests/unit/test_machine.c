@@ -112,6 +112,10 @@ uint32_t cpu_group_model_sum(const struct cpu_group *grp)
 	return 0;
 }
 
+void cpu_group_model_text(const struct cpu_group *grp, struct strbuf *out)
+{
+}
+
 int cpu_fits(const struct cpu *c, const struct cpu_state *state, struct err *err)
 {
 	return 0;

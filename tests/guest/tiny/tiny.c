@@ -12,6 +12,7 @@
  *   reset               reset by the keyboard controller
  *   ports mmio pci      writes and reads of everything there; debug exit with 0
  *   spin                never ends
+ *   compute             64-bit work; says at-1 to at-4, and goes on from each when the serial port gets a byte; result-N; S5
  *
  * Interrupts stay off; the interrupt table exists for the non-maskable ones.
  */
@@ -38,6 +39,14 @@ struct multiboot_info {
 void tiny_main(uint32_t magic, const struct multiboot_info *info);
 void interrupt_entry(void);
 void triple_fault(void);
+
+/* What compute_long() works on, in this order. */
+struct work {
+	uint64_t a, b, sum[2], x[2];
+	double d[2];
+};
+
+void compute_long(struct work *w, uint32_t rounds);
 
 volatile uint32_t nr_interrupts;
 static uint64_t idt[256];
@@ -231,6 +240,64 @@ static void sweep_pci(void)
 	}
 }
 
+static void print_hex(uint64_t v)
+{
+	char s[17];
+
+	for (int i = 0; i < 16; i++)
+		s[i] = "0123456789abcdef"[v >> (60 - 4 * i) & 15];
+	s[16] = 0;
+	print(s);
+}
+
+static struct work work_of(uint64_t seed)
+{
+	return (struct work){ .a = seed, .b = ~seed, .x = { seed, 3 }, .d = { 1.25, 0.5 } };
+}
+
+static int same_work(const struct work *p, const struct work *q)
+{
+	return p->a == q->a && p->b == q->b && p->sum[0] == q->sum[0] && p->sum[1] == q->sum[1] &&
+	       p->x[0] == q->x[0] && p->x[1] == q->x[1];
+}
+
+/*
+ * A chain of results in four parts. Between two of them the same work is done again and again, and what comes out of it is
+ * looked at: so whenever the machine is stopped and goes on elsewhere, it is in the midst of something that is noticed.
+ */
+static void compute(void)
+{
+	enum { ROUNDS = 100000 };
+	struct work chain = work_of(0x9e3779b97f4a7c15), first = work_of(77), w;
+
+	compute_long(&first, ROUNDS);
+	for (int part = 1; part <= 4; part++) {
+		const char at[] = { 'a', 't', '-', (char)('0' + part), '\n', 0 };
+
+		compute_long(&chain, ROUNDS);
+		print(at);
+		do {
+			w = work_of(77);
+			compute_long(&w, ROUNDS);
+			if (!same_work(&w, &first))
+				print("wrong\n");
+		} while (!(inb(COM1 + 5) & 1));
+		inb(COM1);
+	}
+	print("result-");
+	print_hex(chain.a ^ chain.sum[0]);
+	print_hex(chain.b ^ chain.x[1]);
+	print("\n");
+}
+
+/* Sleep type 0 is S5 on QEMU's i440FX and on Atoll's board; then the others. */
+static void power_off(void)
+{
+	for (uint16_t type = 0; type < 8; type++)
+		outw(PM1A_CONTROL, (uint16_t)(0x2000 | type << 10));
+	print("still here after the power-off\n");
+}
+
 /* The word of the command line that begins with @name, past the name; NULL when there is none. */
 static const char *find_word(const char *s, const char *name)
 {
@@ -279,10 +346,10 @@ void tiny_main(uint32_t magic, const struct multiboot_info *info)
 	} else if ((value = find_word(cmdline, "status="))) {
 		debug_exit(parse(value));
 	} else if (find_word(cmdline, "poweroff")) {
-		/* Sleep type 0 is S5 on QEMU's i440FX and on Atoll's board; then the others. */
-		for (uint16_t type = 0; type < 8; type++)
-			outw(PM1A_CONTROL, (uint16_t)(0x2000 | type << 10));
-		print("still here after the power-off\n");
+		power_off();
+	} else if (find_word(cmdline, "compute")) {
+		compute();
+		power_off();
 	} else if (find_word(cmdline, "triple")) {
 		triple_fault();
 	} else if (find_word(cmdline, "reset")) {
