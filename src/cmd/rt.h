@@ -38,6 +38,13 @@ struct rt_kill_opts {
 	bool all;
 };
 
+struct rt_update_opts {
+	const char *resources; /* or NULL, as all of them */
+	const char *cpu_period, *cpu_quota, *cpu_burst, *cpu_share, *cpu_rt_period, *cpu_rt_runtime,
+		*cpu_idle, *cpuset_cpus, *cpuset_mems, *memory, *memory_reservation, *memory_swap,
+		*pids_limit;
+};
+
 struct rt_delete_opts {
 	bool force;
 };
@@ -49,7 +56,8 @@ struct rt_list_opts {
 
 extern const struct cmd rt_globals, rt_cmd_spec, rt_cmd_create, rt_cmd_run, rt_cmd_exec,
 	rt_cmd_start, rt_cmd_state, rt_cmd_kill, rt_cmd_delete, rt_cmd_list, rt_cmd_ps,
-	rt_cmd_pause, rt_cmd_resume;
+	rt_cmd_pause, rt_cmd_resume, rt_cmd_update, rt_cmd_features, rt_cmd_checkpoint,
+	rt_cmd_restore;
 
 /* Carry the commands out. Thread: the first. */
 int rt_create_exec(const struct cmd_call *call);
@@ -63,6 +71,9 @@ int rt_list_exec(const struct cmd_call *call);
 int rt_ps_exec(const struct cmd_call *call);
 int rt_pause_exec(const struct cmd_call *call);
 int rt_resume_exec(const struct cmd_call *call);
+int rt_update_exec(const struct cmd_call *call);
+int rt_features_exec(const struct cmd_call *call);
+int rt_absent_exec(const struct cmd_call *call);
 
 /* A process of a container in the foreground. */
 struct front {

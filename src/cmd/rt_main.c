@@ -76,12 +76,22 @@ static int spec_exec(const struct cmd_call *call)
 }
 
 static const struct cmd_binding commands[] = {
-	{ &rt_cmd_run, rt_run_exec },	    { &rt_cmd_create, rt_create_exec },
-	{ &rt_cmd_exec, rt_exec_exec },	    { &rt_cmd_start, rt_start_exec },
-	{ &rt_cmd_state, rt_state_exec },   { &rt_cmd_kill, rt_kill_exec },
-	{ &rt_cmd_delete, rt_delete_exec }, { &rt_cmd_list, rt_list_exec },
-	{ &rt_cmd_ps, rt_ps_exec },	    { &rt_cmd_pause, rt_pause_exec },
-	{ &rt_cmd_resume, rt_resume_exec }, { &rt_cmd_spec, spec_exec },
+	{ &rt_cmd_run, rt_run_exec },
+	{ &rt_cmd_create, rt_create_exec },
+	{ &rt_cmd_exec, rt_exec_exec },
+	{ &rt_cmd_start, rt_start_exec },
+	{ &rt_cmd_state, rt_state_exec },
+	{ &rt_cmd_kill, rt_kill_exec },
+	{ &rt_cmd_delete, rt_delete_exec },
+	{ &rt_cmd_list, rt_list_exec },
+	{ &rt_cmd_ps, rt_ps_exec },
+	{ &rt_cmd_pause, rt_pause_exec },
+	{ &rt_cmd_resume, rt_resume_exec },
+	{ &rt_cmd_update, rt_update_exec },
+	{ &rt_cmd_features, rt_features_exec },
+	{ &rt_cmd_spec, spec_exec },
+	{ &rt_cmd_checkpoint, rt_absent_exec },
+	{ &rt_cmd_restore, rt_absent_exec },
 };
 
 /* Whether it may be a command whose processes become a container's: a word of it says so, wherever it stands. */

@@ -250,8 +250,10 @@ static int make_folder(const char *path, const char *controllers, bool is_v2)
 int cgroups_make(struct cgroups *cg, const struct ct_resources *res, bool is_rootless,
 		 struct strbuf *warnings, struct err *err)
 {
+	int r;
+
 	for (size_t i = 0; i < cg->n; i++) {
-		int r = make_folder(cg->dir[i].path, cg->dir[i].controllers, cg->dir[i].is_v2);
+		r = make_folder(cg->dir[i].path, cg->dir[i].controllers, cg->dir[i].is_v2);
 
 		if (r == 0)
 			continue;
@@ -263,7 +265,8 @@ int cgroups_make(struct cgroups *cg, const struct ct_resources *res, bool is_roo
 		free(cg->dir[i].controllers);
 		cg->dir[i--] = cg->dir[--cg->n];
 	}
-	return cgroups_limit(cg, res, is_rootless, warnings, err);
+	r = cgroups_limit(cg, res, err);
+	return r < 0 ? r : cgroups_limit_devices(cg, res, is_rootless, warnings, err);
 }
 
 void cgroup_doors_init(struct cgroup_doors *doors)

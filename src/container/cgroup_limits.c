@@ -89,10 +89,17 @@ static int limit_memory(const struct cgroups *cg, const struct ct_resources *res
 		return err_set(err, -EINVAL,
 			       "linux.resources.memory.swap: is below the limit of memory");
 	r = limit(cg, &res->memory, "memory", "memory.limit_in_bytes", "memory.max", err);
-	if (r == 0 && res->memory_swap.is_given)
+	/* v1's limit of memory cannot be above that of both together: raised, the latter goes first. */
+	if ((r == 0 || r == -EINVAL) && res->memory_swap.is_given) {
+		bool is_raised = r == -EINVAL;
+
 		r = write_limit(cg, "memory", "memory.memsw.limit_in_bytes",
 				amount(text1, res->memory_swap.value, false), "memory.swap.max",
 				amount(text2, swap, true), err);
+		if (r == 0 && is_raised)
+			r = limit(cg, &res->memory, "memory", "memory.limit_in_bytes", "memory.max",
+				  err);
+	}
 	if (r == 0)
 		r = limit(cg, &res->memory_reservation, "memory", "memory.soft_limit_in_bytes",
 			  "memory.low", err);
@@ -227,8 +234,7 @@ static int limit_devices(const struct cgroups *cg, const struct ct_resources *re
 		       names[1]);
 }
 
-int cgroups_limit(const struct cgroups *cg, const struct ct_resources *res, bool is_rootless,
-		  struct strbuf *warnings, struct err *err)
+int cgroups_limit(const struct cgroups *cg, const struct ct_resources *res, struct err *err)
 {
 	int r = limit_memory(cg, res, err);
 
@@ -244,9 +250,14 @@ int cgroups_limit(const struct cgroups *cg, const struct ct_resources *res, bool
 	for (size_t i = 0; r == 0 && i < res->unified.n; i++)
 		r = write_limit(cg, "", NULL, res->unified.v[i].value, res->unified.v[i].key,
 				res->unified.v[i].value, err);
-	if (r < 0)
-		return r;
-	r = limit_devices(cg, res, err);
+	return r;
+}
+
+int cgroups_limit_devices(const struct cgroups *cg, const struct ct_resources *res,
+			  bool is_rootless, struct strbuf *warnings, struct err *err)
+{
+	int r = limit_devices(cg, res, err);
+
 	if (r == -EOPNOTSUPP && is_rootless) {
 		/* Nobody in there can make a device node, and those that are bound are the host's choice. */
 		strbuf_adds(warnings, "linux.resources.devices: not in a user namespace\n");

@@ -29,21 +29,27 @@ static void read_hook(struct reader *rd, const struct json *j, void *element)
 	rd_i64(rd, j, "timeout", 1, 86400 * 365, &hook->timeout_s);
 }
 
+static const char *const hook_names[CT_NR_HOOKS] = {
+	[CT_HOOK_PRESTART] = "prestart",
+	[CT_HOOK_CREATE_RUNTIME] = "createRuntime",
+	[CT_HOOK_CREATE_CONTAINER] = "createContainer",
+	[CT_HOOK_START_CONTAINER] = "startContainer",
+	[CT_HOOK_POSTSTART] = "poststart",
+	[CT_HOOK_POSTSTOP] = "poststop",
+};
+
+const char *hook_word(size_t i)
+{
+	return i < CT_NR_HOOKS ? hook_names[i] : NULL;
+}
+
 static void read_hooks(struct reader *rd, const struct json *j, struct ct_hooks *hooks)
 {
-	static const char *const names[CT_NR_HOOKS] = {
-		[CT_HOOK_PRESTART] = "prestart",
-		[CT_HOOK_CREATE_RUNTIME] = "createRuntime",
-		[CT_HOOK_CREATE_CONTAINER] = "createContainer",
-		[CT_HOOK_START_CONTAINER] = "startContainer",
-		[CT_HOOK_POSTSTART] = "poststart",
-		[CT_HOOK_POSTSTOP] = "poststop",
-	};
 	const struct json *object = rd_object(rd, j, "hooks");
 	size_t mark = rd_enter(rd, "hooks");
 
 	for (size_t i = 0; i < CT_NR_HOOKS; i++)
-		rd_list(rd, object, names[i], sizeof(*hooks->v), read_hook, &hooks[i].v,
+		rd_list(rd, object, hook_names[i], sizeof(*hooks->v), read_hook, &hooks[i].v,
 			&hooks[i].n);
 	rd_leave(rd, mark);
 }
@@ -150,6 +156,16 @@ int ct_config_parse(struct str text, struct ct_config **ret, struct err *err)
 int ct_process_parse(struct str text, struct ct_config **ret, struct err *err)
 {
 	return parse(text, read_only_process, ret, err);
+}
+
+static void read_only_resources(struct reader *rd, const struct json *j, struct ct_config *c)
+{
+	rd_resources(rd, j, &c->resources);
+}
+
+int ct_resources_parse(struct str text, struct ct_config **ret, struct err *err)
+{
+	return parse(text, read_only_resources, ret, err);
 }
 
 void ct_config_free(struct ct_config *c)

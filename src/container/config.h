@@ -60,6 +60,7 @@ struct ct_mount {
 	uint64_t set_all, clear_all; /* the same for what is mounted below, too (rro ...) */
 	unsigned long propagation;   /* MS_PRIVATE ... with MS_REC; 0: as it is */
 	bool is_bind, is_recursive;
+	bool copies_up; /* a tmpfs gets what is in the folder beneath */
 };
 
 struct ct_device {
@@ -248,6 +249,10 @@ void ct_config_freep(struct ct_config **c);
  * Returns as ct_config_parse(). Thread: any.
  */
 _nodiscard_ int ct_process_parse(struct str text, struct ct_config **ret, struct err *err);
+
+/* ct_resources_parse - the same for limits alone, as `update --resources` takes them: the member "linux.resources". Returns as
+ * ct_config_parse(). Thread: any. */
+_nodiscard_ int ct_resources_parse(struct str text, struct ct_config **ret, struct err *err);
 
 /* ct_spec - the text of a config.json to begin with: a shell in "rootfs". Static storage, no end mark. Thread: any. */
 _const_ struct str ct_spec(void);

@@ -12,40 +12,41 @@
 
 struct option {
 	const char *word;
-	uint64_t flag; /* MS_* */
-	uint64_t attr; /* MOUNT_ATTR_* */
-	bool clears;   /* they are taken away */
+	const char *recursive; /* for what is mounted below, too; NULL: no attribute of a mount */
+	uint64_t flag;	       /* MS_* */
+	uint64_t attr;	       /* MOUNT_ATTR_* */
+	bool clears;	       /* they are taken away */
 };
 
 static const struct option options[] = {
-	{ "ro", MS_RDONLY, MOUNT_ATTR_RDONLY, false },
-	{ "rw", MS_RDONLY, MOUNT_ATTR_RDONLY, true },
-	{ "nosuid", MS_NOSUID, MOUNT_ATTR_NOSUID, false },
-	{ "suid", MS_NOSUID, MOUNT_ATTR_NOSUID, true },
-	{ "nodev", MS_NODEV, MOUNT_ATTR_NODEV, false },
-	{ "dev", MS_NODEV, MOUNT_ATTR_NODEV, true },
-	{ "noexec", MS_NOEXEC, MOUNT_ATTR_NOEXEC, false },
-	{ "exec", MS_NOEXEC, MOUNT_ATTR_NOEXEC, true },
-	{ "nodiratime", MS_NODIRATIME, MOUNT_ATTR_NODIRATIME, false },
-	{ "diratime", MS_NODIRATIME, MOUNT_ATTR_NODIRATIME, true },
-	{ "nosymfollow", MS_NOSYMFOLLOW, MOUNT_ATTR_NOSYMFOLLOW, false },
-	{ "symfollow", MS_NOSYMFOLLOW, MOUNT_ATTR_NOSYMFOLLOW, true },
-	{ "noatime", MS_NOATIME, MOUNT_ATTR_NOATIME, false },
-	{ "atime", MS_NOATIME, MOUNT_ATTR_NOATIME, true },
-	{ "relatime", MS_RELATIME, MOUNT_ATTR_RELATIME, false },
-	{ "norelatime", MS_RELATIME, MOUNT_ATTR_RELATIME, true },
-	{ "strictatime", MS_STRICTATIME, MOUNT_ATTR_STRICTATIME, false },
-	{ "nostrictatime", MS_STRICTATIME, MOUNT_ATTR_STRICTATIME, true },
-	{ "sync", MS_SYNCHRONOUS, 0, false },
-	{ "async", MS_SYNCHRONOUS, 0, true },
-	{ "dirsync", MS_DIRSYNC, 0, false },
-	{ "silent", MS_SILENT, 0, false },
-	{ "loud", MS_SILENT, 0, true },
-	{ "iversion", MS_I_VERSION, 0, false },
-	{ "noiversion", MS_I_VERSION, 0, true },
-	{ "lazytime", MS_LAZYTIME, 0, false },
-	{ "nolazytime", MS_LAZYTIME, 0, true },
-	{ "defaults", 0, 0, false },
+	{ "ro", "rro", MS_RDONLY, MOUNT_ATTR_RDONLY, false },
+	{ "rw", "rrw", MS_RDONLY, MOUNT_ATTR_RDONLY, true },
+	{ "nosuid", "rnosuid", MS_NOSUID, MOUNT_ATTR_NOSUID, false },
+	{ "suid", "rsuid", MS_NOSUID, MOUNT_ATTR_NOSUID, true },
+	{ "nodev", "rnodev", MS_NODEV, MOUNT_ATTR_NODEV, false },
+	{ "dev", "rdev", MS_NODEV, MOUNT_ATTR_NODEV, true },
+	{ "noexec", "rnoexec", MS_NOEXEC, MOUNT_ATTR_NOEXEC, false },
+	{ "exec", "rexec", MS_NOEXEC, MOUNT_ATTR_NOEXEC, true },
+	{ "nodiratime", "rnodiratime", MS_NODIRATIME, MOUNT_ATTR_NODIRATIME, false },
+	{ "diratime", "rdiratime", MS_NODIRATIME, MOUNT_ATTR_NODIRATIME, true },
+	{ "nosymfollow", "rnosymfollow", MS_NOSYMFOLLOW, MOUNT_ATTR_NOSYMFOLLOW, false },
+	{ "symfollow", "rsymfollow", MS_NOSYMFOLLOW, MOUNT_ATTR_NOSYMFOLLOW, true },
+	{ "noatime", "rnoatime", MS_NOATIME, MOUNT_ATTR_NOATIME, false },
+	{ "atime", "ratime", MS_NOATIME, MOUNT_ATTR_NOATIME, true },
+	{ "relatime", "rrelatime", MS_RELATIME, MOUNT_ATTR_RELATIME, false },
+	{ "norelatime", "rnorelatime", MS_RELATIME, MOUNT_ATTR_RELATIME, true },
+	{ "strictatime", "rstrictatime", MS_STRICTATIME, MOUNT_ATTR_STRICTATIME, false },
+	{ "nostrictatime", "rnostrictatime", MS_STRICTATIME, MOUNT_ATTR_STRICTATIME, true },
+	{ "sync", NULL, MS_SYNCHRONOUS, 0, false },
+	{ "async", NULL, MS_SYNCHRONOUS, 0, true },
+	{ "dirsync", NULL, MS_DIRSYNC, 0, false },
+	{ "silent", NULL, MS_SILENT, 0, false },
+	{ "loud", NULL, MS_SILENT, 0, true },
+	{ "iversion", NULL, MS_I_VERSION, 0, false },
+	{ "noiversion", NULL, MS_I_VERSION, 0, true },
+	{ "lazytime", NULL, MS_LAZYTIME, 0, false },
+	{ "nolazytime", NULL, MS_LAZYTIME, 0, true },
+	{ "defaults", NULL, 0, 0, false },
 };
 
 static const struct {
@@ -66,6 +67,23 @@ unsigned long mount_propagation(const char *word)
 	return 0;
 }
 
+/* The table's words twice, for those of them that are recursive. */
+const char *mount_word(size_t i)
+{
+	static const char *const others[] = { "bind", "rbind", "tmpcopyup" };
+
+	if (i < ARRAY_SIZE(options))
+		return options[i].word;
+	i -= ARRAY_SIZE(options);
+	for (size_t k = 0; k < ARRAY_SIZE(options); k++)
+		if (options[k].recursive && i-- == 0)
+			return options[k].recursive;
+	if (i < ARRAY_SIZE(propagations))
+		return propagations[i].word;
+	i -= ARRAY_SIZE(propagations);
+	return i < ARRAY_SIZE(others) ? others[i] : NULL;
+}
+
 /* The three ways to count accesses exclude each other: setting one takes the others away. */
 static void set_attr(uint64_t *set, uint64_t *clear, uint64_t flag, uint64_t attr, bool clears)
 {
@@ -84,7 +102,7 @@ static void set_attr(uint64_t *set, uint64_t *clear, uint64_t flag, uint64_t att
 	}
 }
 
-/* Returns whether the word is one of the table, or one with an "r" in front, which means what is mounted below, too. */
+/* Returns whether the word is one of the table. */
 static bool take_option(struct ct_mount *m, const char *word)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(options); i++) {
@@ -95,8 +113,7 @@ static bool take_option(struct ct_mount *m, const char *word)
 			set_attr(&m->set, &m->clear, o->flag, o->attr, o->clears);
 			return true;
 		}
-		if (word[0] == 'r' && o->attr + o->flag && strcmp(word + 1, o->word) == 0 &&
-		    (o->attr || o->flag == MS_RELATIME)) {
+		if (o->recursive && strcmp(word, o->recursive) == 0) {
 			set_attr(&m->set_all, &m->clear_all, o->flag, o->attr, o->clears);
 			return true;
 		}
@@ -114,8 +131,10 @@ static void read_option(struct reader *rd, struct ct_mount *m, const char *word,
 	} else if (strcmp(word, "bind") == 0 || strcmp(word, "rbind") == 0) {
 		m->is_bind = true;
 		m->is_recursive |= word[0] == 'r';
-	} else if (strcmp(word, "tmpcopyup") == 0 || strcmp(word, "idmap") == 0 ||
-		   strcmp(word, "ridmap") == 0 || strcmp(word, "remount") == 0) {
+	} else if (strcmp(word, "tmpcopyup") == 0) {
+		m->copies_up = true;
+	} else if (strcmp(word, "idmap") == 0 || strcmp(word, "ridmap") == 0 ||
+		   strcmp(word, "remount") == 0) {
 		rd_fail(rd, -EOPNOTSUPP, "options", "'%s' is not supported yet", word);
 	} else if (!take_option(m, word)) {
 		strbuf_addf(data, "%s%s", data->n ? "," : "", word);
@@ -140,6 +159,8 @@ void rd_mount(struct reader *rd, const struct json *j, void *element)
 		rd_fail(rd, -EINVAL, "source", "a bind needs one");
 	if (!m->is_bind && !(m->type && m->type[0]))
 		rd_fail(rd, -EINVAL, "type", "is missing, and the mount is no bind");
+	if (m->copies_up && (m->is_bind || strcmp(m->type, "tmpfs") != 0))
+		rd_fail(rd, -EINVAL, "options", "'tmpcopyup' is for tmpfs");
 	if (json_kind(json_get(j, "uidMappings")) != JSON_IS_NONE ||
 	    json_kind(json_get(j, "gidMappings")) != JSON_IS_NONE)
 		rd_fail(rd, -EOPNOTSUPP, "uidMappings",

@@ -14,6 +14,11 @@ static const char *const action_names[] = {
 	"SCMP_ACT_TRACE",	"SCMP_ACT_ALLOW",	 "SCMP_ACT_LOG",  NULL,
 };
 
+const char *seccomp_action_word(size_t i)
+{
+	return i < ARRAY_SIZE(action_names) ? action_names[i] : NULL;
+}
+
 static void read_action(struct reader *rd, const struct json *j, const char *key,
 			const char *number, struct ct_seccomp_action *action)
 {

@@ -127,6 +127,17 @@ _nodiscard_ int ct_pids(const struct ct_state *s, void (*fn)(void *arg, pid_t pi
 /* ct_freeze - stop all of its processes, or let them go on. Returns 0; -EOPNOTSUPP (no cgroup can). Thread: owner. */
 _nodiscard_ int ct_freeze(const struct ct_state *s, bool on, struct err *err);
 
+struct ct_resources;
+
+/*
+ * ct_update - other limits for a container that exists; those that are not given stay, as do the rules for devices.
+ *
+ * Returns 0; -EINVAL (it is stopped), -EOPNOTSUPP (no cgroup has such a limit), what the kernel says to a limit; those before it
+ * hold then. Thread: owner.
+ */
+_nodiscard_ int ct_update(const struct ct_state *s, const struct ct_resources *limits,
+			  struct err *err);
+
 /*
  * ct_delete - remove what is left of a container: processes, cgroups, state.
  *
@@ -138,6 +149,10 @@ _nodiscard_ int ct_delete(struct ct_state *s, bool force, struct strbuf *warning
 /* ct_each - call fn(arg, id) for each container of a folder, by name. Returns 0 or negative errno. Thread: any. */
 _nodiscard_ int ct_each(const char *root, void (*fn)(void *arg, const char *id), void *arg,
 			struct err *err);
+
+/* ct_features - what config.json may ask of this runtime, as the specification's features.md has it: JSON, appended. Thread:
+ * any. */
+void ct_features(struct strbuf *out);
 
 /*
  * ct_exe_protect - go on as a copy of this program that nobody can write to.

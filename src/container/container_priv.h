@@ -101,6 +101,9 @@ _nodiscard_ int rootfs_begin(struct ct_init *in, struct err *err);
 /* mounts_make - all mounts of the configuration. Thread: the only one. */
 _nodiscard_ int mounts_make(struct ct_init *in, struct err *err);
 
+/* copy_up - copy what is in a folder into an empty one (both may be O_PATH). Returns 0 or negative errno. Thread: the only one. */
+_nodiscard_ int copy_up(int from_fd, int to_fd, struct err *err);
+
 /* devices_make - the device nodes and links of /dev. Thread: the only one. */
 _nodiscard_ int devices_make(struct ct_init *in, struct err *err);
 

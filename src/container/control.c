@@ -9,6 +9,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "container/cgroup_priv.h"
 #include "container/state_priv.h"
 #include "sys/fd.h"
 
@@ -86,6 +87,18 @@ int ct_freeze(const struct ct_state *s, bool on, struct err *err)
 	return r < 0 ? err_set(err, r, "stop the processes of container '%s': %s", s->id,
 			       strerrordesc_np(-r))
 		     : 0;
+}
+
+int ct_update(const struct ct_state *s, const struct ct_resources *limits, struct err *err)
+{
+	int r = state_lock(s, err);
+
+	if (r < 0)
+		return r;
+	if (!ct_pid(s))
+		return err_set(err, -EINVAL, "container '%s' is %s", s->id,
+			       ct_status_name(ct_status(s)));
+	return cgroups_limit(&s->cgroups, limits, err);
 }
 
 /* Waits until init has ended; it is not always our child. */

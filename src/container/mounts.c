@@ -83,17 +83,27 @@ static int open_place(struct ct_init *in, const struct ct_mount *m, int *ret, st
 static int mount_new(struct ct_init *in, const struct ct_mount *m, struct err *err)
 {
 	_cleanup_(fd_closep) int place = -EBADF, done = -EBADF;
+	/* What is copied into it needs it writable. */
+	bool gets_readonly = m->copies_up && m->flags & MS_RDONLY;
+	const struct ct_mount readonly = { .set = MOUNT_ATTR_RDONLY };
 	int r = open_place(in, m, &place, err);
 
 	if (r < 0)
 		return r;
 	if (mount(m->source ? m->source : m->type, proc_fd(place).path, m->type,
-		  (unsigned long)m->flags, m->data[0] ? m->data : NULL) < 0)
+		  (unsigned long)m->flags & ~(gets_readonly ? MS_RDONLY : 0UL),
+		  m->data[0] ? m->data : NULL) < 0)
 		return err_set_errno(err, "mount");
-	if (!m->propagation)
+	if (!m->propagation && !m->copies_up)
 		return 0;
 	r = place_open(in->root_fd, m->destination, &done);
-	return r < 0 ? err_set(err, r, "find the mount again") : set_propagation(done, m, err);
+	if (r < 0)
+		return err_set(err, r, "find the mount again");
+	if (m->copies_up)
+		r = copy_up(place, done, err);
+	if (r == 0 && gets_readonly)
+		r = set_all(done, &readonly, err);
+	return r < 0 ? r : set_propagation(done, m, err);
 }
 
 /* The container's own part of each hierarchy, under the name of its controllers. */

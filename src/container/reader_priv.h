@@ -78,6 +78,14 @@ void rd_resources(struct reader *rd, const struct json *j, struct ct_resources *
 void rd_mount(struct reader *rd, const struct json *j, void *element);
 void rd_seccomp(struct reader *rd, const struct json *j, struct ct_seccomp *s);
 
+/* The words that a config.json may have there; the i-th, or NULL behind the last. For features. Thread: any. */
+_const_ const char *hook_word(size_t i);
+_const_ const char *mount_word(size_t i);
+_const_ const char *cap_word(size_t i);
+_const_ const char *seccomp_action_word(size_t i);
+_const_ const char *seccomp_op_word(size_t i);
+_const_ const char *seccomp_flag_word(size_t i);
+
 /* mount_propagation - MS_* of "rslave" and its like; 0: unknown. Thread: any. */
 _pure_ unsigned long mount_propagation(const char *word);
 

@@ -15,7 +15,40 @@
 
 #include "base/mem.h"
 #include "container/container_priv.h"
+#include "container/reader_priv.h"
 #include "sys/fd.h"
+
+static const struct {
+	const char *name;
+	enum scmp_compare op;
+} ops[] = {
+	{ "SCMP_CMP_NE", SCMP_CMP_NE },
+	{ "SCMP_CMP_LT", SCMP_CMP_LT },
+	{ "SCMP_CMP_LE", SCMP_CMP_LE },
+	{ "SCMP_CMP_EQ", SCMP_CMP_EQ },
+	{ "SCMP_CMP_GE", SCMP_CMP_GE },
+	{ "SCMP_CMP_GT", SCMP_CMP_GT },
+	{ "SCMP_CMP_MASKED_EQ", SCMP_CMP_MASKED_EQ },
+};
+
+static const struct {
+	const char *name;
+	unsigned int flag;
+} flags[] = {
+	{ "SECCOMP_FILTER_FLAG_LOG", SECCOMP_FILTER_FLAG_LOG },
+	{ "SECCOMP_FILTER_FLAG_SPEC_ALLOW", SECCOMP_FILTER_FLAG_SPEC_ALLOW },
+	{ "SECCOMP_FILTER_FLAG_TSYNC", 0 }, /* there is one thread */
+};
+
+const char *seccomp_op_word(size_t i)
+{
+	return i < ARRAY_SIZE(ops) ? ops[i].name : NULL;
+}
+
+const char *seccomp_flag_word(size_t i)
+{
+	return i < ARRAY_SIZE(flags) ? flags[i].name : NULL;
+}
 
 static uint32_t action_of(const struct ct_seccomp_action *a)
 {
@@ -40,19 +73,6 @@ static uint32_t action_of(const struct ct_seccomp_action *a)
 
 static int compare_of(const char *op, enum scmp_compare *ret, struct err *err)
 {
-	static const struct {
-		const char *name;
-		enum scmp_compare op;
-	} ops[] = {
-		{ "SCMP_CMP_NE", SCMP_CMP_NE },
-		{ "SCMP_CMP_LT", SCMP_CMP_LT },
-		{ "SCMP_CMP_LE", SCMP_CMP_LE },
-		{ "SCMP_CMP_EQ", SCMP_CMP_EQ },
-		{ "SCMP_CMP_GE", SCMP_CMP_GE },
-		{ "SCMP_CMP_GT", SCMP_CMP_GT },
-		{ "SCMP_CMP_MASKED_EQ", SCMP_CMP_MASKED_EQ },
-	};
-
 	for (size_t i = 0; i < ARRAY_SIZE(ops); i++)
 		if (strcmp(ops[i].name, op) == 0) {
 			*ret = ops[i].op;
@@ -112,15 +132,6 @@ static int add_rule(scmp_filter_ctx ctx, const struct ct_seccomp *s,
 
 static int read_flags(const struct ct_seccomp *s, unsigned int *ret, struct err *err)
 {
-	static const struct {
-		const char *name;
-		unsigned int flag;
-	} flags[] = {
-		{ "SECCOMP_FILTER_FLAG_LOG", SECCOMP_FILTER_FLAG_LOG },
-		{ "SECCOMP_FILTER_FLAG_SPEC_ALLOW", SECCOMP_FILTER_FLAG_SPEC_ALLOW },
-		{ "SECCOMP_FILTER_FLAG_TSYNC", 0 }, /* there is one thread */
-	};
-
 	*ret = 0;
 	for (size_t i = 0; i < s->flags.n; i++) {
 		size_t k = 0;

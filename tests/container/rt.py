@@ -77,5 +77,19 @@ def check_spec():
     assert " error: " in second and "none/config.json" in second, second
 
 
+def check_features():
+    """Whatever it says that it can, the parser takes."""
+    features = json.loads(rt("features")[1])
+    assert features["ociVersionMin"] == "1.0.0" and set(features["linux"]["namespaces"]) == {
+        "cgroup", "ipc", "mount", "network", "pid", "time", "user", "uts"}, features
+    words = features["mountOptions"]
+    assert len(words) == len(set(words)) and {"ro", "rro", "rprivate", "bind", "rbind", "tmpcopyup"} <= set(words), words
+    seccomp = features["linux"]["seccomp"]
+    assert "SCMP_ACT_ERRNO" in seccomp["actions"] and "SCMP_CMP_MASKED_EQ" in seccomp["operators"], seccomp
+    assert "CAP_CHECKPOINT_RESTORE" in features["linux"]["capabilities"]
+    for name in ("checkpoint", "restore"):
+        assert "is not there yet" in rt(name, "x")[2]
+
+
 if __name__ == "__main__":
     sys.exit(checks.run_checks(globals()))

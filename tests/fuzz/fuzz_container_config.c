@@ -80,5 +80,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 	if (ct_process_parse(text, &c, NULL) == 0)
 		check_process(&c->process);
 	ct_config_free(c);
+	c = NULL;
+	if (ct_resources_parse(text, &c, NULL) == 0)
+		for (size_t i = 0; i < c->resources.nr_devices; i++)
+			assert(strchr("abc", c->resources.devices[i].type));
+	ct_config_free(c);
 	return 0;
 }
