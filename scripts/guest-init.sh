@@ -19,10 +19,18 @@ mount -t devpts devpts /dev/pts
 mount -t tmpfs tmp /tmp
 hostname atoll
 
-# Drivers that the kernel has as modules, in an order in which they can be loaded.
+# Drivers that the kernel has as modules, in an order in which they can be loaded; MODULE.NAME=VALUE on the command line
+# is a parameter.
 if [ -f /modules/order ]; then
 	while read -r module; do
-		insmod "/modules/$module"
+		parameters=''
+		for word in $(cat /proc/cmdline); do
+			case $word in
+			"${module%%.*}".*) parameters="$parameters ${word#*.}" ;;
+			esac
+		done
+		# shellcheck disable=SC2086 # words
+		insmod "/modules/$module" $parameters
 	done </modules/order
 fi
 

@@ -13,7 +13,7 @@ static const struct opt attach_options[] = {
 		.letter = 'd',
 		.type = OPT_STR,
 		.arg = "FILE[,...]",
-		.help = "A disk, with the words of --disk of 'atoll run' but if=sata",
+		.help = "A disk, with the words of --disk of 'atoll run' but if=sata and if=ide",
 		OPT_AT(struct attach_opts, disk),
 	},
 	{

@@ -4,8 +4,8 @@
 
 #define WHICH                                                                                      \
 	"\n\nMACHINE is a name or number that 'atoll ps' shows; it may be left out when only one " \
-	"machine is running. DISK is the number that 'atoll live disks' shows; sata0 ... at the "  \
-	"SATA controller."
+	"machine is running. DISK is the number that 'atoll live disks' shows; sata0 ... and "     \
+	"ide0 ... at those controllers."
 
 #define CMD(var, cmd_name, text, more, operands, nr, options, example)                             \
 	const struct cmd var = {                                                                   \

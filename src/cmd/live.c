@@ -21,6 +21,7 @@
 #include "cmd/live_files.h"
 #include "cmd/progress.h"
 #include "sys/fd.h"
+#include "vm/disk_bus.h"
 
 enum { POLL_MS = 200 };
 
@@ -33,13 +34,17 @@ struct which {
 static int which_disk(const struct cmd_call *call, struct which *ret, struct err *err)
 {
 	struct str text = str_of(control_operand(call, 0));
-	const size_t prefix = sizeof("sata") - 1;
 	int r;
 
-	ret->bus = "virtio";
-	if (str_starts(text, STR("sata"))) {
-		ret->bus = "sata";
-		text = (struct str){ text.p + prefix, text.n - prefix };
+	ret->bus = disk_bus_name(DISK_BUS_VIRTIO);
+	for (unsigned int bus = DISK_BUS_VIRTIO + 1; bus < DISK_NR_BUSES; bus++) {
+		struct str name = str_of(disk_bus_name((enum disk_bus)bus));
+
+		if (!str_starts(text, name))
+			continue;
+		ret->bus = name.p;
+		text = (struct str){ text.p + name.n, text.n - name.n };
+		break;
 	}
 	r = str_parse_u64(text, 0, 255, &ret->number, err);
 	return r < 0 ? err_wrap(err, r, "number of the disk ('atoll live disks' shows them)") : 0;
@@ -135,12 +140,14 @@ static void add_bitmaps(struct strbuf *out, const struct json *all)
 static void add_disk(struct strbuf *out, const struct json *d)
 {
 	const struct json *job = json_get(d, "job"), *image;
+	const char *bus = control_word(d, "bus");
 	bool readonly = false;
 
 	ignore_result(json_bool(json_get(d, "readonly"), &readonly)); /* missing means false */
 	strbuf_addf(out, "disk %s%" PRIu64 ": %" PRIu64 " bytes%s\n",
-		    strcmp(control_word(d, "bus"), "sata") ? "" : "sata", control_number(d, "disk"),
-		    control_number(d, "size"), readonly ? ", read only" : "");
+		    strcmp(bus, disk_bus_name(DISK_BUS_VIRTIO)) ? bus : "",
+		    control_number(d, "disk"), control_number(d, "size"),
+		    readonly ? ", read only" : "");
 	for (size_t i = 0; (image = json_at(json_get(d, "chain"), i)); i++)
 		strbuf_addf(out, "  %s%s (%s)\n", i ? "on " : "", control_word(image, "file"),
 			    control_word(image, "format"));

@@ -103,7 +103,7 @@ static int disk_json(void *arg, const struct snapshot_disk *d, struct err *err)
 	struct strbuf *out = arg;
 
 	strbuf_addf(out, "%s{\"bus\":\"%s\",\"disk\":%" PRIu64 ",\"file\":",
-		    out->p[out->n - 1] == '[' ? "" : ",", d->is_sata ? "sata" : "virtio", d->n);
+		    out->p[out->n - 1] == '[' ? "" : ",", disk_bus_name(d->bus), d->n);
 	strbuf_add_json(out, str_of(d->file));
 	strbuf_addc(out, '}');
 	return 0;
@@ -114,7 +114,7 @@ static int disk_line(void *arg, const struct snapshot_disk *d, struct err *err)
 	_cleanup_(strbuf_done) struct strbuf name = { 0 };
 
 	control_plain(&name, d->file);
-	printf("%*s%sdisk %" PRIu64 ": %s\n", 48, "", d->is_sata ? "SATA " : "", d->n,
+	printf("%*s%sdisk %" PRIu64 ": %s\n", 48, "", disk_bus_label(d->bus), d->n,
 	       strbuf_cstr(&name));
 	return 0;
 }
@@ -215,8 +215,7 @@ static int check_disk(void *arg, const struct snapshot_disk *beside, struct err 
 
 	if (r == 0)
 		disk_close(d, NULL);
-	return r < 0 ? err_wrap(err, r, "%sdisk %" PRIu64, beside->is_sata ? "SATA " : "",
-				beside->n)
+	return r < 0 ? err_wrap(err, r, "%sdisk %" PRIu64, disk_bus_label(beside->bus), beside->n)
 		     : 0;
 }
 

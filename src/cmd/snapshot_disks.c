@@ -30,20 +30,21 @@ static int open_one(struct saved_disks *d, const struct json *disk, const char *
 {
 	_cleanup_(strbuf_done) struct strbuf name = { 0 };
 	struct disk_create_opts o = { 0 };
-	bool is_sata = !strcmp(control_word(disk, "bus"), "sata");
+	enum disk_bus bus = DISK_BUS_VIRTIO;
 	char self[32];
 	uint64_t n;
 	int r;
 
-	if (!json_u64(json_get(disk, "disk"), &n) || !json_u64(json_get(disk, "size"), &o.size))
-		return err_set(err, -EIO, "the machine does not say how large its disks are");
+	if (!disk_bus_parse(control_word(disk, "bus"), &bus) ||
+	    !json_u64(json_get(disk, "disk"), &n) || !json_u64(json_get(disk, "size"), &o.size))
+		return err_set(err, -EIO, "the machine does not say what its disks are");
 	if (d->nr == ARRAY_SIZE(d->disk))
 		return err_set(err, -E2BIG, "more than %zu disks", ARRAY_SIZE(d->disk));
 	strbuf_addf(&name, "%s.%0*" PRIx32 ".%s%" PRIu64 ".qcow2", path, TAG_DIGITS, tag,
-		    is_sata ? "sata" : "disk", n);
+		    bus == DISK_BUS_VIRTIO ? "disk" : disk_bus_name(bus), n);
 	r = snapshot_file_open(&d->disk[d->nr].file, strbuf_cstr(&name), err);
 	d->disk[d->nr].n = n;
-	d->disk[d->nr].is_sata = is_sata;
+	d->disk[d->nr].bus = bus;
 	d->nr++;
 	if (r < 0)
 		return r;
@@ -83,14 +84,14 @@ void saved_disks_ask(const struct saved_disks *d, struct strbuf *request, int *f
 }
 
 /* How it stands with one of them. Returns 1 when it is done, 0 when it is not. */
-static int look(const struct json *disks, bool is_sata, uint64_t n, struct err *err)
+static int look(const struct json *disks, enum disk_bus bus, uint64_t n, struct err *err)
 {
 	const struct json *disk, *job;
 	const char *state;
 
 	for (size_t i = 0; (disk = json_at(disks, i)); i++)
 		if (control_number(disk, "disk") == n &&
-		    !strcmp(control_word(disk, "bus"), "sata") == is_sata)
+		    !strcmp(control_word(disk, "bus"), disk_bus_name(bus)))
 			break;
 	job = json_get(disk, "job");
 	state = control_word(job, "state");
@@ -112,7 +113,7 @@ int saved_disks_wait(const struct saved_disks *d, struct control_client *c, stru
 		int r = control_ask(c, "{\"do\":\"disks\"}", &answer, err);
 
 		if (r == 0)
-			r = look(json_get(answer, "ok"), d->disk[k].is_sata, d->disk[k].n, err);
+			r = look(json_get(answer, "ok"), d->disk[k].bus, d->disk[k].n, err);
 		if (r < 0)
 			return r;
 		if (r)
@@ -147,7 +148,7 @@ static const char *name_of(const char *path)
 	return slash ? slash + 1 : path;
 }
 
-/* Is it what a save to @name makes? NAME.XXXXXXXX.diskN.qcow2, the same with sata, or the hidden one that comes before a name. */
+/* Is it what a save to @name makes? NAME.XXXXXXXX.diskN.qcow2, the same with sata or ide, or the hidden one that comes before a name. */
 static bool is_made(const char *file, const char *name)
 {
 	size_t n = strlen(name), hidden = file[0] == '.' && name[0] != '.';
@@ -161,9 +162,11 @@ static bool is_made(const char *file, const char *name)
 	if (p[0] != '.' || strspn(p + 1, "0123456789abcdef") != TAG_DIGITS)
 		return false;
 	p += 1 + TAG_DIGITS;
-	if (strncmp(p, ".disk", 5) != 0 && strncmp(p, ".sata", 5) != 0)
+	if (strncmp(p, ".disk", 5) != 0 && strncmp(p, ".sata", 5) != 0 &&
+	    strncmp(p, ".ide", 4) != 0)
 		return false;
-	p += 5 + strspn(p + 5, "0123456789");
+	p += 1 + strcspn(p + 1, "0123456789");
+	p += strspn(p, "0123456789");
 	return !strcmp(p, hidden ? ".qcow2.part" : ".qcow2");
 }
 

@@ -11,15 +11,15 @@
 #include "vm/snapshot/file.h"
 
 /*
- * Disks beside a snapshot: FILE.XXXXXXXX.diskN.qcow2 (SATA: sataN), with digits that are another save's each time, so that a save to the same
+ * Disks beside a snapshot: FILE.XXXXXXXX.diskN.qcow2 (SATA: sataN, IDE: ideN), with digits that are another save's each time, so that a save to the same
  * name touches nothing of the one before until it is whole. The snapshot names those that are its own.
  */
 struct saved_disks {
 	unsigned int nr;
 	struct {
 		struct snapshot_file file; /* without a name until all are whole */
-		bool is_sata;
-		uint64_t n; /* the machine's number of the disk, or its port */
+		enum disk_bus bus;
+		uint64_t n; /* its number there */
 	} disk[IPC_FDS_MAX - 1];
 };
 

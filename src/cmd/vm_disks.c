@@ -31,8 +31,8 @@ enum { QUEUES_MAX = 16, WORKERS = 4 };
 struct spec {
 	char path[2048], format[16], serial[VIRTIO_BLK_SERIAL + 1];
 	unsigned int flags, queues;
-	bool packed;
-	enum vm_disk_bus bus;
+	bool packed, is_cd;
+	enum disk_bus bus;
 	bool is_virtio_only; /* something was asked for that only virtio disks have */
 	struct disk_limits limits;
 	uint64_t reconnect_ns; /* of a disk that a server has */
@@ -72,13 +72,13 @@ static int parse_discard(struct spec *s, struct str v, struct err *err)
 
 static int parse_bus(struct spec *s, struct str v, struct err *err)
 {
-	if (str_eq(v, STR("sata")))
-		s->bus = VM_DISK_SATA;
-	else if (str_eq(v, STR("virtio")))
-		s->bus = VM_DISK_VIRTIO;
-	else
-		return err_set(err, -EINVAL, "if=%.*s: virtio or sata are possible", STR_ARG(v));
-	return 0;
+	for (unsigned int bus = 0; bus < DISK_NR_BUSES; bus++) {
+		if (!str_eq(v, str_of(disk_bus_name((enum disk_bus)bus))))
+			continue;
+		s->bus = (enum disk_bus)bus;
+		return 0;
+	}
+	return err_set(err, -EINVAL, "if=%.*s: virtio, sata or ide are possible", STR_ARG(v));
 }
 
 static int parse_word(struct spec *s, struct str key, struct str value, bool has_value,
@@ -89,6 +89,10 @@ static int parse_word(struct spec *s, struct str key, struct str value, bool has
 
 	if (!has_value && str_eq(key, STR("readonly"))) {
 		s->flags &= ~(unsigned int)(DISK_RDWR | DISK_UNMAP);
+		return 0;
+	}
+	if (!has_value && str_eq(key, STR("cdrom"))) {
+		s->is_cd = true;
 		return 0;
 	}
 	if (!has_value && str_eq(key, STR("packed"))) {
@@ -130,9 +134,20 @@ static int parse_word(struct spec *s, struct str key, struct str value, bool has
 	if (r != -ENOENT)
 		return r;
 	return err_set(err, -EINVAL,
-		       "'%.*s' is none of if=BUS, format=F, readonly, no-backing, cache=C, discard=D, "
+		       "'%.*s' is none of if=BUS, cdrom, format=F, readonly, no-backing, cache=C, discard=D, "
 		       "serial=S, queues=N, packed, full=F, reconnect=T, iops=N, bps=N, burst=T",
 		       (int)MIN(key.n, (size_t)60), key.p);
+}
+
+/* The medium of a CD-ROM drive: see vm_drives.c. */
+static int check_cd(struct spec *s, struct err *err)
+{
+	if (s->bus == DISK_BUS_VIRTIO)
+		return err_set(err, -EINVAL, "cdrom is for if=sata and if=ide");
+	if (s->format[0] && strcmp(s->format, "raw") != 0)
+		return err_set(err, -EINVAL, "a CD-ROM drive's medium is raw, not %s", s->format);
+	s->flags &= ~(unsigned int)(DISK_RDWR | DISK_UNMAP);
+	return copy(s->format, sizeof(s->format), STR("raw"), "format", err);
 }
 
 /* What the end of the name says. */
@@ -169,8 +184,11 @@ static int parse(struct spec *s, const char *text, unsigned int nr_cpus, struct 
 	}
 	if (r == 0 && !s->path[0])
 		r = err_set(err, -EINVAL, "no file is named");
-	if (r == 0 && s->bus == VM_DISK_SATA && s->is_virtio_only)
-		r = err_set(err, -EINVAL, "queues and packed are for if=virtio, not for if=sata");
+	if (r == 0 && s->bus != DISK_BUS_VIRTIO && s->is_virtio_only)
+		r = err_set(err, -EINVAL, "queues and packed are for if=virtio, not for if=%s",
+			    disk_bus_name(s->bus));
+	if (r == 0 && s->is_cd)
+		r = check_cd(s, err);
 	if (r == 0 && !s->format[0])
 		r = guess_format(s, err);
 	return r;
@@ -259,6 +277,7 @@ static int open_one(struct vm_disks *v, const char *text, int *fd, struct disk_f
 	d = mem_new(sizeof(*d));
 	d->all = v;
 	d->bus = s.bus;
+	d->is_cd = s.is_cd;
 	d->serial = mem_strdup(s.serial);
 	d->path = mem_strdup(s.path);
 	d->disk = (struct machine_disk){ .disk = disk,
@@ -306,7 +325,7 @@ int vm_disks_attach(void *arg, const char *spec, int *fd, struct disk_files *fil
 	r = open_one(arg, spec, fd, files, &d, err);
 	if (r < 0)
 		return err_wrap(err, r, "--disk %s", spec);
-	if (d->bus != VM_DISK_VIRTIO) {
+	if (d->bus != DISK_BUS_VIRTIO) {
 		disk_free(d);
 		return err_set(err, -EINVAL,
 			       "--disk %s: only virtio disks can be attached to a running machine",

@@ -5,20 +5,19 @@
 #include "base/attr.h"
 #include "base/err.h"
 #include "cmd/table.h"
+#include "vm/disk_bus.h"
 #include "vm/machine.h"
 
 /* The disks of a machine, from its options. */
 enum { VM_DISKS_MAX = 16 };
-
-/* Where a machine has a disk. */
-enum vm_disk_bus { VM_DISK_VIRTIO, VM_DISK_SATA };
 
 struct vm_disks;
 
 struct vm_disk {
 	struct machine_disk disk; /* released to us, which closes it */
 	char *serial, *path;
-	enum vm_disk_bus bus;
+	enum disk_bus bus;
+	bool is_cd;   /* the medium of a CD-ROM drive */
 	bool is_ours; /* of struct vm_disks; else it frees itself when it is released */
 	struct vm_disks *all;
 };
@@ -26,14 +25,14 @@ struct vm_disk {
 struct vm_disks {
 	struct vm_disk *disk[VM_DISKS_MAX];
 	unsigned int nr;
-	struct machine_disk virtio[VM_DISKS_MAX]; /* those at virtio: of vm_sata_open() */
+	struct machine_disk virtio[VM_DISKS_MAX]; /* those at virtio: of vm_drives_open() */
 	unsigned int nr_virtio;
 	unsigned int nr_cpus;
 	_Atomic int worst; /* of closing */
 };
 
 /*
- * vm_disks_open - open what --disk names: "FILE[,if=virtio|sata][,format=F][,readonly][,cache=writeback|none|unsafe]
+ * vm_disks_open - open what --disk names: "FILE[,if=virtio|sata|ide][,cdrom][,format=F][,readonly][,cache=writeback|none|unsafe]
  * [,discard=unmap|ignore][,serial=S][,queues=N][,packed][,no-backing][,full=wait|report][,LIMIT=N]...", limits as of disk_limits_parse().
  *
  * Without a format, the end of the file's name says it; its content is never asked, because the guest writes it.

@@ -21,7 +21,7 @@
 #include "cmd/vm_disks.h"
 #include "cmd/vm_nets.h"
 #include "cmd/vm_restore.h"
-#include "cmd/vm_sata.h"
+#include "cmd/vm_drives.h"
 #include "cmd/vm_shares.h"
 #include "cmd/vm_vsock.h"
 #include "sys/fd.h"
@@ -367,7 +367,7 @@ static _noinline_ int vm_start(const struct run_opts *o, const struct cpu_hot_qu
 		cfg.control_fd = MAX(s.fd, 0);
 		cfg.name = s.name;
 		if (vm_disks_open(&disks, &o->disk, cfg.nr_cpus, &err) == 0 &&
-		    vm_sata_open(&cfg, &disks, &o->cdrom, &err) == 0 &&
+		    vm_drives_open(&cfg, &disks, &o->cdrom, &err) == 0 &&
 		    vm_nets_open(&nets, &o->net, &err) == 0 &&
 		    vm_shares_open(&shares, &o->share, &cfg, &err) == 0 &&
 		    vm_vsock_open(&vsock, o->vsock, &cfg.vsock, &err) == 0) {
@@ -384,7 +384,7 @@ static _noinline_ int vm_start(const struct run_opts *o, const struct cpu_hot_qu
 	if (has_run && query)
 		print_trace(m, query);
 	machine_free(m);
-	vm_sata_close(&cfg);
+	vm_drives_close(&cfg, &disks);
 	vm_vsock_close(&vsock);
 	vm_shares_close(&shares);
 	vm_nets_close(&nets);

@@ -24,7 +24,7 @@ enum { WORDS_MAX = 1024, MODEL_MAX = 8192 };
 /* What a machine writes to one of its disks. */
 struct vm_overlay {
 	struct vm_overlay *next;
-	bool is_sata;
+	enum disk_bus bus;
 	uint64_t n; /* of the disk, among those of its bus */
 	int fd;
 	char *word; /* its --disk */
@@ -97,35 +97,39 @@ static int add_overlay(void *arg, const struct snapshot_disk *d, struct err *err
 	int e;
 
 	o->n = d->n;
-	o->is_sata = d->is_sata;
+	o->bus = d->bus;
 	o->fd = -EBADF;
 	o->next = r->overlays;
 	r->overlays = o;
 	e = open_overlay(o, d->path, err);
-	return e < 0 ? err_wrap(err, e, "%sdisk %" PRIu64, d->is_sata ? "SATA " : "", d->n) : 0;
+	return e < 0 ? err_wrap(err, e, "%sdisk %" PRIu64, disk_bus_label(d->bus), d->n) : 0;
 }
 
-static bool is_sata_word(const char *word)
+static enum disk_bus bus_of_word(const char *word)
 {
 	struct str rest = str_of(word), part;
-	bool is_sata = false;
+	enum disk_bus bus = DISK_BUS_VIRTIO;
 
-	while (str_cut(&rest, ',', &part))
+	while (str_cut(&rest, ',', &part)) {
+		char name[16] = "";
+
 		if (str_starts(part, STR("if=")))
-			is_sata = str_eq(part, STR("if=sata"));
-	return is_sata;
+			snprintf(name, sizeof(name), "%.*s", (int)(part.n - 3), part.p + 3);
+		ignore_result(disk_bus_parse(name, &bus)); /* or it is another word */
+	}
+	return bus;
 }
 
 /* The option of a disk of the machine that was saved, for the new one; @nr: how many there were of each bus. */
-static const char *disk_word(struct vm_restore *r, uint64_t nr[2], const char *word)
+static const char *disk_word(struct vm_restore *r, uint64_t *nr, const char *word)
 {
-	bool is_sata = is_sata_word(word);
-	uint64_t n = nr[is_sata]++;
+	enum disk_bus bus = bus_of_word(word);
+	uint64_t n = nr[bus]++;
 	_cleanup_(strbuf_done) struct strbuf to = { 0 };
 	struct str rest = str_of(word), part;
 	struct vm_overlay *o = r->overlays;
 
-	while (o && (o->n != n || o->is_sata != is_sata))
+	while (o && (o->n != n || o->bus != bus))
 		o = o->next;
 	if (!o)
 		return word;
@@ -161,7 +165,7 @@ static int add_model(struct vm_restore *r, const struct cmd_call *call, struct e
 /* Words of the snapshot, but for options that are given anew. */
 static int add_saved(struct vm_restore *r, const struct cmd_call *call, struct err *err)
 {
-	uint64_t nr_disks[2] = { 0 };
+	uint64_t nr_disks[DISK_NR_BUSES] = { 0 };
 
 	for (size_t i = 0; json_at(r->saved, i) && i < WORDS_MAX; i++) {
 		const char *word = json_str(json_at(r->saved, i));

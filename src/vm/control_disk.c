@@ -34,9 +34,9 @@ static int parse_numbers(const struct json *j, struct disk_request_spec *s, stru
 
 	if (!json_u64(json_get(j, "disk"), &n) || n >= MACHINE_VIRTIO_MAX)
 		return err_set(err, -EINVAL, "\"disk\" is a disk's number, from 0 on");
-	s->is_sata = bus && !strcmp(bus, "sata");
-	if (json_get(j, "bus") && !s->is_sata && (!bus || strcmp(bus, "virtio") != 0))
-		return err_set(err, -EINVAL, "\"bus\" is \"virtio\" or \"sata\"");
+	s->bus = DISK_BUS_VIRTIO;
+	if (json_get(j, "bus") && (!bus || !disk_bus_parse(bus, &s->bus)))
+		return err_set(err, -EINVAL, "\"bus\" is \"virtio\", \"sata\" or \"ide\"");
 	s->disk = (unsigned int)n;
 	if (bps && !json_u64(bps, &s->bps))
 		return err_set(err, -EINVAL, "\"bps\" is a number of bytes a second");

@@ -138,7 +138,7 @@ static int make_ahci(struct machine *m, const struct machine_config *cfg, struct
 	int r = 0;
 
 	for (unsigned int k = 0; r == 0 && k < MACHINE_SATA; k++) {
-		const struct machine_sata *s = &cfg->sata[k];
+		const struct machine_drive *s = &cfg->sata[k];
 
 		if (!s->disk)
 			continue;
@@ -150,6 +150,26 @@ static int make_ahci(struct machine *m, const struct machine_config *cfg, struct
 				      err);
 		if (r < 0)
 			ahci_done(&m->ahci);
+	}
+	return r;
+}
+
+static int make_ide(struct machine *m, const struct machine_config *cfg, struct err *err)
+{
+	int r = 0;
+
+	for (unsigned int k = 0; r == 0 && k < MACHINE_IDE; k++) {
+		const struct machine_drive *s = &cfg->ide[k];
+
+		if (!s->disk)
+			continue;
+		if (!m->has_ide)
+			r = ide_init(&m->ide, &m->board, &m->pci, err);
+		m->has_ide = r == 0;
+		if (r == 0)
+			r = ide_plug(&m->ide, k, s->disk, s->is_cd, s->is_readonly, s->serial, err);
+		if (r < 0)
+			ide_done(&m->ide);
 	}
 	return r;
 }
@@ -240,6 +260,8 @@ static int make_part(struct machine *m, const struct machine_config *cfg, enum m
 		return make_vga(m, cfg, err);
 	case PART_AHCI:
 		return make_ahci(m, cfg, err);
+	case PART_IDE:
+		return make_ide(m, cfg, err);
 	case PART_WATCHDOG:
 		m->has_watchdog = cfg->watchdog;
 		return cfg->watchdog ? i6300esb_init(&m->watchdog, b, &m->pci, err) : 0;
@@ -309,6 +331,10 @@ static void end_part(struct machine *m, enum machine_part part)
 		if (m->has_ahci)
 			ahci_done(&m->ahci);
 		break;
+	case PART_IDE:
+		if (m->has_ide)
+			ide_done(&m->ide);
+		break;
 	case PART_WATCHDOG:
 		if (m->has_watchdog)
 			i6300esb_done(&m->watchdog);
@@ -346,6 +372,7 @@ bool machine_has_part(const struct machine *m, enum machine_part part)
 	case PART_FW_CFG:
 	case PART_VGA:
 	case PART_AHCI:
+	case PART_IDE:
 	case PART_WATCHDOG:
 	case PART_PVPANIC:
 	case PART_FIRMWARE:
@@ -501,18 +528,21 @@ static void read_boot_id(struct machine *m)
 
 static int check_mini(const struct machine_config *cfg, struct err *err)
 {
-	bool has_sata = false;
+	bool has_drives = false;
 
 	for (unsigned int k = 0; k < MACHINE_SATA; k++)
-		has_sata = has_sata || cfg->sata[k].disk;
+		has_drives = has_drives || cfg->sata[k].disk;
+	for (unsigned int k = 0; k < MACHINE_IDE; k++)
+		has_drives = has_drives || cfg->ide[k].disk;
 	if (cfg->board != MACHINE_MINI ||
-	    (cfg->kernel && !cfg->firmware && !cfg->vga && !cfg->watchdog && !has_sata))
+	    (cfg->kernel && !cfg->firmware && !cfg->vga && !cfg->watchdog && !has_drives))
 		return 0;
 	return err_set(err, -EINVAL, "the mini board has no %s",
 		       !cfg->kernel || cfg->firmware ? "firmware: it starts a kernel"
 		       : cfg->vga		     ? "display"
-		       : cfg->watchdog		     ? "watchdog"
-				       : "SATA: disks are virtio, CD-ROM drives are not possible");
+		       : cfg->watchdog
+			       ? "watchdog"
+			       : "SATA or IDE: disks are virtio, CD-ROM drives are not possible");
 }
 
 int machine_new(const struct machine_config *cfg, struct machine **ret, struct err *err)

@@ -66,10 +66,10 @@ struct machine_console {
 		*name; /* NULL: a console (hvc0 ...); else a channel of this name, up to 63 bytes */
 };
 
-/* One drive of the SATA controller, which is there when there is one. */
-enum { MACHINE_SATA = 6 };
-struct machine_sata {
-	struct disk *disk; /* the caller's; NULL: none at this port */
+/* One drive of the SATA or the IDE controller, which is there when there is one. */
+enum { MACHINE_SATA = 6, MACHINE_IDE = 4 };
+struct machine_drive {
+	struct disk *disk; /* the caller's; NULL: none at this place */
 	const char *serial;
 	bool is_cd, is_readonly;
 };
@@ -135,7 +135,7 @@ struct machine_config {
 	struct chardev *serial[4];	      /* owned by the caller; NULL = port absent */
 	const struct machine_disk *disks;
 	unsigned int nr_disks;
-	struct machine_sata sata[MACHINE_SATA];
+	struct machine_drive sata[MACHINE_SATA], ide[MACHINE_IDE];
 	const struct machine_net *nets;
 	unsigned int nr_nets;
 	/* Open a disk that is attached while the machine runs; NULL: none is. @fd: its file, taken over, or negative;

@@ -66,14 +66,20 @@ static int limit(struct disk *d, const char *text, struct err *err)
 	return r < 0 ? r : disk_set_limits(d, &l, err);
 }
 
-/* NULL: there is none. Under m->control: it is not taken out meanwhile. */
-static struct disk *find(struct machine *m, bool is_sata, unsigned int n)
+struct disk *machine_disk_find(const struct machine *m, enum disk_bus bus, unsigned int n)
 {
-	const struct ahci_port *p = &m->ahci.port[MIN(n, (unsigned int)AHCI_PORTS - 1)];
+	const struct ata_drive *d = NULL;
 
-	if (is_sata)
-		return m->has_ahci && n < AHCI_PORTS && !p->is_cd ? p->disk : NULL;
-	return n < MACHINE_VIRTIO_MAX && m->virtio.disk[n] ? m->virtio.disk[n]->disk : NULL;
+	switch (bus) {
+	case DISK_BUS_SATA:
+		d = m->has_ahci && n < AHCI_PORTS ? &m->ahci.port[n].drive : NULL;
+		return d && !d->is_cd ? d->disk : NULL;
+	case DISK_BUS_IDE:
+		d = m->has_ide && n < IDE_DRIVES ? &m->ide.channel[n / 2].drive[n % 2].ata : NULL;
+		return d && !d->is_cd ? d->disk : NULL;
+	default:
+		return n < MACHINE_VIRTIO_MAX && m->virtio.disk[n] ? m->virtio.disk[n]->disk : NULL;
+	}
 }
 
 int machine_disk_ask(struct machine *m, const struct disk_request_spec *s, struct err *err)
@@ -83,10 +89,10 @@ int machine_disk_ask(struct machine *m, const struct disk_request_spec *s, struc
 	int r;
 
 	mutex_guard(&m->control);
-	d = find(m, s->is_sata, s->disk);
+	d = machine_disk_find(m, s->bus, s->disk);
 	if (!d)
 		return err_set(err, -ENODEV, "the machine has no %sdisk with number %u",
-			       s->is_sata ? "SATA " : "", s->disk);
+			       disk_bus_label(s->bus), s->disk);
 	switch (s->ask) {
 	case DISK_ASK_SNAPSHOT:
 		return disk_snapshot_external(d, s->file, NULL, 0, &handed, err);
@@ -103,8 +109,8 @@ int machine_disk_ask(struct machine *m, const struct disk_request_spec *s, struc
 		return limit(d, s->limits, err);
 	case DISK_ASK_RESIZE:
 		r = disk_resize(d, s->size, s->shrink, err);
-		/* A SATA disk's driver looks when it is told to. */
-		if (r == 0 && !s->is_sata)
+		/* Drivers of the others look when they are told to. */
+		if (r == 0 && s->bus == DISK_BUS_VIRTIO)
 			virtio_blk_resized(m->virtio.disk[s->disk]);
 		return r;
 	case DISK_ASK_RETRY:
@@ -175,17 +181,17 @@ static void add_job(struct disk *d, struct strbuf *out)
 	strbuf_addc(out, '}');
 }
 
-static void add_disk(struct machine *m, bool is_sata, unsigned int n, struct strbuf *out)
+static void add_disk(struct machine *m, enum disk_bus bus, unsigned int n, struct strbuf *out)
 {
-	struct disk *d = find(m, is_sata, n);
+	struct disk *d = machine_disk_find(m, bus, n);
 
 	if (!d)
 		return;
 	strbuf_addf(out,
 		    "%s{\"bus\":\"%s\",\"disk\":%u,\"size\":%" PRIu64
 		    ",\"readonly\":%s,\"full\":%u",
-		    out->p[out->n - 1] == '[' ? "" : ",", is_sata ? "sata" : "virtio", n,
-		    disk_size(d), disk_flags(d) & DISK_RDWR ? "false" : "true", disk_nr_stalled(d));
+		    out->p[out->n - 1] == '[' ? "" : ",", disk_bus_name(bus), n, disk_size(d),
+		    disk_flags(d) & DISK_RDWR ? "false" : "true", disk_nr_stalled(d));
 	strbuf_adds(out, ",\"folder\":"); /* that paths in the chain begin in */
 	strbuf_add_json(out, str_of(m->folder));
 	add_chain(d, out);
@@ -199,9 +205,8 @@ void machine_disks(struct machine *m, struct strbuf *out)
 {
 	mutex_guard(&m->control);
 	strbuf_addc(out, '[');
-	for (unsigned int n = 0; n < MACHINE_VIRTIO_MAX; n++)
-		add_disk(m, false, n, out);
-	for (unsigned int n = 0; n < AHCI_PORTS; n++)
-		add_disk(m, true, n, out);
+	for (unsigned int bus = 0; bus < DISK_NR_BUSES; bus++)
+		for (unsigned int n = 0; n < MACHINE_VIRTIO_MAX; n++)
+			add_disk(m, (enum disk_bus)bus, n, out);
 	strbuf_addc(out, ']');
 }

@@ -7,6 +7,7 @@
 #include "base/str.h"
 #include "json/json.h"
 #include "sys/ipc.h"
+#include "vm/disk_bus.h"
 
 struct machine;
 
@@ -26,8 +27,9 @@ enum disk_ask {
 /* A request; texts belong to whoever parsed it. */
 struct disk_request_spec {
 	enum disk_ask ask;
-	bool is_sata;
-	unsigned int disk; /* of its bus: in the order of the machine's options; SATA: the port */
+	enum disk_bus bus;
+	unsigned int
+		disk; /* of its bus: in the order of the machine's options; SATA, IDE: the place */
 	const char *file, *top, *base, *limits, *name, *format, *bitmap; /* NULL: not given */
 	const int *fds; /* files that came with the request, as struct disk_handed wants them */
 	unsigned int nr_fds;

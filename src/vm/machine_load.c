@@ -219,6 +219,8 @@ static void reset_pc(struct machine *m)
 	}
 	if (m->has_ahci)
 		ahci_reset(&m->ahci);
+	if (m->has_ide)
+		ide_reset(&m->ide);
 	if (m->has_watchdog)
 		i6300esb_reset(&m->watchdog);
 	if (m->has_vga)

@@ -20,6 +20,7 @@
 #include "vm/dev/edu.h"
 #include "vm/dev/fw_cfg.h"
 #include "vm/dev/hpet.h"
+#include "vm/dev/ide.h"
 #include "vm/dev/i6300esb.h"
 #include "vm/dev/i8042.h"
 #include "vm/dev/i8254.h"
@@ -34,6 +35,7 @@
 #include "vm/dev/vga.h"
 #include "vm/dev/vmgenid.h"
 #include "vm/dev/vtd.h"
+#include "vm/disk_bus.h"
 #include "vm/firmware/firmware.h"
 #include "vm/gdb.h"
 #include "vm/machine.h"
@@ -80,6 +82,7 @@ enum machine_part {
 	PART_FW_CFG,
 	PART_VGA,
 	PART_AHCI,
+	PART_IDE,
 	PART_WATCHDOG,
 	PART_PVPANIC,
 	PART_FIRMWARE,
@@ -153,6 +156,8 @@ struct machine {
 	struct ahci ahci;
 	bool began_on_kvm; /* for engine_switch_ns: kvm has its turns, too */
 	bool has_ahci;
+	struct ide ide;
+	bool has_ide;
 	struct i6300esb watchdog;
 	bool has_watchdog;
 	struct pvpanic pvpanic;
@@ -315,6 +320,10 @@ _nodiscard_ int machine_balloon_open(struct machine *m, const struct machine_con
 void machine_balloon_done(struct machine *m);
 /* machine_balloon_by_host - let the host's memory decide what the balloon holds, or leave it as it is. Thread: any. */
 void machine_balloon_by_host(struct machine *m, bool on);
+
+/* machine_disk_find - a disk that is not a CD-ROM drive's medium; NULL: there is none. @n: of its bus, at most MACHINE_VIRTIO_MAX.
+ * Under m->control: it is not taken out meanwhile. */
+struct disk *machine_disk_find(const struct machine *m, enum disk_bus bus, unsigned int n);
 
 /* machine_sampler_init - prepare machine_sample(); the sampler is ended with timerq_timer_done(). */
 void machine_sampler_init(struct machine *m);

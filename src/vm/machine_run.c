@@ -170,13 +170,17 @@ void machine_stand_still(struct machine *m)
 	mutex_lock(&m->control);
 	iothread_pause(&m->virtio.io);
 	if (m->has_ahci)
-		ahci_pause(&m->ahci);
+		ata_pause(&m->ahci.worker);
+	if (m->has_ide)
+		ata_pause(&m->ide.worker);
 }
 
 void machine_go_on(struct machine *m)
 {
+	if (m->has_ide)
+		ata_resume(&m->ide.worker);
 	if (m->has_ahci)
-		ahci_resume(&m->ahci);
+		ata_resume(&m->ahci.worker);
 	iothread_resume(&m->virtio.io);
 	mutex_unlock(&m->control);
 	machine_resume(m);
@@ -232,7 +236,9 @@ int machine_start(struct machine *m, struct err *err)
 	if (r == 0)
 		r = machine_virtio_start(&m->virtio, err);
 	if (r == 0 && m->has_ahci)
-		r = ahci_start(&m->ahci, err);
+		r = ata_start(&m->ahci.worker, err);
+	if (r == 0 && m->has_ide)
+		r = ata_start(&m->ide.worker, err);
 	if (r < 0)
 		return r;
 	for (unsigned int i = 0; i < m->nr_cpus; i++) {
@@ -261,7 +267,9 @@ void machine_stop_threads(struct machine *m)
 		thread_join(&m->vcpu[i].thread);
 	machine_virtio_stop(&m->virtio);
 	if (m->has_ahci)
-		ahci_stop(&m->ahci);
+		ata_stop(&m->ahci.worker);
+	if (m->has_ide)
+		ata_stop(&m->ide.worker);
 }
 
 /* Start the guest again, as its reset button would. */

@@ -81,6 +81,8 @@ static void list_parts(struct machine *m, struct parts *p)
 			add(p, &serial16550_state, &m->serial[i], "serial %u", i);
 	if (m->has_ahci)
 		add(p, &ahci_state, &m->ahci, "ahci");
+	if (m->has_ide)
+		add(p, &ide_state, &m->ide, "ide");
 	if (m->has_watchdog)
 		add(p, &i6300esb_state, &m->watchdog, "watchdog");
 	if (m->has_vga)
@@ -306,7 +308,9 @@ static int freeze(struct machine *m, struct err *err)
 		if (m->virtio.unit[n])
 			r = virtio_settle(m->virtio.unit[n]->pci.dev, err);
 	if (r == 0 && m->has_ahci)
-		ahci_settle(&m->ahci);
+		ata_settle(&m->ahci.worker);
+	if (r == 0 && m->has_ide)
+		ata_settle(&m->ide.worker);
 	return r;
 }
 

@@ -15,15 +15,16 @@
 #include "vm/machine_snapshot_priv.h"
 #include "vm/virtio/blk.h"
 
-/* The disk of that number, when it is written to; NULL. A CD-ROM's medium never is. */
+static enum disk_bus bus_of(unsigned int n)
+{
+	return (enum disk_bus)(n / MACHINE_VIRTIO_MAX);
+}
+
+/* The disk of that number, when it is written to; NULL. */
 static struct disk *written(const struct machine *m, unsigned int n)
 {
-	struct disk *d = NULL;
+	struct disk *d = machine_disk_find(m, bus_of(n), n % MACHINE_VIRTIO_MAX);
 
-	if (n >= SNAPSHOT_SATA)
-		d = m->has_ahci ? m->ahci.port[n - SNAPSHOT_SATA].disk : NULL;
-	else if (m->virtio.disk[n])
-		d = m->virtio.disk[n]->disk;
 	return d && (disk_flags(d) & DISK_RDWR) ? d : NULL;
 }
 
@@ -35,7 +36,7 @@ int snapshot_disks_full(const struct machine *m, struct err *err)
 		if (d && disk_nr_stalled(d))
 			return err_set(err, -EBUSY,
 				       "writes to %sdisk %u wait for space on the host",
-				       n < SNAPSHOT_SATA ? "" : "SATA ", n % SNAPSHOT_SATA);
+				       disk_bus_label(bus_of(n)), n % MACHINE_VIRTIO_MAX);
 	}
 	return 0;
 }
@@ -99,8 +100,8 @@ int snapshot_disks_begin(struct snapshot_disks *s, struct machine *m, struct err
 		o.target = s->disk[s->nr_begun].target;
 		r = disk_job_start(d, &o, err);
 		if (r < 0)
-			return err_wrap(err, r, "%sdisk %u", n < SNAPSHOT_SATA ? "" : "SATA ",
-					n % SNAPSHOT_SATA);
+			return err_wrap(err, r, "%sdisk %u", disk_bus_label(bus_of(n)),
+					n % MACHINE_VIRTIO_MAX);
 		s->disk[s->nr_begun++].target = NULL;
 	}
 	return s->nr_begun == s->nr ? 0 : changed(err);
@@ -110,9 +111,12 @@ void snapshot_disks_tell(const struct snapshot_disks *s, struct strbuf *out)
 {
 	strbuf_addc(out, '[');
 	for (unsigned int k = 0; k < s->nr; k++) {
-		strbuf_addf(out, "%s{%s\"disk\":%u,\"file\":", k ? "," : "",
-			    s->disk[k].n < SNAPSHOT_SATA ? "" : "\"bus\":\"sata\",",
-			    s->disk[k].n % SNAPSHOT_SATA);
+		enum disk_bus bus = bus_of(s->disk[k].n);
+
+		strbuf_adds(out, k ? ",{" : "{");
+		if (bus != DISK_BUS_VIRTIO)
+			strbuf_addf(out, "\"bus\":\"%s\",", disk_bus_name(bus));
+		strbuf_addf(out, "\"disk\":%u,\"file\":", s->disk[k].n % MACHINE_VIRTIO_MAX);
 		strbuf_add_json(out, str_of(s->disk[k].name));
 		strbuf_addc(out, '}');
 	}

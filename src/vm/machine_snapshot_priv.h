@@ -7,16 +7,17 @@
 #include "base/str.h"
 #include "vm/machine_priv.h"
 
+enum { SNAPSHOT_DISKS = DISK_NR_BUSES * MACHINE_VIRTIO_MAX };
+
 /* The disks of a machine that is being saved: those that are written to, and where each is copied to. Zero it. */
 struct snapshot_disks {
 	unsigned int nr, nr_begun; /* the first ones' jobs run */
 	struct {
-		unsigned int n;	     /* number of a virtio disk; SNAPSHOT_SATA + a port */
+		unsigned int n;	     /* its bus times MACHINE_VIRTIO_MAX, and its number there */
 		struct disk *target; /* NULL: the job's */
 		const char *name;    /* of struct machine_save */
-	} disk[MACHINE_VIRTIO_MAX + AHCI_PORTS];
+	} disk[SNAPSHOT_DISKS];
 };
-enum { SNAPSHOT_SATA = MACHINE_VIRTIO_MAX, SNAPSHOT_DISKS = SNAPSHOT_SATA + AHCI_PORTS };
 
 /* snapshot_disks_open - the targets; @to has as many as there are disks. Returns 0, -EINVAL, those of disk_open_fd().
  * snapshot_disks_done() in any case. Thread: one that holds m->control. */

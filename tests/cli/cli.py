@@ -65,10 +65,16 @@ def check_machine_disks():
                 (base + ",iops=fast", "iops: "),
                 (base + ",bps=1Q", "bps: "),
                 (base + ",burst=0", "burst: "),
-                (base + ",ops=1", "is none of if=BUS, format=F"),
-                (base + ",iops", "is none of if=BUS, format=F")):
+                (base + ",ops=1", "is none of if=BUS, cdrom, format=F"),
+                (base + ",iops", "is none of if=BUS, cdrom, format=F"),
+                (base + ",if=floppy", "virtio, sata or ide are possible"),
+                (base + ",cdrom", "cdrom is for if=sata and if=ide"),
+                (over + ",if=ide,cdrom,format=qcow2", "medium is raw, not qcow2"),
+                (base + ",if=ide,queues=2", "for if=virtio, not for if=ide")):
             status, out, err = atoll("run", "--firmware", "seabios", "--disk", words)
             assert status == 1 and out == "" and want in err, (words, status, err)
+        status, out, err = atoll("run", "--firmware", "seabios", *(["--disk", base + ",if=ide,readonly"] * 5))
+        assert status == 1 and "at most 4 IDE disks" in err, (status, err)
 
 
 def check_no_command():

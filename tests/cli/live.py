@@ -248,26 +248,34 @@ def check_backup():
     assert allocated == 2 << 20, allocated
 
 
-def check_sata():
-    """Disks at the SATA controller, by numbers of their own."""
+def drives_at(bus):
+    """Disks at a controller of SATA or IDE, by numbers of their own."""
     make()
     run("qemu-img", "create", "-q", "-f", "raw", "b.img", "8M")
-    with Machine("a.qcow2,if=sata,iops=7", "b.img"):
+    with Machine(f"a.qcow2,if={bus},iops=7", "b.img"):
         disks = json.loads(live("disks", "--json"))
-        assert [(d["bus"], d["disk"]) for d in disks] == [("virtio", 0), ("sata", 0)], disks
+        assert [(d["bus"], d["disk"]) for d in disks] == [("virtio", 0), (bus, 0)], disks
         assert disks[1]["limits"]["iops"] == 7 and disks[0]["limits"]["iops"] == 0
-        assert "disk sata0: 8388608 bytes\n  a.qcow2" in live("disks")
-        live("limit", "sata0", "iops=0,bps=1M")
+        assert f"disk {bus}0: 8388608 bytes\n  a.qcow2" in live("disks")
+        live("limit", f"{bus}0", "iops=0,bps=1M")
         assert disk(1)["limits"]["bps"] == 1 << 20 and disk(1)["limits"]["iops"] == 0
-        live("snapshot", "m", "sata0", "c.qcow2")
+        live("snapshot", "m", f"{bus}0", "c.qcow2")
         assert files(1) == ["c.qcow2", "a.qcow2", "base.img"] and files(0) == ["b.img"]
-        live("commit", "sata0")
+        live("commit", f"{bus}0")
         assert files(1) == ["a.qcow2", "base.img"]
-        live("resize", "sata0", "16M")
+        live("resize", f"{bus}0", "16M")
         assert disk(1)["size"] == 16 << 20 and disk(0)["size"] == 8 << 20
-        assert "no SATA disk with number 1" in complaint("retry", "sata1")
-        assert "number of the disk" in complaint("retry", "sata")
+        assert f"no {bus.upper()} disk with number 1" in complaint("retry", f"{bus}1")
+        assert "number of the disk" in complaint("retry", bus)
     run("qemu-img", "check", "-q", "a.qcow2")
+
+
+def check_sata():
+    drives_at("sata")
+
+
+def check_ide():
+    drives_at("ide")
 
 
 def check_limits_and_size():

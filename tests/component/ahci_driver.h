@@ -3,13 +3,8 @@
 #define ATOLL_TESTS_COMPONENT_AHCI_DRIVER_H
 
 /* A small driver for the SATA controller: what tests and the fuzz target put into guest memory. */
-#include <fcntl.h>
-#include <stdlib.h>
-#include <unistd.h>
-
-#include "base/bytes.h"
+#include "ata_disk.h"
 #include "bench.h"
-#include "disk/disk.h"
 #include "vm/dev/ahci.h"
 
 enum {
@@ -29,37 +24,13 @@ struct ahci_world {
 	struct disk *disk, *cd;
 };
 
-/* A raw disk of @n sectors of 512 bytes; sector k begins with k as 32 bits. NULL: failed. */
-static inline struct disk *ahci_make_disk(unsigned int n, unsigned int flags)
-{
-	const struct disk_open_opts opts = { .format = "raw", .flags = flags };
-	char path[] = "/tmp/ahci-XXXXXX";
-	struct disk *disk = NULL;
-	int fd = mkstemp(path);
-	uint8_t sector[512] = { 0 };
-	bool ok = fd >= 0;
-
-	for (unsigned int k = 0; ok && k < n; k++) {
-		put_le32(sector, k);
-		ok = write(fd, sector, sizeof(sector)) == (ssize_t)sizeof(sector);
-	}
-	if (ok && disk_open(path, &opts, &disk, NULL) < 0)
-		disk = NULL;
-	if (disk && disk_async_start(disk, 1, NULL) < 0)
-		disk_closep(&disk);
-	if (fd >= 0)
-		close(fd);
-	unlink(path);
-	return disk;
-}
-
 /* A disk of 4096 sectors at port 0, a CD of 64 sectors (of 2048 bytes) at port 1. Returns 0 or what failed. */
 static inline int ahci_world_init(struct ahci_world *w)
 {
 	int r = bench_init(&w->b, 2 << 20);
 
-	w->disk = ahci_make_disk(4096, DISK_RDWR);
-	w->cd = ahci_make_disk(256, 0);
+	w->disk = ata_make_disk(4096, DISK_RDWR);
+	w->cd = ata_make_disk(256, 0);
 	if (r == 0 && (!w->disk || !w->cd))
 		r = -1;
 	if (r == 0)
@@ -80,12 +51,8 @@ static inline void ahci_world_done(struct ahci_world *w)
 	ahci_done(&w->a);
 	pci_done(&w->pci);
 	bench_done(&w->b);
-	if (w->disk)
-		disk_drain(w->disk);
-	if (w->cd)
-		disk_drain(w->cd);
-	disk_closep(&w->disk);
-	disk_closep(&w->cd);
+	ata_end_disk(&w->disk);
+	ata_end_disk(&w->cd);
 }
 
 static inline uint32_t reg(struct ahci_world *w, uint64_t at)

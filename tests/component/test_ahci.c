@@ -36,7 +36,7 @@ static uint32_t run(struct ahci_world *w, uint64_t port, const uint8_t *fis, con
 	set(w, port + 0x10, UINT32_MAX);
 	set(w, port + 0x38, 1);
 	assert_true(reg(w, port + 0x20) & 0x80); /* busy */
-	assert_int_equal(ahci_work(&w->a), 1);
+	assert_int_equal(ata_work(&w->a.worker), 1);
 	return reg(w, port + 0x20);
 }
 
@@ -123,7 +123,7 @@ static void test_disk(void **state)
 	assert_int_equal(command(w, 0x25, 4095, 2, 1024), 0x1051);
 	assert_int_equal(reg(w, P0 + 0x38), 1);
 	assert_true(reg(w, P0 + 0x10) & 1 << 30);
-	assert_int_equal(ahci_work(&w->a), 0);
+	assert_int_equal(ata_work(&w->a.worker), 0);
 	set(w, P0 + 0x18, 0x10);
 	assert_int_equal(reg(w, P0 + 0x38), 0);
 	set(w, P0 + 0x18, 0x11);
@@ -195,7 +195,7 @@ static void test_hostile(void **state)
 	put_le32(prd + 12, 511);
 	assert_int_equal(physmem_write(m, TABLE + 0x80, prd, 16), 0);
 	set(w, P0 + 0x38, 1);
-	assert_int_equal(ahci_work(&w->a), 1);
+	assert_int_equal(ata_work(&w->a.worker), 1);
 	assert_int_equal(reg(w, P0 + 0x20), 0x451);
 	assert_int_equal(reg(w, P0 + 0x14), 0xfdc000ff); /* nothing was written there */
 	ahci_enable(w, P0);
@@ -206,7 +206,7 @@ static void test_hostile(void **state)
 	set(w, P0 + 12, UINT32_MAX);
 	set(w, P0 + 0x18, 0x11);
 	set(w, P0 + 0x38, UINT32_MAX);
-	assert_int_equal(ahci_work(&w->a), 1);
+	assert_int_equal(ata_work(&w->a.worker), 1);
 	assert_int_equal(reg(w, P0 + 0x20), 0x451);
 	set(w, ABAR + 4, 1); /* and all is well after a reset */
 	assert_int_equal(reg(w, P0 + 0x38), 0);
@@ -231,18 +231,18 @@ static void test_resets(void **state)
 	fis[15] = 4;
 	ahci_build(w, fis, NULL, 0, 0);
 	set(w, P0 + 0x38, 1);
-	assert_int_equal(ahci_work(&w->a), 1);
+	assert_int_equal(ata_work(&w->a.worker), 1);
 	fis[15] = 0;
 	ahci_build(w, fis, NULL, 0, 0);
 	set(w, P0 + 0x38, 1);
-	assert_int_equal(ahci_work(&w->a), 1);
+	assert_int_equal(ata_work(&w->a.worker), 1);
 	assert_int_equal(reg(w, P0 + 0x38), 0);
 	assert_int_equal(reg(w, P0 + 0x24), 0x101);
 	assert_int_equal(reg(w, P0 + 0x20), 0x150);
 	set(w, P0 + 0x38, 1);
 	ahci_reset(&w->a);
 	assert_int_equal(reg(w, P0 + 0x18), 6);
-	assert_int_equal(ahci_work(&w->a), 0);
+	assert_int_equal(ata_work(&w->a.worker), 0);
 }
 
 /* The same on the controller's own thread. */
@@ -251,7 +251,7 @@ static void test_thread(void **state)
 	struct ahci_world *w = *state;
 	uint8_t fis[20], data[4];
 
-	assert_int_equal(ahci_start(&w->a, NULL), 0);
+	assert_int_equal(ata_start(&w->a.worker, NULL), 0);
 	ahci_enable(w, P0);
 	for (unsigned int k = 0; k < 50; k++) {
 		ahci_fis(fis, 0x25, k, 1);
@@ -264,8 +264,8 @@ static void test_thread(void **state)
 	}
 	set(w, P0 + 0x38, 1);
 	ahci_reset(&w->a); /* with a command under way, perhaps */
-	ahci_stop(&w->a);
-	ahci_stop(&w->a);
+	ata_stop(&w->a.worker);
+	ata_stop(&w->a.worker);
 }
 
 /* Fills slot @slot of the list with a queued command of tag @slot, as a driver that has several under way. */
@@ -307,7 +307,7 @@ static void test_queue(void **state)
 	set(w, P0 + 0x38, 0xe);
 	assert_int_equal(reg(w, P0 + 0x20), 0x50);
 	assert_int_equal(reg(w, P0 + 0x34), 0xe);
-	assert_int_equal(ahci_work(&w->a), 3);
+	assert_int_equal(ata_work(&w->a.worker), 3);
 	assert_int_equal(reg(w, P0 + 0x34), 0);
 	assert_int_equal(reg(w, P0 + 0x38), 0);
 	assert_int_equal(reg(w, P0 + 0x10), 1 << 3);
@@ -325,7 +325,7 @@ static void test_queue(void **state)
 	queue(w, 5, 0x60, 0, 1);
 	set(w, P0 + 0x34, 0x30);
 	set(w, P0 + 0x38, 0x30);
-	assert_int_equal(ahci_work(&w->a), 1);
+	assert_int_equal(ata_work(&w->a.worker), 1);
 	assert_int_equal(reg(w, P0 + 0x34), 0x30);
 	assert_true(reg(w, P0 + 0x10) & 1 << 30);
 	assert_int_equal(reg(w, P0 + 0x20), 0x1051);
@@ -372,15 +372,15 @@ static void test_limits(void **state)
 	ahci_enable(w, P0);
 	/* It is paid for by those that come after it. */
 	assert_int_equal(command(w, 0x25, 77, 1, 512), 0x50);
-	assert_int_equal(ahci_start(&w->a, NULL), 0);
+	assert_int_equal(ata_start(&w->a.worker, NULL), 0);
 	read_and_wait(w, 78);
-	ahci_pause(&w->a);
+	ata_pause(&w->a.worker);
 	assert_true(reg(w, P0 + 0x20) & 0x80);
-	ahci_resume(&w->a);
+	ata_resume(&w->a.worker);
 	ahci_reset(&w->a);
 	assert_int_equal(reg(w, P0 + 0x38), 0);
 	read_and_wait(w, 79);
-	ahci_stop(&w->a);
+	ata_stop(&w->a.worker);
 	get(w, DATA, data, sizeof(data));
 	assert_int_equal(get_le32(data), 77);
 }
@@ -423,11 +423,11 @@ static void test_master(void **state)
 	pci_config_write(&w->pci, AHCI_DEVFN, 4, 2, 6);
 	ahci_enable(w, P0);
 	assert_int_equal(command(w, 0x25, 3, 1, 512), 0x50);
-	ahci_pause(&w->a);
+	ata_pause(&w->a.worker);
 	set(w, P0 + 0x38, 1);
-	assert_int_equal(ahci_work(&w->a), 0);
-	ahci_resume(&w->a);
-	assert_int_equal(ahci_work(&w->a), 1);
+	assert_int_equal(ata_work(&w->a.worker), 0);
+	ata_resume(&w->a.worker);
+	assert_int_equal(ata_work(&w->a.worker), 1);
 }
 
 static void test_plug(void **state)
@@ -453,9 +453,9 @@ static void test_saved(void **state)
 	set(w, P0 + 0x18, 0x11);
 	ahci_fis(fis, 0x25, 78, 1);
 	ahci_build(w, fis, NULL, 512, 512);
-	ahci_pause(&w->a);
+	ata_pause(&w->a.worker);
 	set(w, P0 + 0x38, 1);
-	ahci_settle(&w->a);
+	ata_settle(&w->a.worker);
 	state_save(&ahci_state, &w->a, &out);
 	ahci_reset(&w->a);
 	assert_int_equal(reg(w, P0 + 0x38), 0);
@@ -464,9 +464,9 @@ static void test_saved(void **state)
 	state_load(&ahci_state, &w->a, 1, strbuf_str(&out));
 	ahci_state.loaded(&w->a);
 	assert_int_equal(reg(w, P0 + 0x38), 1);
-	assert_int_equal(ahci_work(&w->a), 0); /* not while it is paused */
-	ahci_resume(&w->a);
-	assert_int_equal(ahci_work(&w->a), 1);
+	assert_int_equal(ata_work(&w->a.worker), 0); /* not while it is paused */
+	ata_resume(&w->a.worker);
+	assert_int_equal(ata_work(&w->a.worker), 1);
 	assert_int_equal(reg(w, P0 + 0x20), 0x50);
 	get(w, DATA, data, 4);
 	assert_int_equal(get_le32(data), 78);
@@ -485,24 +485,24 @@ static void test_settled(void **state)
 	struct ahci_world *w = *state;
 	uint8_t fis[20], data[4];
 
-	assert_int_equal(ahci_start(&w->a, NULL), 0);
+	assert_int_equal(ata_start(&w->a.worker, NULL), 0);
 	ahci_enable(w, P0);
 	for (unsigned int k = 0; k < 200; k++) {
 		ahci_fis(fis, 0x25, k, 1000);
 		ahci_build(w, fis, NULL, 512, 512000);
 		set(w, P0 + 0x38, 1);
-		ahci_pause(&w->a);
-		ahci_settle(&w->a);
+		ata_pause(&w->a.worker);
+		ata_settle(&w->a.worker);
 		assert_int_equal(w->a.port[0].running, -1);
 		if (!reg(w, P0 + 0x38)) {
 			get(w, DATA, data, 4);
 			assert_int_equal(get_le32(data), k);
 		}
-		ahci_resume(&w->a);
+		ata_resume(&w->a.worker);
 		while (reg(w, P0 + 0x38))
 			;
 	}
-	ahci_stop(&w->a);
+	ata_stop(&w->a.worker);
 }
 
 int main(void)

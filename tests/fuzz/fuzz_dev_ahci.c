@@ -28,17 +28,17 @@ static void restore(void)
 	for (unsigned int k = 0; k < AHCI_PORTS && (bytes[0] & 1); k++) {
 		uint64_t at = 8 + k * (n - 8) / AHCI_PORTS;
 
-		bytes[at] = w.a.port[k].has_drive;
-		bytes[at + 1] = w.a.port[k].is_cd;
+		bytes[at] = w.a.port[k].drive.has_drive;
+		bytes[at + 1] = w.a.port[k].drive.is_cd;
 	}
-	ahci_pause(&w.a);
-	ahci_settle(&w.a);
+	ata_pause(&w.a.worker);
+	ata_settle(&w.a.worker);
 	if (state_check(&ahci_state, &w.a, ahci_state.version, in, 0, NULL) == 0) {
 		state_load(&ahci_state, &w.a, ahci_state.version, in);
 		ahci_state.loaded(&w.a);
 	}
-	ahci_resume(&w.a);
-	ahci_work(&w.a);
+	ata_resume(&w.a.worker);
+	ata_work(&w.a.worker);
 }
 
 /* A command as the input has it, mostly whole, and its start; or memory that changes. */
@@ -70,7 +70,7 @@ static void event(void *arg, unsigned int what)
 		pci_config_write(&w.pci, AHCI_DEVFN, 4, 2, what & 0x4000 ? 6 : 2);
 	set(&w, port + 0x34, what & 0x2000 ? UINT32_MAX : 0);
 	set(&w, port + 0x38, 1);
-	ahci_work(&w.a);
+	ata_work(&w.a.worker);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
@@ -85,6 +85,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 	pci_config_write(&w.pci, AHCI_DEVFN, 4, 2, 6);
 	ahci_reset(&w.a);
 	fuzz_steps(&in, &w.b, windows, ARRAY_SIZE(windows), event, NULL);
-	ahci_work(&w.a);
+	ata_work(&w.a.worker);
 	return 0;
 }

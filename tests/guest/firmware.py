@@ -115,11 +115,11 @@ def seabios_screen():
     return Seen(text), None
 
 
-def cdrom(iso, pattern, *want):
+def cdrom(iso, pattern, *want, bus="sata"):
     """A CD boots through SeaBIOS; what it then has on its text screen."""
     if not os.path.exists(iso):
         raise RuntimeError(f"{iso} is not installed")
-    with Screen("seabios", "--cdrom", iso) as s:
+    with Screen("seabios", "--disk", f"{iso},if={bus},cdrom") if bus != "sata" else Screen("seabios", "--cdrom", iso) as s:
         text = s.text(pattern)
     missing = [w for w in want if w not in text]
     return Seen(text), f"no {missing} on the screen" if missing else None
@@ -223,6 +223,9 @@ TESTS = {
     "ovmf-screen": ovmf_screen,
     "seabios-sector": boot_sector,
     "seabios-sata-sector": lambda: boot_sector(",if=sata"),
+    "seabios-ide-sector": lambda: boot_sector(",if=ide"),
+    "seabios-ide-grub-cd": lambda: cdrom("/usr/lib/grub-rescue/grub-rescue-cdrom.iso", "executed automatically",
+                                         "GNU GRUB", "GNU/Linux", "Memtest86+", bus="ide"),
     "seabios-vnc": typed,
     "seabios-grub-cd": lambda: cdrom("/usr/lib/grub-rescue/grub-rescue-cdrom.iso", "executed automatically",
                                      "GNU GRUB", "GNU/Linux", "Memtest86+"),

@@ -86,6 +86,7 @@ def refused(_cpus):
                        ([], "no firmware"),
                        (["-k", observe.TINY, "--watchdog", "reset"], "no watchdog"),
                        (["-k", observe.TINY, "--cdrom", observe.TINY], "no SATA"),
+                       (["-k", observe.TINY, "--disk", observe.TINY + ",if=ide,format=raw,readonly"], "no SATA or IDE"),
                        (["-k", observe.TINY] + [a for n in range(8) for a in ("--net", "user")] +
                         [a for n in range(8) for a in ("--disk", f"{n}.img")], "more than 16 virtio devices")):
         with tempfile.TemporaryDirectory(prefix="mini-") as tmp:

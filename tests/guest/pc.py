@@ -151,6 +151,50 @@ want aborted "$(dmesg | grep -c 'error: { ABRT }' | sed 's/[1-9].*/some/')" some
     want(not any(data[1 << 23:2 << 23]), "what was discarded is in the file")
 
 
+def ide(mode, append=""):
+    """Disks and a CD-ROM drive at the IDE controller, whose driver has settled on `mode` of moving data."""
+    with tempfile.TemporaryDirectory(prefix="pc-ide-") as tmp:
+        disk, second, cd = (os.path.join(tmp, n) for n in ("a.raw", "b.qcow2", "cd.iso"))
+        content = os.urandom(1 << 20)
+        with open(disk, "wb") as f:
+            f.truncate(64 << 20)
+        subprocess.run([vmm.atoll_path(), "disk", "create", second, "64M"], check=True)
+        with open(cd, "wb") as f:
+            f.write(content)
+        r = guest("generic", ["ata_piix", "sd_mod", "sr_mod"], f"""
+i=0
+until [ -e /dev/sda ] && [ -e /dev/sdb ] && [ -e /dev/sr0 ]; do i=$((i + 1)); [ $i -lt 200 ] || fail no disks; sleep 0.05; done
+first=$(basename /sys/devices/pci*/*/ata1/host*/target*/*:0:0:0/block/*)
+second=$(basename /sys/devices/pci*/*/ata1/host*/target*/*:0:1:0/block/*)
+want model "$(cat /sys/block/$first/device/model | sed 's/ *$//')" "ATOLL DISK"
+for d in 1.0 1.1 2.0; do want "mode of $d" "$(cat /sys/class/ata_device/dev$d/xfer_mode)" {mode}; done
+for k in 0 1 2 3; do
+	head -c 2097152 /dev/urandom >/tmp/$k
+	dd if=/tmp/$k of=/dev/$first bs=64k seek=$((k * 32)) conv=fsync 2>/dev/null &
+done
+dd if=/dev/urandom of=/tmp/other bs=64k count=32 2>/dev/null
+dd if=/tmp/other of=/dev/$second bs=64k conv=fsync 2>/dev/null &
+echo "guest-cd: $(sha256sum </dev/sr0)"
+wait
+echo 3 >/proc/sys/vm/drop_caches
+for k in 0 1 2 3; do
+	dd if=/dev/$first bs=64k skip=$((k * 32)) count=32 2>/dev/null | cmp - /tmp/$k || fail read $k
+	echo "guest-sum: $(sha256sum </tmp/$k)"
+done
+dd if=/dev/$second bs=64k count=32 2>/dev/null | cmp - /tmp/other || fail read of the second
+# The last sector, and none after it.
+dd if=/tmp/0 of=/dev/$first bs=512 seek=131071 count=1 conv=fsync 2>/dev/null || fail last sector
+dd if=/dev/$first bs=512 skip=131071 2>/dev/null | cmp -n 512 - /tmp/0 || fail last sector back
+want errors "$(dmesg | grep -c 'ata.*exception')" 0
+""", ["--disk", f"{disk},if=ide", "--disk", f"{second},if=ide", "--disk", f"{cd},if=ide,cdrom"], append=append)
+        ended_well(r)
+        with open(disk, "rb") as f:
+            data = f.read()
+    sums = [m[1] for _, m in r.find_all(r"guest-sum: (\w+)")]
+    want([hashlib.sha256(data[k << 21:(k + 1) << 21]).hexdigest() for k in range(4)] == sums, "the file has other data")
+    want(r.find("guest-cd: " + hashlib.sha256(content).hexdigest()), "the CD has other data")
+
+
 def watchdog():
     """Fed it is quiet; not fed, it ends the machine as configured."""
     r = guest("generic", ["i6300esb"], """
@@ -239,6 +283,8 @@ TESTS = {
     "panic": panic,
     "panic-pause": panic_pause,
     "sata": sata,
+    "ide": lambda: ide("XFER_MW_DMA_2"),
+    "ide-pio": lambda: ide("XFER_PIO_4", "libata.dma=0 "),
     "mouse": mouse,
 }
 

@@ -331,35 +331,36 @@ def disks(work, all_kills):
     want(beside(work) == [], beside(work))
 
 
-# A disk of the SATA controller, in the place of those of virtio; and the medium of a CD-ROM drive.
-SATA = DISKS.replace("i=0\n", "i=0; until [ -b /dev/sda ] && [ -b /dev/sr0 ]; do sleep 0.1; done\n", 1).replace("vda vdb", "sda").replace(
+# A disk of the SATA or IDE controller, in the place of those of virtio; and the medium of a CD-ROM drive.
+DRIVES = DISKS.replace("i=0\n", "i=0; until [ -b /dev/sda ] && [ -b /dev/sr0 ]; do sleep 0.1; done\n", 1).replace("vda vdb", "sda").replace(
     "vda", "sda").replace("\twhile", '\t[ "$(head -c 9 /dev/sr0)" = "on the CD" ] || echo "guest-failed: no CD"\n\twhile')
 
 
-def sata(work):
-    """Drives of the SATA controller are saved like the others, also with a command under way."""
+def drives(work, bus, driver):
+    """Drives of the SATA and IDE controllers are saved like the others, also with a command under way."""
     script, mods, initrd, disk, other, cd, file = (
-        os.path.join(work, n) for n in ("test.sh", "modules", "initramfs", "a.raw", "b.raw", "cd.iso", "sata"))
+        os.path.join(work, n) for n in ("test.sh", "modules", "initramfs", "a.raw", "b.raw", "cd.iso", bus))
+    cdrom = ["--cdrom", cd] if bus == "sata" else ["--disk", f"{cd},if={bus},cdrom"]
     with open(script, "w", encoding="utf-8") as f:
-        f.write(SATA)
+        f.write(DRIVES)
     os.chmod(script, 0o755)
     with open(cd, "wb") as f:
         f.write(b"on the CD")
         f.truncate(1 << 20)
     for image in (disk, other):
         want(atoll("disk", "create", image, "16M")[0] == 0, image)
-    vmm.script("kernel-modules.py", "6.12-cloud", mods, "ahci", "sd_mod", "sr_mod")
+    vmm.script("kernel-modules.py", "6.12-cloud", mods, driver, "sd_mod", "sr_mod")
     vmm.script("mkinitramfs.sh", "-o", initrd, "--add", f"{script}:test.sh", "--add", f"{mods}:modules")
     with Guest("-k", vmm.script("fetch-kernel.sh", "6.12-cloud"), "-i", initrd, "-a", "console=ttyS0 quiet panic=-1 atoll.run=/test.sh",
-               "-m", "128M", "-n", "first", "-e", "dbt", "--disk", f"{disk},if=sata", "--cdrom", cd) as g:
+               "-m", "128M", "-n", "first", "-e", "dbt", "--disk", f"{disk},if={bus}", *cdrom) as g:
         g.until("at-10")
         save(file)
         g.until("waiting")
         g.say("")
         truth, text = result(g)
         want("failed" not in text, text)
-    beside = [n for n in os.listdir(work) if n.startswith("sata.")]
-    want(len(beside) == 1 and ".sata0." in beside[0], beside)
+    beside = [n for n in os.listdir(work) if n.startswith(f"{bus}.")]
+    want(len(beside) == 1 and f".{bus}0." in beside[0], beside)
     with open(disk, "rb") as f:
         original = f.read()
     for engine in ("interp", "dbt"):
@@ -374,11 +375,13 @@ def sata(work):
     status, out, err = atoll("vm", "snapshot", "list", file)
     want(status == 0 and beside[0] in out, (out, err))
     status, out, err = atoll("vm", "snapshot", "list", "--json", file)
-    want(status == 0 and json.loads(out)[0]["disks"] == [{"bus": "sata", "disk": 0, "file": beside[0]}], (out, err))
-    for args, why in ((["--cdrom", cd, "--cdrom", cd], "SATA port 2 had nothing"), (["--disk", f"{disk},if=sata", "--disk", f"{other},if=sata"], "SATA port 1 had a CD-ROM drive")):
+    want(status == 0 and json.loads(out)[0]["disks"] == [{"bus": bus, "disk": 0, "file": beside[0]}], (out, err))
+    disks = ["--disk", f"{disk},if={bus}"]
+    for args, why in (([*disks, *cdrom, *cdrom], {"sata": "SATA port 2 had nothing", "ide": "IDE drive 2 was none"}[bus]),
+                      ([*disks, "--disk", f"{other},if={bus}"], {"sata": "SATA port 1 had a CD-ROM drive", "ide": "IDE drive 1 was a CD-ROM drive"}[bus])):
         status, _, err = atoll("run", "--restore", file, *args)
         want(status == 1 and why in err, (args, err))
-    want(atoll("vm", "snapshot", "rm", file) == (0, "", "") and not [n for n in os.listdir(work) if n.startswith("sata")], "rm")
+    want(atoll("vm", "snapshot", "rm", file) == (0, "", "") and not [n for n in os.listdir(work) if n.startswith(bus)], "rm")
 
 
 def options():
@@ -393,4 +396,8 @@ def options():
 if __name__ == "__main__":
     o = options()
     with vmm.own_runtime(), tempfile.TemporaryDirectory(prefix="snapshot-") as folder:
-        sys.exit(vmm.run_tests(["snapshot.py", *o.names], {"unsaved": unsaved, "kvm": lambda: kvm(folder), "saved": lambda: saved(folder, o.saves, o.rounds), "disks": lambda: disks(folder, o.all_kills), "sata": lambda: sata(folder)}))
+        tests = {"unsaved": unsaved, "kvm": lambda: kvm(folder), "saved": lambda: saved(folder, o.saves, o.rounds),
+                 "disks": lambda: disks(folder, o.all_kills), "sata": lambda: drives(folder, "sata", "ahci")}
+        if o.all_kills or "ide" in o.names:  # the long run
+            tests["ide"] = lambda: drives(folder, "ide", "ata_piix")
+        sys.exit(vmm.run_tests(["snapshot.py", *o.names], tests))

@@ -8,7 +8,6 @@
 #include "vm/dev/ahci.h"
 
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -81,7 +80,7 @@ void ahci_update_irq(struct ahci *a)
 
 static void link_up(struct ahci *a, struct ahci_port *p)
 {
-	if (!p->disk) {
+	if (!p->drive.disk) {
 		p->ssts = 0;
 		return;
 	}
@@ -93,7 +92,7 @@ static void link_up(struct ahci *a, struct ahci_port *p)
 
 static void port_reset(struct ahci_port *p)
 {
-	p->epoch++;
+	p->drive.epoch++;
 	p->ci = p->sact = 0;
 	p->in_reset = false;
 	p->is_halted = false;
@@ -118,7 +117,7 @@ static uint32_t port_cmd(const struct ahci_port *p)
 static uint32_t port_tfd(const struct ahci_port *p)
 {
 	uint32_t waits = p->ci & ~p->sact;
-	bool is_busy = waits && p->disk && (p->cmd & CMD_ST) && !p->is_halted;
+	bool is_busy = waits && p->drive.disk && (p->cmd & CMD_ST) && !p->is_halted;
 
 	if (p->running >= 0 && !(p->sact & UINT32_C(1) << p->running))
 		is_busy = true;
@@ -169,13 +168,13 @@ static void write_cmd(struct ahci *a, struct ahci_port *p, uint32_t value)
 	if ((old & CMD_ST) && !(value & CMD_ST)) {
 		p->ci = p->sact = 0;
 		p->is_halted = false;
-		p->epoch++; /* what is under way is not answered */
+		p->drive.epoch++; /* what is under way is not answered */
 		p->cmd &= ~(31u << CMD_CCS_SHIFT);
 	}
 	if (value & CMD_CLO)
 		p->tfd &= ~(uint32_t)(ATA_BSY | ATA_DRQ);
 	/* The device has waited with its first FIS for somebody to receive it. */
-	if (!(old & CMD_FRE) && (value & CMD_FRE) && p->disk && (p->tfd & 0xff) == TFD_NONE)
+	if (!(old & CMD_FRE) && (value & CMD_FRE) && p->drive.disk && (p->tfd & 0xff) == TFD_NONE)
 		ahci_send_signature(a, p);
 }
 
@@ -188,7 +187,7 @@ static void write_sctl(struct ahci *a, struct ahci_port *p, uint32_t value)
 		port_reset(p);
 		p->ssts = 0;
 	} else if ((value & 15) == 4) {
-		p->ssts = p->disk ? 4 : 0; /* offline */
+		p->ssts = p->drive.disk ? 4 : 0; /* offline */
 	} else if (!(value & 15) && old) {
 		link_up(a, p);
 	}
@@ -247,8 +246,8 @@ static void hba_reset(struct ahci *a)
 		port_reset(p);
 		p->list = p->fis = 0;
 		p->is = p->ie = p->cmd = p->sctl = p->serr = 0;
-		p->ssts = p->disk ? SSTS_UP : 0;
-		if (p->disk)
+		p->ssts = p->drive.disk ? SSTS_UP : 0;
+		if (p->drive.disk)
 			p->sig = ahci_signature(p);
 	}
 }
@@ -259,7 +258,7 @@ static uint64_t hba_read(void *arg, uint64_t off, unsigned int size)
 	unsigned int reg = (unsigned int)(off & ~UINT64_C(3)), k = (reg - PORT_BASE) / PORT_SIZE;
 	uint32_t value = 0;
 
-	mutex_guard(&a->lock);
+	mutex_guard(&a->worker.lock);
 	if (reg >= PORT_BASE) {
 		if (k < AHCI_PORTS)
 			value = port_read(&a->port[k], reg % PORT_SIZE);
@@ -294,7 +293,7 @@ static void hba_write(void *arg, uint64_t off, unsigned int size, uint64_t value
 
 	if (size != 4 || (off & 3))
 		return; /* registers are written whole */
-	mutex_guard(&a->lock);
+	mutex_guard(&a->worker.lock);
 	if (off >= PORT_BASE) {
 		if (k < AHCI_PORTS)
 			port_write(a, &a->port[k], off % PORT_SIZE, (uint32_t)value);
@@ -307,25 +306,17 @@ static void hba_write(void *arg, uint64_t off, unsigned int size, uint64_t value
 	}
 	ahci_update_irq(a);
 	if (ahci_next_port(a))
-		pthread_cond_broadcast(&a->work);
+		pthread_cond_broadcast(&a->worker.work);
 }
 
 /* --- the whole --- */
 
 void ahci_reset(struct ahci *a)
 {
-	mutex_lock(&a->lock);
+	mutex_guard(&a->worker.lock);
 	hba_reset(a);
-	pthread_cond_broadcast(&a->work);
-	ahci_hurry(a);
-	while (a->is_working)
-		cond_wait(&a->idle, &a->lock);
-	for (unsigned int k = 0; k < AHCI_PORTS; k++) {
-		memset(a->port[k].sense, 0, sizeof(a->port[k].sense));
-		a->port[k].medium_changed = a->port[k].is_cd;
-	}
+	ata_power_on(&a->worker);
 	ahci_update_irq(a);
-	mutex_unlock(&a->lock);
 }
 
 int ahci_plug(struct ahci *a, unsigned int port, struct disk *disk, bool is_cd, bool is_readonly,
@@ -335,13 +326,9 @@ int ahci_plug(struct ahci *a, unsigned int port, struct disk *disk, bool is_cd, 
 
 	if (port >= AHCI_PORTS)
 		return err_set(err, -EINVAL, "SATA port %u: there are %d", port, AHCI_PORTS);
-	if (p->disk)
+	if (p->drive.disk)
 		return err_set(err, -EEXIST, "SATA port %u has a drive already", port);
-	p->disk = disk;
-	p->has_drive = true;
-	p->is_cd = is_cd;
-	p->is_readonly = is_readonly || is_cd;
-	snprintf(p->serial, sizeof(p->serial), "%.20s", serial);
+	ata_drive_plug(&p->drive, disk, is_cd, is_readonly, serial);
 	ahci_reset(a);
 	return 0;
 }
@@ -355,14 +342,12 @@ int ahci_init(struct ahci *a, const struct board *board, struct pci_bus *pci, st
 
 	memset(a, 0, sizeof(*a));
 	a->mem = board->mem;
-	mutex_init(&a->lock);
-	cond_init(&a->work);
-	cond_init(&a->idle);
-	mutex_init(&a->move_lock);
-	cond_init(&a->moved);
-	a->buffer = mem_new(AHCI_BUFFER);
-	for (unsigned int k = 0; k < AHCI_PORTS; k++)
+	ata_worker_init(&a->worker, &ahci_work_ops);
+	a->command = mem_new(sizeof(*a->command));
+	for (unsigned int k = 0; k < AHCI_PORTS; k++) {
 		a->port[k].running = -1;
+		ata_worker_add(&a->worker, &a->port[k].drive);
+	}
 	hba_reset(a);
 	pci_dev_setup(&a->pci, "ahci", INTEL, DEVICE_ICH9_AHCI, CLASS_AHCI, REVISION);
 	pci_dev_set_subsystem(&a->pci, 0x1af4, 0x1100);
@@ -378,14 +363,10 @@ int ahci_init(struct ahci *a, const struct board *board, struct pci_bus *pci, st
 
 void ahci_done(struct ahci *a)
 {
-	if (!a->buffer)
+	if (!a->command)
 		return;
-	ahci_stop(a);
+	ata_stop(&a->worker);
 	pci_dev_unplug(&a->pci);
-	free(take_ptr(&a->buffer));
-	pthread_cond_destroy(&a->work);
-	pthread_cond_destroy(&a->idle);
-	pthread_cond_destroy(&a->moved);
-	pthread_mutex_destroy(&a->move_lock);
-	pthread_mutex_destroy(&a->lock);
+	ata_worker_done(&a->worker);
+	free(take_ptr(&a->command));
 }

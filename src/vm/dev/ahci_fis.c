@@ -31,9 +31,9 @@ enum {
 };
 #define SIG_ATAPI UINT32_C(0xeb140101)
 
-static int prd_move(struct ata_command *c, uint8_t *buf, size_t n, bool to_guest)
+int ahci_prd_move(struct ata_command *c, uint8_t *buf, size_t n, bool to_guest)
 {
-	struct prd_cursor *p = &c->prd;
+	struct prd_cursor *p = &container_of(c, struct ahci_command, ata)->prd;
 	uint8_t d[PRD_SIZE];
 
 	while (n) {
@@ -57,19 +57,8 @@ static int prd_move(struct ata_command *c, uint8_t *buf, size_t n, bool to_guest
 		n -= part;
 		p->addr += part;
 		p->left -= (uint32_t)part;
-		p->moved += (uint32_t)part;
 	}
 	return 0;
-}
-
-int ata_put(struct ata_command *c, const void *buf, size_t n)
-{
-	return prd_move(c, (uint8_t *)buf, n, true);
-}
-
-int ata_get(struct ata_command *c, void *buf, size_t n)
-{
-	return prd_move(c, buf, n, false);
 }
 
 /* A FIS where the guest receives them, if it does. */
@@ -104,7 +93,7 @@ void ahci_send_pio_setup(struct ahci *a, struct ahci_port *p, const struct ata_c
 	put_le(f + 8, c->lba >> 24, 3);
 	put_le16(f + 12, c->count);
 	f[15] = c->status;
-	put_le16(f + 16, (uint16_t)c->prd.moved);
+	put_le16(f + 16, (uint16_t)c->moved);
 	put_fis(a, p, RX_PIO_SETUP, f, sizeof(f));
 	p->is |= IS_PSS;
 }
@@ -124,13 +113,13 @@ void ahci_send_set_bits(struct ahci *a, struct ahci_port *p, const struct ata_co
 
 uint32_t ahci_signature(const struct ahci_port *p)
 {
-	return p->is_cd ? SIG_ATAPI : SIG_DISK;
+	return p->drive.is_cd ? SIG_ATAPI : SIG_DISK;
 }
 
 /* The device after a reset says what it is. */
 void ahci_send_signature(struct ahci *a, struct ahci_port *p)
 {
-	struct ata_command c = { .status = p->is_cd ? 0 : ATA_OK, .error = 1, .count = 1 };
+	struct ata_command c = { .status = p->drive.is_cd ? 0 : ATA_OK, .error = 1, .count = 1 };
 
 	p->sig = ahci_signature(p);
 	c.lba = p->sig >> 8 & 0xffffff;

@@ -2,24 +2,8 @@
 #ifndef VM_DEV_AHCI_PRIV_H
 #define VM_DEV_AHCI_PRIV_H
 
-#include "disk/disk.h"
 #include "vm/dev/ahci.h"
-
-/* ATA's status and error registers. */
-enum {
-	ATA_ERR = 0x01,
-	ATA_DRQ = 0x08,
-	ATA_DSC = 0x10,
-	ATA_DRDY = 0x40,
-	ATA_BSY = 0x80,
-	ATA_OK = ATA_DRDY | ATA_DSC,
-	ATA_ABORTED = 0x04,
-	ATA_NOT_FOUND = 0x10,
-	ATA_UNCORRECTABLE = 0x40,
-
-	ATA_SECTOR = 512,
-	CD_SECTOR = 2048,
-};
+#include "vm/dev/ata_priv.h"
 
 /* Bits of a port's registers that more than the registers know. */
 enum {
@@ -41,65 +25,28 @@ struct prd_cursor {
 	uint32_t nr;   /* descriptors left */
 	uint64_t addr; /* the rest of the present one */
 	uint32_t left;
-	uint32_t moved; /* bytes in all */
 };
 
-/* A command as it came, and what becomes of it. Worked on without the lock: port fields used here do not change while
- * a command is under way. */
-struct ata_command {
+struct ahci_command {
+	struct ata_command ata; /* first */
 	struct ahci *ahci;
 	struct ahci_port *port;
-	unsigned int epoch; /* of the port, when it was taken */
-	uint8_t *buffer;    /* AHCI_BUFFER bytes */
+	unsigned int slot;
+	uint64_t list; /* of the port, when it was taken */
+	uint8_t fis[20];
+	bool is_command; /* that FIS has one */
 	struct prd_cursor prd;
-	/* In. */
-	uint8_t command, control;
-	uint16_t features;
-	uint8_t device;
-	uint64_t lba; /* 48 bits */
-	uint16_t count;
-	uint8_t packet[16];
-	/* Out: status and error; is_pio: data went without DMA; is_queued: its end
-	 * is told by its tag; lba and count as the registers are afterwards. */
-	uint8_t status, error;
-	bool is_pio, is_queued;
 };
 
-/* ata_tag - of a queued command, 0 to 31. */
-static inline unsigned int ata_tag(const struct ata_command *c)
-{
-	return c->count >> 3 & 31;
-}
+/* ahci_work_ops - what the controller does for its worker. */
+extern const struct ata_worker_ops ahci_work_ops;
 
-/*
- * ata_put, ata_get - move bytes to and from the guest's descriptors.
- *
- * Returns 0; -EFAULT: a descriptor does not name RAM, or there are none left (an interface error).
- */
-_nodiscard_ int ata_put(struct ata_command *c, const void *buf, size_t n);
-_nodiscard_ int ata_get(struct ata_command *c, void *buf, size_t n);
-
-/*
- * ahci_move - a request to the port's disk, through c->buffer, and its end: limits are waited for, and space.
- *
- * Returns 0; -ECANCELED: there was a reset, or the controller stops, and nothing of the guest's is to be touched any more;
- * else as disk_readv() and so on. Thread: the worker's.
- */
-_nodiscard_ int ahci_move(struct ata_command *c, enum disk_op op, uint64_t off, uint64_t len);
-
-/* ata_run, atapi_run - carry out a command of a disk, or of a CD-ROM drive. Returns 0, also for a command that ended in
- * an error, or what ata_put() says. */
-_nodiscard_ int ata_run(struct ata_command *c);
-_nodiscard_ int atapi_run(struct ata_command *c);
-
-/* ata_fail - the command ends with an error. Returns 0. */
-int ata_fail(struct ata_command *c, uint8_t error);
+/* ahci_prd_move - the worker's way into the guest's memory: bytes by a command's descriptors. Returns 0; -EFAULT: a descriptor
+ * does not name RAM, or there are none left (an interface error). */
+int ahci_prd_move(struct ata_command *c, uint8_t *buf, size_t n, bool to_guest);
 
 /* ahci_next_port - one with a command that can be carried out; NULL: there is none. Under the lock. */
 struct ahci_port *ahci_next_port(struct ahci *a);
-
-/* ahci_hurry - what a disk makes wait for its limits, or for space, does not any more. */
-void ahci_hurry(struct ahci *a);
 
 /* ahci_update_irq - the interrupt line as the registers say: under the lock, so that two threads cannot set it in another order. */
 void ahci_update_irq(struct ahci *a);
@@ -116,8 +63,5 @@ void ahci_send_d2h(struct ahci *a, struct ahci_port *p, const struct ata_command
 void ahci_send_pio_setup(struct ahci *a, struct ahci_port *p, const struct ata_command *c);
 void ahci_send_set_bits(struct ahci *a, struct ahci_port *p, const struct ata_command *c);
 void ahci_send_signature(struct ahci *a, struct ahci_port *p);
-
-/* ata_string - text as IDENTIFY has it: padded with spaces, bytes of each word swapped. */
-void ata_string(uint8_t *to, const char *text, size_t n);
 
 #endif

@@ -5,8 +5,8 @@
 #include "vm/dev/ahci_priv.h"
 
 static const struct state_field port_fields[] = {
-	STATE_BOOL(struct ahci_port, has_drive),
-	STATE_BOOL(struct ahci_port, is_cd),
+	STATE_BOOL(struct ahci_port, drive.has_drive),
+	STATE_BOOL(struct ahci_port, drive.is_cd),
 	STATE_ANY(struct ahci_port, list),
 	STATE_ANY(struct ahci_port, fis),
 	STATE_ANY(struct ahci_port, is),
@@ -21,13 +21,13 @@ static const struct state_field port_fields[] = {
 	STATE_ANY(struct ahci_port, ci),
 	STATE_BOOL(struct ahci_port, in_reset),
 	STATE_BOOL(struct ahci_port, is_halted),
-	STATE_MAX(struct ahci_port, failed.tag, 31),
-	STATE_ANY(struct ahci_port, failed.status),
-	STATE_ANY(struct ahci_port, failed.error),
-	STATE_ANY(struct ahci_port, failed.lba),
-	STATE_ANY(struct ahci_port, failed.count),
-	STATE_BYTES(struct ahci_port, sense),
-	STATE_BOOL(struct ahci_port, medium_changed),
+	STATE_MAX(struct ahci_port, drive.failed.tag, 31),
+	STATE_ANY(struct ahci_port, drive.failed.status),
+	STATE_ANY(struct ahci_port, drive.failed.error),
+	STATE_ANY(struct ahci_port, drive.failed.lba),
+	STATE_ANY(struct ahci_port, drive.failed.count),
+	STATE_BYTES(struct ahci_port, drive.sense),
+	STATE_BOOL(struct ahci_port, drive.medium_changed),
 };
 
 static const struct state_desc port_state = {
@@ -49,13 +49,13 @@ static int check(const void *next, const void *present, uint64_t now_ns, struct 
 	const struct ahci *n = next, *p = present;
 
 	for (unsigned int k = 0; k < AHCI_PORTS; k++)
-		if (n->port[k].has_drive != p->port[k].has_drive ||
-		    n->port[k].is_cd != p->port[k].is_cd)
+		if (n->port[k].drive.has_drive != p->port[k].drive.has_drive ||
+		    n->port[k].drive.is_cd != p->port[k].drive.is_cd)
 			return err_set(err, -EINVAL,
 				       "SATA port %u had %s when the machine was saved", k,
-				       !n->port[k].has_drive ? "nothing"
-				       : n->port[k].is_cd    ? "a CD-ROM drive"
-							     : "a disk");
+				       !n->port[k].drive.has_drive ? "nothing"
+				       : n->port[k].drive.is_cd	   ? "a CD-ROM drive"
+								   : "a disk");
 	return 0;
 }
 
@@ -63,15 +63,15 @@ static void loaded(void *obj)
 {
 	struct ahci *a = obj;
 
-	mutex_guard(&a->lock);
+	mutex_guard(&a->worker.lock);
 	ahci_update_irq(a);
-	pthread_cond_broadcast(&a->work);
+	pthread_cond_broadcast(&a->worker.work);
 }
 
 const struct state_desc ahci_state = {
 	.name = "ahci",
 	.version = 1,
-	STATE_LOCK(struct ahci, lock),
+	STATE_LOCK(struct ahci, worker.lock),
 	STATE_TABLE(struct ahci, fields),
 	.check = check,
 	.loaded = loaded,

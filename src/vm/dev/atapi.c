@@ -14,11 +14,9 @@
 #include "base/bytes.h"
 #include "base/checked.h"
 #include "disk/disk.h"
-#include "vm/dev/ahci_priv.h"
+#include "vm/dev/ata_priv.h"
 
 enum {
-	CMD_DEVICE_RESET = 0x08,
-	CMD_PACKET = 0xa0,
 	CMD_IDENTIFY_PACKET = 0xa1,
 	CMD_STANDBY_NOW = 0xe0,
 	CMD_IDLE_NOW = 0xe1,
@@ -63,15 +61,15 @@ enum {
 
 static int check(struct ata_command *c, uint8_t key, uint8_t code)
 {
-	c->port->sense[0] = key;
-	c->port->sense[1] = code;
-	c->port->sense[2] = 0;
+	c->drive->sense[0] = key;
+	c->drive->sense[1] = code;
+	c->drive->sense[2] = 0;
 	return ata_fail(c, (uint8_t)(key << 4 | ATA_ABORTED));
 }
 
 static uint32_t nr_sectors(const struct ata_command *c)
 {
-	return (uint32_t)MIN(disk_size(c->port->disk) / CD_SECTOR, (uint64_t)UINT32_MAX);
+	return (uint32_t)MIN(disk_size(c->drive->disk) / CD_SECTOR, (uint64_t)UINT32_MAX);
 }
 
 static int identify(struct ata_command *c)
@@ -79,7 +77,7 @@ static int identify(struct ata_command *c)
 	uint8_t id[ATA_SECTOR] = { 0 };
 
 	put_le16(id, 0x85c0); /* CD-ROM, removable, fast DRQ, packets of 12 bytes */
-	ata_string(id + 20, c->port->serial, 20);
+	ata_string(id + 20, c->drive->serial, 20);
 	ata_string(id + 46, "1.0", 8);
 	ata_string(id + 54, "ATOLL CD-ROM", 40);
 	put_le16(id + 98, 0x0b00);
@@ -88,7 +86,7 @@ static int identify(struct ata_command *c)
 	put_le16(id + 128, 0x0003);
 	for (unsigned int k = 130; k <= 136; k += 2)
 		put_le16(id + k, 120);
-	put_le16(id + 152, 0x0006);
+	put_le16(id + 152, c->drive->is_parallel ? 0 : 0x0006);
 	put_le16(id + 160, 0x00f0);
 	put_le16(id + 164, 0x0010); /* PACKET */
 	put_le16(id + 166, 0x4000);
@@ -96,6 +94,8 @@ static int identify(struct ata_command *c)
 	put_le16(id + 170, 0x0010);
 	put_le16(id + 174, 0x4000);
 	put_le16(id + 176, 0x203f);
+	if (c->drive->is_parallel)
+		put_le16(id + 186, 0x6001);
 	c->is_pio = true;
 	return ata_put(c, id, sizeof(id));
 }
@@ -120,28 +120,31 @@ static int inquiry(struct ata_command *c)
 static int request_sense(struct ata_command *c)
 {
 	uint8_t p[18] = { 0x70 };
+	int r;
 
-	p[2] = c->port->sense[0];
+	p[2] = c->drive->sense[0];
 	p[7] = 10;
-	p[12] = c->port->sense[1];
-	p[13] = c->port->sense[2];
-	memset(c->port->sense, 0, sizeof(c->port->sense));
-	return answer(c, p, sizeof(p), c->packet[4]);
+	p[12] = c->drive->sense[1];
+	p[13] = c->drive->sense[2];
+	r = answer(c, p, sizeof(p), c->packet[4]);
+	if (r == 0)
+		memset(c->drive->sense, 0, sizeof(c->drive->sense));
+	return r;
 }
 
-static int read_sectors(struct ata_command *c, uint32_t lba, uint32_t n)
+static int read_sectors(struct ata_command *c, uint64_t lba, uint64_t n)
 {
 	int r = 0;
 
 	if (!range_ok(lba, n, nr_sectors(c)))
 		return check(c, KEY_ILLEGAL, CODE_LBA);
-	for (uint32_t part; r == 0 && n; lba += part, n -= part) {
-		part = MIN(n, (uint32_t)(AHCI_BUFFER / CD_SECTOR));
-		r = ahci_move(c, DISK_OP_READ, (uint64_t)lba * CD_SECTOR,
-			      (uint64_t)part * CD_SECTOR);
+	ata_piece(c, &lba, &n);
+	for (uint64_t part; r == 0 && n; lba += part, n -= part) {
+		part = MIN(n, (uint64_t)(ATA_BUFFER / CD_SECTOR));
+		r = ata_move(c, DISK_OP_READ, lba * CD_SECTOR, part * CD_SECTOR);
 		if (r < 0)
 			return r == -ECANCELED ? r : check(c, KEY_MEDIUM, CODE_READ_ERROR);
-		r = ata_put(c, c->buffer, (size_t)part * CD_SECTOR);
+		r = ata_put(c, c->worker->buffer, part * CD_SECTOR);
 	}
 	return r;
 }
@@ -286,9 +289,9 @@ static int packet(struct ata_command *c)
 {
 	const uint8_t *p = c->packet;
 
-	if (c->port->medium_changed && p[0] != OP_INQUIRY && p[0] != OP_REQUEST_SENSE &&
+	if (c->drive->medium_changed && p[0] != OP_INQUIRY && p[0] != OP_REQUEST_SENSE &&
 	    p[0] != OP_GET_CONFIGURATION && p[0] != OP_GET_EVENT_STATUS) {
-		c->port->medium_changed = false;
+		c->drive->medium_changed = false;
 		return check(c, KEY_ATTENTION, CODE_CHANGED);
 	}
 	switch (p[0]) {
@@ -335,16 +338,16 @@ int atapi_run(struct ata_command *c)
 	int r;
 
 	switch (c->command) {
-	case CMD_PACKET:
+	case ATA_CMD_PACKET:
 		r = packet(c);
-		c->is_pio = !(c->features & 1) && c->prd.moved;
+		c->is_pio = !(c->features & 1) && c->moved;
 		c->count = 3; /* interrupt reason: status follows */
 		return r;
 	case CMD_IDENTIFY_PACKET:
 		return identify(c);
 	case CMD_SET_FEATURES:
 		return (c->features & 0xff) == FEATURE_TRANSFER_MODE ? 0 : ata_fail(c, ATA_ABORTED);
-	case CMD_DEVICE_RESET:
+	case ATA_CMD_DEVICE_RESET:
 	case CMD_STANDBY_NOW:
 	case CMD_IDLE_NOW:
 	case CMD_FLUSH:
@@ -353,7 +356,8 @@ int atapi_run(struct ata_command *c)
 		c->count = 0xff;
 		return 0;
 	default: /* IDENTIFY, too: the signature in the registers says what this is */
-		c->lba = 0xeb1400;
+		c->lba = ATAPI_SIGNATURE << 8 | 1;
+		c->count = 1;
 		return ata_fail(c, ATA_ABORTED);
 	}
 }

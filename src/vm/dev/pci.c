@@ -74,6 +74,8 @@ static void remap(struct pci_dev *d)
 {
 	atomic_store_explicit(&d->is_master, reg16(d, PCI_COMMAND) & PCI_COMMAND_MASTER,
 			      memory_order_relaxed);
+	atomic_store_explicit(&d->has_io, reg16(d, PCI_COMMAND) & PCI_COMMAND_IO,
+			      memory_order_relaxed);
 	for (unsigned int nr = 0; nr < PCI_NR_BARS; nr++) {
 		struct pci_bar *b = &d->bar[nr];
 		uint64_t addr;

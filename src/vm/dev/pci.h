@@ -77,6 +77,7 @@ struct pci_dev {
 	bool intx;		/* what the device wants its interrupt pin to be */
 	bool intx_out;		/* what it is: the guest may have switched it off */
 	_Atomic bool is_master; /* the guest lets it read and write memory */
+	_Atomic bool has_io;	/* it answers at I/O ports; for those that are not in a BAR */
 	bool has_messages; /* MSI-X is on: the pin is not used; changed in config_written() only */
 	/* After the guest wrote [off, off + size) of the space; under the bus lock, so it must not call
 	 * pci_config_*() or pci_dev_set_intx(). May be NULL. */
@@ -144,6 +145,12 @@ void pci_dev_unplug(struct pci_dev *d);
 static inline bool pci_dev_is_master(const struct pci_dev *d)
 {
 	return atomic_load_explicit(&d->is_master, memory_order_relaxed);
+}
+
+/* pci_dev_has_io - does the device answer at I/O ports? Thread: any. */
+static inline bool pci_dev_has_io(const struct pci_dev *d)
+{
+	return atomic_load_explicit(&d->has_io, memory_order_relaxed);
 }
 
 /* pci_dev_set_intx - level of the device's interrupt pin; respects the command register's interrupt

@@ -31,9 +31,10 @@ int snapshot_each_disk(struct snapshot *s,
 		_cleanup_(strbuf_done) struct strbuf path = { 0 };
 		const char *file = json_str(json_get(disk, "file"));
 		const char *bus = json_str(json_get(disk, "bus"));
-		struct snapshot_disk d = { .is_sata = bus && !strcmp(bus, "sata") };
+		struct snapshot_disk d = { .bus = DISK_BUS_VIRTIO };
 
-		if (!file || !*file || strchr(file, '/') || (json_get(disk, "bus") && !d.is_sata) ||
+		if (!file || !*file || strchr(file, '/') ||
+		    (json_get(disk, "bus") && (!bus || !disk_bus_parse(bus, &d.bus))) ||
 		    !json_u64(json_get(disk, "disk"), &d.n))
 			return err_set(err, -EILSEQ, "snapshot '%s': its disks make no sense",
 				       s->path);

@@ -8,6 +8,7 @@
 #include "base/attr.h"
 #include "base/err.h"
 #include "base/str.h"
+#include "vm/disk_bus.h"
 
 /*
  * The file of a snapshot: a header, guest memory as it is, a checksum for each of its pages, and named sections. README.md
@@ -76,8 +77,8 @@ _nodiscard_ int snapshot_check_memory(const struct snapshot *s, const _Atomic bo
 
 /* A disk beside a snapshot. */
 struct snapshot_disk {
-	bool is_sata; /* or virtio */
-	uint64_t n;   /* of its bus, in the order of the machine's options */
+	enum disk_bus bus;
+	uint64_t n; /* of its bus, in the order of the machine's options */
 	const char *path;
 	const char *file; /* the same without its folder */
 };
