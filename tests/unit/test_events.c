@@ -138,6 +138,38 @@ static void test_triple_fault(void **state)
 	guest_free(g);
 }
 
+/* Far returns read the last value first, IRET in 64-bit mode all five before it looks at them: CR2 tells. */
+static void test_far_returns_read_downwards(void **state)
+{
+	enum { GONE = 0x5000, FRAME_AT = GONE - 32 };
+	static const struct {
+		uint8_t code[3];
+		uint32_t rsp, cr2;
+	} cases[] = {
+		{ { 0x48, 0xcb }, GONE + 64, GONE + 64 + 8 },  /* retf, 64 bits */
+		{ { 0xcb }, GONE + 64, GONE + 64 + 4 },	       /* 32 */
+		{ { 0x66, 0xcb }, GONE + 64, GONE + 64 + 2 },  /* 16 */
+		{ { 0x48, 0xcf }, GONE + 64, GONE + 64 + 16 }, /* iret, 64 bits */
+		{ { 0xcf }, GONE + 64, GONE + 64 + 8 },	       /* 32 */
+		{ { 0x48, 0xcf }, FRAME_AT, GONE },	       /* SS is not there, CS is null */
+		{ { 0x48, 0xcf }, FRAME_AT + 8, GONE + 8 },    /* RSP is not there, either */
+	};
+
+	for (unsigned int k = 0; k < sizeof(cases) / sizeof(cases[0]); k++) {
+		struct guest *g = start_long(G_CS64);
+
+		guest_gate64(g, 14, G_CS64, 14, 0, 1);
+		put_le64(g->ram + G_PT + 0x3000 + 5 * 8, 0);
+		memset(g->ram + FRAME_AT, 0, GONE - FRAME_AT);
+		memcpy(g->ram + G_CODE, cases[k].code, sizeof(cases[k].code));
+		g->st.gpr[CPU_RSP] = cases[k].rsp;
+		assert_int_equal(guest_run(g, handler(14)), CPU_EXIT_DEBUG);
+		assert_int_equal(g->st.cr2, cases[k].cr2);
+		FRAME(g, G_IST1 - 48, 8, 0, G_CODE, G_CS64);
+		guest_free(g);
+	}
+}
+
 static void test_iretq_to_ring3(void **state)
 {
 	struct guest *g = start_long(G_CS64);
@@ -496,6 +528,7 @@ int main(void)
 		cmocka_unit_test(test_double_fault),
 		cmocka_unit_test(test_benign_then_fault),
 		cmocka_unit_test(test_triple_fault),
+		cmocka_unit_test(test_far_returns_read_downwards),
 		cmocka_unit_test(test_iretq_to_ring3),
 		cmocka_unit_test(test_syscall_sysret),
 		cmocka_unit_test(test_single_step),

@@ -101,6 +101,10 @@ static void iret_protected(struct cpu *c, const struct insn *i)
 	struct desc d;
 
 	stk_pop(c, &stk, v, 3, i->opsize);
+	/* In 64-bit mode all five are there, and read before any of them is looked at (measured). */
+	f.has_ss = c->mode == CPU_MODE_64;
+	if (f.has_ss)
+		stk_pop(c, &stk, outer, 2, i->opsize);
 	if (!c->long_mode && i->opsize == 4 && (v[2] & RFLAGS_VM) && cpl(c) == 0) {
 		iret_to_v86(c, &stk, v[0], (uint16_t)v[1], v[2]);
 		return;
@@ -110,9 +114,11 @@ static void iret_protected(struct cpu *c, const struct insn *i)
 	f.rip = v[0];
 	f.rsp = stk.sp;
 	f.mask = stk.mask;
-	if (c->mode == CPU_MODE_64 || (v[1] & 3) > cpl(c)) {
+	if (!f.has_ss && (v[1] & 3) > cpl(c)) {
 		stk_pop(c, &stk, outer, 2, i->opsize);
 		f.has_ss = true;
+	}
+	if (f.has_ss) {
 		f.ss = far_return_ss(c, (uint16_t)outer[1], v[1] & 3,
 				     c->long_mode && (d.attr & SEG_L));
 		f.rsp = outer[0];

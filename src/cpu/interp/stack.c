@@ -68,13 +68,12 @@ void stk_push(struct cpu *c, struct stk *s, const uint64_t *val, unsigned int n,
 
 void stk_pop(struct cpu *c, struct stk *s, uint64_t *val, unsigned int n, unsigned int size)
 {
-	uint64_t sp = s->sp;
+	for (unsigned int k = n; k-- > 0;) {
+		uint64_t sp = (s->sp + (uint64_t)k * size) & s->mask;
 
-	for (unsigned int k = 0; k < n; k++) {
 		val[k] = mem_ld(c, stk_lin(c, s, sp, size, false), size, MEM_SS, s->priv);
-		sp = (sp + size) & s->mask;
 	}
-	s->sp = sp;
+	s->sp = (s->sp + (uint64_t)n * size) & s->mask;
 }
 
 void stk_sp_set(struct cpu *c, const struct stk *s)

@@ -227,7 +227,8 @@ void stk_push(struct cpu *c, struct stk *s, const uint64_t *val, unsigned int n,
 void stk_probe(struct cpu *c, const struct stk *s, unsigned int n, unsigned int size);
 /* stk_priv - how explicit accesses of privilege @level reach memory. */
 enum mmu_priv stk_priv(const struct cpu *c, unsigned int level);
-/* stk_pop - read @n values from the top; moves s->sp only. */
+/* stk_pop - read @n values from the top; moves s->sp only. The last one is read first, as AMD's processors do (Zen 4,
+ * measured with RETF and IRET): CR2 tells. */
 void stk_pop(struct cpu *c, struct stk *s, uint64_t *val, unsigned int n, unsigned int size);
 /* stk_sp_set - write s->sp back to rsp as its width says. */
 void stk_sp_set(struct cpu *c, const struct stk *s);
