@@ -196,7 +196,9 @@ static int find(const struct ct_process *p, struct program *program, struct err 
 			return 0;
 		}
 	}
-	return err_set(err, -ENOENT, "process.args: there is no program '%.120s' in PATH", name);
+	/* In these words engines look for it, to end with 127. */
+	return err_set(err, -ENOENT, "process.args: '%.120s': executable file not found in $PATH",
+		       name);
 }
 
 static int use_terminal(int fd, struct err *err)

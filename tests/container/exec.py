@@ -66,7 +66,7 @@ def check_like_runc():
 def check_refused():
     begin("exec sleep 1000")
     for args, text in (
-            ((ME, "none"), "there is no program 'none' in PATH"),
+            ((ME, "none"), "'none': executable file not found in $PATH"),
             ((ME,), "which program?"),
             (("--cwd", "/none", ME, "true"), "process.cwd"),
             (("--cwd", "none", ME, "true"), "is not absolute"),

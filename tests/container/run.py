@@ -108,7 +108,7 @@ def check_other_root():
 def check_refused():
     """What cannot be made leaves nothing, and says why."""
     for change, text in (
-            (lambda c: c["process"].update(args=["none"]), "there is no program 'none' in PATH"),
+            (lambda c: c["process"].update(args=["none"]), "'none': executable file not found in $PATH"),
             (lambda c: c["process"].update(args=["/etc"]), "'/etc' is no program"),
             (lambda c: c["root"].update(path="none"), "root.path"),
             (lambda c: c["mounts"].append({"destination": "/x", "type": "none", "source": "x"}), "mounts[7] (/x)"),
