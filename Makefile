@@ -63,6 +63,7 @@ bench: deps all
 	@tests/bench/loginbench.py
 	@tests/bench/snapshotbench.py
 	@tests/bench/densitybench.py
+	@ATOLL_RT=$(BUILD)/atoll-rt tests/bench/ctbench.py
 
 # make fuzz T=NAME [SECONDS=600]: new inputs are merged into tests/fuzz/corpus/NAME.
 SECONDS := 600

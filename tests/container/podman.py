@@ -23,19 +23,19 @@ def same(got, wanted):
 LOOP = ["sh", "-c", "trap 'echo bye; exit 3' TERM; echo started; while :; do sleep 0.1; done"]
 
 
-def call(*args, stdin=subprocess.DEVNULL):
+def call(*args):
     """(status, standard output, standard error)"""
     here = os.path.abspath(".")
     p = subprocess.run(
         ["podman", "--root", here + "/root", "--runroot", here + "/run", "--tmpdir", here + "/tmp", "--storage-driver", "vfs",
          "--runtime", RT, "--cgroup-manager", "cgroupfs", "--events-backend", "none", *args],
-        timeout=LIMIT, check=False, stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        timeout=LIMIT, check=False, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     return p.returncode, p.stdout.decode(), p.stderr.decode()
 
 
-def podman(*args, stdin=subprocess.DEVNULL):
+def podman(*args):
     """Standard output of a command that must succeed."""
-    status, out, err = call(*args, stdin=stdin)
+    status, out, err = call(*args)
     assert status == 0, (args, status, out, err)
     return out
 
@@ -64,8 +64,8 @@ def image():
         os.symlink("busybox", "rootfs/bin/" + applet)
     with open("rootfs/etc/file", "w", encoding="utf-8") as f:
         f.write("text\n")
-    with subprocess.Popen(["tar", "-C", "rootfs", "-c", "."], stdout=subprocess.PIPE) as tar:
-        podman("import", "-", "box", stdin=tar.stdout)
+    subprocess.run(["tar", "-C", "rootfs", "-cf", "box.tar", "."], check=True)
+    podman("import", "box.tar", "box")
     try:
         yield
     finally:
