@@ -15,6 +15,7 @@
 
 #include "base/checked.h"
 #include "base/mem.h"
+#include "base/utf8.h"
 
 struct str str_of(const char *s)
 {
@@ -367,44 +368,16 @@ void strbuf_pad(struct strbuf *b, size_t start, size_t column)
 		strbuf_addc(b, ' ');
 }
 
-/*
- * Length of the UTF-8 sequence at the start of s (1 to 4), 0 when it is not one: wrong bytes, too
- * long, a surrogate or past U+10FFFF (RFC 3629, section 4).
- */
-static size_t utf8_len(struct str s)
-{
-	const uint8_t *p = (const uint8_t *)s.p;
-	uint32_t c;
-	size_t n;
-
-	if (p[0] < 0x80)
-		return 1;
-	if (p[0] < 0xc2 || p[0] > 0xf4)
-		return 0;
-	n = p[0] < 0xe0 ? 2 : p[0] < 0xf0 ? 3 : 4;
-	if (s.n < n)
-		return 0;
-	c = p[0] & (0x7fu >> n);
-	for (size_t i = 1; i < n; i++) {
-		if ((p[i] & 0xc0) != 0x80)
-			return 0;
-		c = c << 6 | (p[i] & 0x3fu);
-	}
-	if ((n == 3 && c < 0x800) || (n == 4 && (c < 0x10000 || c > 0x10ffff)))
-		return 0;
-	return c >= 0xd800 && c <= 0xdfff ? 0 : n;
-}
-
 void strbuf_add_json(struct strbuf *b, struct str s)
 {
 	strbuf_addc(b, '"');
 	while (s.n) {
-		size_t n = utf8_len(s);
+		size_t n;
+		bool is_wrong = utf8_next(s, &n) == UTF8_REPLACEMENT && n == 1;
 		char c = s.p[0];
 
-		if (n == 0) {
+		if (is_wrong) {
 			strbuf_adds(b, "\\ufffd");
-			n = 1;
 		} else if (c == '"' || c == '\\') {
 			strbuf_addc(b, '\\');
 			strbuf_addc(b, c);
