@@ -2,18 +2,14 @@
 /* The VNC server, seen by a viewer that speaks RFB 3.8 byte by byte; and the keys it leads to. */
 #include "unit.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <pthread.h>
 #include <stdlib.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
-#include "base/bytes.h"
 #include "base/mem.h"
 #include "display/keys.h"
 #include "display/pointer.h"
-#include "display/vnc.h"
+#include "vnc_viewer.h"
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t typed = PTHREAD_COND_INITIALIZER;
@@ -55,37 +51,6 @@ static void pointer(void *arg, int x, int y, uint8_t mask, unsigned int w, unsig
 }
 
 static const struct vnc_ops ops = { .draw = draw, .key = key, .pointer = pointer };
-
-static void get(int fd, void *buf, size_t n)
-{
-	assert_int_equal(recv(fd, buf, n, MSG_WAITALL), n);
-}
-
-static void put(int fd, const void *buf, size_t n)
-{
-	assert_int_equal(send(fd, buf, n, 0), n);
-}
-
-/* Connected, up to the list of security types. */
-static int greet(const struct vnc *v, uint8_t *ret_type)
-{
-	struct sockaddr_in to = { .sin_family = AF_INET,
-				  .sin_port = htons((uint16_t)vnc_port(v)),
-				  .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
-	int fd = socket(AF_INET, SOCK_STREAM, 0);
-	char version[12];
-	uint8_t n;
-
-	assert_int_equal(connect(fd, (struct sockaddr *)&to, sizeof(to)), 0);
-	get(fd, version, 12);
-	assert_memory_equal(version, "RFB 003.008\n", 12);
-	put(fd, version, 12);
-	get(fd, &n, 1);
-	assert_true(n >= 1);
-	while (n--)
-		get(fd, ret_type, 1);
-	return fd;
-}
 
 /* One whole picture in raw encoding; returns its size and first pixel. */
 static uint32_t look(int fd, uint16_t w, uint16_t h)
@@ -159,53 +124,144 @@ static void test_viewer(void **state)
 	close(fd);
 }
 
-/* The guest changes its mode: a viewer that can resize (ExtendedDesktopSize, -308) is told the new size. */
+/* What an update that was asked for had in it. */
+struct update {
+	unsigned int nr_sizes, nr_cursors; /* rectangles that say a size, or a pointer's picture */
+	uint16_t width, height;		   /* the last size, */
+	uint16_t reason, status;	   /* and why it was told, as of ExtendedDesktopSize */
+	uint16_t cursor_width, cursor_height;
+};
+
+enum { RAW = 0, DESKTOP_SIZE = -223, POINTER_POS = -232, RICH_CURSOR = -239, EXTENDED_SIZE = -308 };
+
+static void skip_bytes(int fd, size_t n)
+{
+	uint8_t rest[256];
+
+	for (size_t part; n; n -= part) {
+		part = MIN(n, sizeof(rest));
+		get(fd, rest, part);
+	}
+}
+
+static void read_rect(int fd, struct update *u)
+{
+	uint8_t rect[12], screens[4];
+	uint16_t x, y, w, h;
+
+	get(fd, rect, 12);
+	x = get_be16(rect);
+	y = get_be16(rect + 2);
+	w = get_be16(rect + 4);
+	h = get_be16(rect + 6);
+	switch ((int32_t)get_be32(rect + 8)) {
+	case RAW:
+		skip_bytes(fd, (size_t)w * h * 4);
+		break;
+	case EXTENDED_SIZE:
+		get(fd, screens, 4);
+		skip_bytes(fd, screens[0] * 16u);
+		u->reason = x;
+		u->status = y;
+		_fallthrough_;
+	case DESKTOP_SIZE:
+		u->nr_sizes++;
+		u->width = w;
+		u->height = h;
+		break;
+	case RICH_CURSOR:
+		skip_bytes(fd, (size_t)w * h * 4 + (size_t)(w + 7) / 8 * h);
+		u->nr_cursors++;
+		u->cursor_width = w;
+		u->cursor_height = h;
+		break;
+	case POINTER_POS:
+		break;
+	default:
+		fail();
+	}
+}
+
+static void read_update(int fd, struct update *u)
+{
+	uint8_t ask[10] = { 3, 0, 0, 0, 0, 0, 0, 64, 0, 64 }, head[4];
+
+	put(fd, ask, sizeof(ask));
+	get(fd, head, 4);
+	assert_int_equal(head[0], 0);
+	for (unsigned int n = get_be16(head + 2); n; n--)
+		read_rect(fd, u);
+}
+
+/* The guest changes its mode: every viewer that can resize is told the new size, by the way that it knows. */
 static void test_resize(void **state)
 {
 	struct vnc_config cfg = { .address = "127.0.0.1:0", .name = "m", .ops = &ops };
-	const uint8_t encodings[12] = { 2, 0, 0, 2, 0, 0, 0, 0, 0xff, 0xff, 0xfe, 0xcc };
-	uint8_t ask[10] = { 3, 0, 0, 0, 0, 0, 0, 48, 0, 24 }, head[4], rect[12], rest[256], type;
-	uint8_t init[25], result[4], share = 1;
-	bool told = false;
+	static const int32_t old[] = { RAW, DESKTOP_SIZE }, extended[] = { RAW, EXTENDED_SIZE };
+	struct update u[2] = { 0 };
 	struct vnc *v;
-	int fd;
+	int fd[2];
 
 	assert_int_equal(vnc_new(&cfg, &v, NULL), 0);
-	fd = greet(v, &type);
-	put(fd, &type, 1);
-	get(fd, result, 4);
-	put(fd, &share, 1);
-	get(fd, init, 25);
-	put(fd, encodings, sizeof(encodings));
+	fd[0] = join(v, old, ARRAY_SIZE(old), NULL);
+	fd[1] = join(v, extended, ARRAY_SIZE(extended), NULL);
 	pthread_mutex_lock(&lock);
 	width = 48;
 	height = 24;
 	pthread_mutex_unlock(&lock);
-	for (int k = 0; k < 100000 && !told; k++) {
-		put(fd, ask, sizeof(ask));
-		get(fd, head, 4);
-		for (unsigned int n = get_be16(head + 2); n; n--) {
-			size_t more;
-
-			get(fd, rect, 12);
-			if (get_be32(rect + 8) == 0xfffffecc) {
-				told = get_be16(rect + 4) == 48 && get_be16(rect + 6) == 24;
-				get(fd, rest, 4);
-				more = rest[0] * 16u; /* screens */
-			} else {
-				more = (size_t)get_be16(rect + 4) * get_be16(rect + 6) * 4;
-			}
-			for (size_t part; more; more -= part) {
-				part = MIN(more, sizeof(rest));
-				get(fd, rest, part);
-			}
-		}
+	for (int k = 0; k < 2; k++) {
+		while (u[k].width != 48)
+			read_update(fd[k], &u[k]);
+		assert_int_equal(u[k].height, 24);
+		close(fd[k]);
 	}
-	assert_true(told);
-	close(fd);
 	vnc_free(v);
 	width = 32;
 	height = 16;
+}
+
+/* A viewer that wants another size is told that it cannot have it, and by whom it was asked. */
+static void test_wanted_size(void **state)
+{
+	struct vnc_config cfg = { .address = "127.0.0.1:0", .name = "m", .ops = &ops };
+	static const int32_t known[] = { RAW, EXTENDED_SIZE };
+	uint8_t want[8 + 16] = { 251, 0, 0, 100, 0, 100, 1, 0,	 0, 0,
+				 0,   1, 0, 0,	 0, 0,	 0, 100, 0, 100 };
+	struct update u = { 0 };
+	struct vnc *v;
+	int fd;
+
+	assert_int_equal(vnc_new(&cfg, &v, NULL), 0);
+	fd = join(v, known, ARRAY_SIZE(known), NULL);
+	while (u.width != 32)
+		read_update(fd, &u);
+	put(fd, want, sizeof(want));
+	while (!u.reason)
+		read_update(fd, &u);
+	assert_int_equal(u.reason, 1); /* this viewer's request */
+	assert_int_equal(u.status, 1); /* prohibited */
+	assert_int_equal(u.width, 32);
+	close(fd);
+	vnc_free(v);
+}
+
+/* The guest draws its pointer into the screen: viewers that would draw one are given an empty one, so that there are not two. */
+static void test_cursor(void **state)
+{
+	struct vnc_config cfg = { .address = "127.0.0.1:0", .name = "m", .ops = &ops };
+	static const int32_t known[] = { RAW, RICH_CURSOR, POINTER_POS };
+	struct update u = { .cursor_width = 1 };
+	struct vnc *v;
+	int fd;
+
+	assert_int_equal(vnc_new(&cfg, &v, NULL), 0);
+	fd = join(v, known, ARRAY_SIZE(known), NULL);
+	while (!u.nr_cursors)
+		read_update(fd, &u);
+	assert_int_equal(u.cursor_width, 0);
+	assert_int_equal(u.cursor_height, 0);
+	close(fd);
+	vnc_free(v);
 }
 
 static void test_password(void **state)
@@ -295,9 +351,10 @@ static void test_pointer(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_viewer),	 cmocka_unit_test(test_resize),
-		cmocka_unit_test(test_password), cmocka_unit_test(test_refusals),
-		cmocka_unit_test(test_keys),	 cmocka_unit_test(test_pointer),
+		cmocka_unit_test(test_viewer),	    cmocka_unit_test(test_resize),
+		cmocka_unit_test(test_wanted_size), cmocka_unit_test(test_cursor),
+		cmocka_unit_test(test_password),    cmocka_unit_test(test_refusals),
+		cmocka_unit_test(test_keys),	    cmocka_unit_test(test_pointer),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
