@@ -47,6 +47,7 @@ struct run_opts {
 	struct opt_list cdrom;
 	const char *display; /* none, vga, vnc=ADDRESS:PORT */
 	unsigned pointer;    /* index in the choices of --pointer: 0 is tablet */
+	unsigned clipboard;  /* index in the choices of --clipboard: 1 is on */
 	const char *vnc_password_file, *vnc_tls;	     /* or NULL */
 	const char *firmware, *firmware_vars, *firmware_log; /* or NULL */
 	bool count;

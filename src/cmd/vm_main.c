@@ -104,9 +104,11 @@ static int open_firmware_log(struct chardev_host *host, const struct run_opts *o
 static int open_consoles(struct chardev_host *host, const struct run_opts *o,
 			 struct machine_config *cfg, char **names, struct err *err)
 {
-	if (o->console.n > MACHINE_CONSOLES)
-		return err_set(err, -EINVAL, "%zu ports of the virtio console: at most %d",
-			       o->console.n, MACHINE_CONSOLES);
+	size_t max = MACHINE_CONSOLES - (o->clipboard ? 1 : 0);
+
+	if (o->console.n > max)
+		return err_set(err, -EINVAL, "%zu ports of the virtio console: at most %zu%s",
+			       o->console.n, max, o->clipboard ? " beside the clipboard's" : "");
 	for (size_t i = 0; i < o->console.n; i++) {
 		struct machine_console *c = &cfg->consoles[i];
 		const char *spec = o->console.v[i], *equals = strchr(spec, '=');
@@ -143,9 +145,13 @@ static int parse_display(const struct run_opts *o, struct machine_config *cfg, c
 	int r;
 
 	cfg->vnc_tls = o->vnc_tls;
-	if ((o->vnc_password_file || o->vnc_tls) && !str_starts(str_of(o->display), STR("vnc=")))
+	cfg->clipboard = o->clipboard;
+	if ((o->vnc_password_file || o->vnc_tls || o->clipboard) &&
+	    !str_starts(str_of(o->display), STR("vnc=")))
 		return err_set(err, -EINVAL, "%s without --display vnc=ADDRESS:PORT",
-			       o->vnc_tls ? "--vnc-tls" : "--vnc-password-file");
+			       o->vnc_tls     ? "--vnc-tls"
+			       : o->clipboard ? "--clipboard on"
+					      : "--vnc-password-file");
 	if (!strcmp(o->display, "none"))
 		return 0;
 	cfg->vga = true;

@@ -15,11 +15,14 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#include <zlib.h>
 
 #include "base/attr.h"
+#include "base/bytes.h"
 #include "base/clock.h"
 #include "base/mem.h"
 #include "base/str.h"
+#include "display/cut_text.h"
 #include "display/vnc_tls.h"
 #include "sys/library.h"
 #include "sys/thread.h"
@@ -42,6 +45,11 @@ struct vnc {
 	__typeof__(&rfbCheckPasswordByList) check_password;
 	__typeof__(&rfbLogEnable) log_enable;
 	__typeof__(&rfbNewClient) new_client;
+	__typeof__(&rfbWriteExact) write_exact;
+	__typeof__(&rfbCloseClient) close_client;
+	__typeof__(&rfbGetClientIterator) clients;
+	__typeof__(&rfbClientIteratorNext) next_client;
+	__typeof__(&rfbReleaseClientIterator) end_clients;
 
 	rfbScreenInfo *screen;
 	char *name, password[PASSWORD_MAX + 1];
@@ -56,6 +64,9 @@ struct vnc {
 	pthread_mutex_t lock;
 	int fresh[NEW_VIEWERS];
 	unsigned int nr_fresh;
+
+	char *cut; /* under @lock: what viewers are to have in their clipboards; NULL: nothing new */
+	size_t cut_n;
 };
 
 static int load(struct vnc *v, struct err *err)
@@ -72,6 +83,11 @@ static int load(struct vnc *v, struct err *err)
 		{ "rfbCheckPasswordByList", &v->check_password },
 		{ "rfbLogEnable", &v->log_enable },
 		{ "rfbNewClient", &v->new_client },
+		{ "rfbWriteExact", &v->write_exact },
+		{ "rfbCloseClient", &v->close_client },
+		{ "rfbGetClientIterator", &v->clients },
+		{ "rfbClientIteratorNext", &v->next_client },
+		{ "rfbReleaseClientIterator", &v->end_clients },
 		{ "rfbEncryptBytes", &encrypt },
 	};
 	int r = library_load(LIBRARY, "VNC", "libvncserver1", symbols, ARRAY_SIZE(symbols), err);
@@ -97,6 +113,149 @@ static void on_pointer(int mask, int x, int y, rfbClientPtr client)
 
 	v->cfg.ops->pointer(v->cfg.arg, x, y, (uint8_t)mask, (unsigned int)v->screen->width,
 			    (unsigned int)v->screen->height);
+}
+
+static void give_cut(struct vnc *v, const struct strbuf *text)
+{
+	v->cfg.ops->cut(v->cfg.arg, strbuf_str(text));
+}
+
+static void on_cut_latin1(char *text, int n, rfbClientPtr client)
+{
+	_cleanup_(strbuf_done) struct strbuf plain = { 0 };
+
+	cut_text_from_latin1((struct str){ text, (size_t)n }, &plain);
+	give_cut(client->screen->screenData, &plain);
+}
+
+static void on_cut_utf8(char *text, int n, rfbClientPtr client)
+{
+	_cleanup_(strbuf_done) struct strbuf plain = { 0 };
+
+	cut_text_plain((struct str){ text, (size_t)n }, &plain);
+	give_cut(client->screen->screenData, &plain);
+}
+
+static char *take_cut(struct vnc *v, size_t *ret_n)
+{
+	mutex_guard(&v->lock);
+	*ret_n = v->cut_n;
+	return take_ptr(&v->cut);
+}
+
+static void send_to(struct vnc *v, rfbClientPtr client, const struct strbuf *message)
+{
+	if (v->write_exact(client, message->p, (int)message->n) < 0)
+		v->close_client(client);
+}
+
+static void add_be32(struct strbuf *b, uint32_t value)
+{
+	uint8_t p[4];
+
+	put_be32(p, value);
+	strbuf_add(b, p, sizeof(p));
+}
+
+/* ServerCutText, up to its text; a negative length is the extended clipboard's. */
+static void add_head(struct strbuf *b, int32_t length)
+{
+	const char head[4] = { rfbServerCutText };
+
+	strbuf_add(b, head, sizeof(head));
+	add_be32(b, (uint32_t)length);
+}
+
+static void send_latin1(struct vnc *v, rfbClientPtr client, struct str plain)
+{
+	_cleanup_(strbuf_done) struct strbuf text = { 0 }, message = { 0 };
+
+	cut_text_to_latin1(plain, &text);
+	add_head(&message, (int32_t)text.n);
+	strbuf_add(&message, strbuf_cstr(&text), text.n);
+	send_to(v, client, &message);
+}
+
+/* The text itself: its length and the text, with its zero byte, compressed. */
+static void send_provide(struct vnc *v, rfbClientPtr client, const struct strbuf *text)
+{
+	_cleanup_(strbuf_done) struct strbuf message = { 0 }, raw = { 0 };
+	uLong bound = compressBound((uLong)text->n + 5);
+	_cleanup_(mem_freep) void *packed = NULL;
+
+	add_be32(&raw, (uint32_t)text->n + 1);
+	strbuf_add(&raw, strbuf_cstr(text), text->n + 1);
+	if (mem_try(&packed, bound, 2 * bound) < 0 ||
+	    compress(packed, &bound, (const Bytef *)raw.p, (uLong)raw.n) != Z_OK)
+		return;
+	add_head(&message, -(int32_t)(4 + bound));
+	add_be32(&message, rfbExtendedClipboard_Provide | rfbExtendedClipboard_Text);
+	strbuf_add(&message, packed, bound);
+	send_to(v, client, &message);
+}
+
+/* At once to who takes texts of this length unasked; others are told that there is one, and the library answers when they ask. */
+static void send_extended(struct vnc *v, rfbClientPtr client, const struct strbuf *text)
+{
+	_cleanup_(strbuf_done) struct strbuf message = { 0 };
+	char *kept = malloc(text->n + 1); /* the library's to free */
+
+	if (!kept)
+		return;
+	memcpy(kept, strbuf_cstr(text), text->n + 1);
+	free(client->extClipboardData);
+	client->extClipboardData = kept;
+	client->extClipboardDataSize = (int)text->n + 1;
+	if (client->extClipboardUserCap & rfbExtendedClipboard_Provide &&
+	    text->n < (size_t)client->extClipboardMaxUnsolicitedSize) {
+		send_provide(v, client, text);
+	} else if (client->extClipboardUserCap & rfbExtendedClipboard_Notify) {
+		add_head(&message, -4);
+		add_be32(&message, rfbExtendedClipboard_Notify | rfbExtendedClipboard_Text);
+		send_to(v, client, &message);
+	}
+}
+
+/*
+ * What is new for viewers' clipboards. Not by rfbSendServerCutTextUTF8() of the library (0.9.14): it gives a message in Latin-1 the
+ * length of the UTF-8, and leaves the lock of a viewer to whom it has nothing to say.
+ */
+static void send_cut(struct vnc *v)
+{
+	_cleanup_(strbuf_done) struct strbuf crlf = { 0 };
+	_cleanup_(mem_freep) char *text = NULL;
+	rfbClientIteratorPtr all;
+	rfbClientPtr client;
+	size_t n;
+
+	text = take_cut(v, &n);
+	if (!text)
+		return;
+	cut_text_crlf((struct str){ text, n }, &crlf);
+	all = v->clients(v->screen);
+	while ((client = v->next_client(all))) {
+		if (client->state != RFB_NORMAL)
+			continue;
+		if (client->enableExtendedClipboard)
+			send_extended(v, client, &crlf);
+		else
+			send_latin1(v, client, (struct str){ text, n });
+	}
+	v->end_clients(all);
+}
+
+void vnc_cut(struct vnc *v, struct str text)
+{
+	char *copy;
+
+	if (mem_try(&copy, text.n + 1, CUT_TEXT_MAX + 1) < 0)
+		return;
+	if (text.n)
+		memcpy(copy, text.p, text.n);
+	mutex_guard(&v->lock);
+	free(v->cut);
+	v->cut = copy;
+	v->cut_n = text.n;
 }
 
 /* Pixels as in struct surface; the library's have red and blue the other way round. */
@@ -187,6 +346,7 @@ static void serve(void *arg)
 			due = now + FRAME_NS;
 		}
 		take_viewers(v);
+		send_cut(v);
 		/* It returns after the first event. */
 		v->process_events(v->screen,
 				  (long)((due > now ? due - now : FRAME_NS) / NS_PER_US));
@@ -253,6 +413,10 @@ static int start(struct vnc *v, struct err *err)
 	v->screen->screenData = v;
 	v->screen->kbdAddEvent = on_key;
 	v->screen->ptrAddEvent = on_pointer;
+	if (v->cfg.ops->cut) {
+		v->screen->setXCutText = on_cut_latin1;
+		v->screen->setXCutTextUTF8 = on_cut_utf8;
+	}
 	v->screen->alwaysShared = TRUE;
 	v->screen->cursor = NULL;
 	if (v->cfg.password) {
@@ -300,6 +464,7 @@ void vnc_free(struct vnc *v)
 	}
 	surface_done(&v->drawn);
 	free(v->shown);
+	free(v->cut);
 	free(v->name);
 	free(v);
 }

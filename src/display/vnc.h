@@ -4,6 +4,7 @@
 
 #include "base/attr.h"
 #include "base/err.h"
+#include "base/str.h"
 #include "display/picture.h"
 
 /*
@@ -20,6 +21,8 @@ struct vnc_ops {
 	/* A pointer at a place of a screen of this size, with buttons as in pointer.h. */
 	void (*pointer)(void *arg, int x, int y, uint8_t mask, unsigned int width,
 			unsigned int height);
+	/* A viewer has something in its clipboard, as plain text of cut_text.h. NULL: viewers' are not wanted. */
+	void (*cut)(void *arg, struct str text);
 };
 
 struct vnc_config {
@@ -43,6 +46,12 @@ _nodiscard_ int vnc_new(const struct vnc_config *cfg, struct vnc **ret, struct e
 
 /* vnc_free - end connections and the thread. NULL is fine. Thread: owner. */
 void vnc_free(struct vnc *v);
+
+/*
+ * vnc_cut - put a text, plain as of cut_text.h, into the clipboards of all viewers that are there. Over CUT_TEXT_MAX bytes it is
+ * dropped. Thread: any.
+ */
+void vnc_cut(struct vnc *v, struct str text);
 
 /* vnc_port - where it listens. */
 unsigned int vnc_port(const struct vnc *v);

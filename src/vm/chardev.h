@@ -2,6 +2,7 @@
 #ifndef VM_CHARDEV_H
 #define VM_CHARDEV_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -31,6 +32,10 @@ struct chardev_ops {
 	void (*can_receive_again)(struct chardev *cd);
 	/* End of use: flush what can be flushed without blocking, free everything. */
 	void (*close)(struct chardev *cd);
+	/* The guest opened the port (it may have been open before), or closed it; what was accepted and the guest has not read
+	 * is forgotten. Never calls back into the port on this thread. NULL, and then bytes wait for who opens it: the back
+	 * end does not care. */
+	void (*opened)(struct chardev *cd, bool is_open);
 };
 
 struct chardev {
@@ -75,6 +80,13 @@ static inline void chardev_can_receive_again(struct chardev *cd)
 {
 	if (cd->ops->can_receive_again)
 		cd->ops->can_receive_again(cd);
+}
+
+/* chardev_opened - tell who cares that the guest opened or closed the port. Thread: any, under the port's mutex. */
+static inline void chardev_opened(struct chardev *cd, bool is_open)
+{
+	if (cd->ops->opened)
+		cd->ops->opened(cd, is_open);
 }
 
 /* chardev_close - end of use; NULL is accepted. The port was detached before. */

@@ -121,6 +121,7 @@ struct machine_config {
 	bool vga;		   /* a display adapter */
 	const char *vnc;	   /* "ADDRESS:PORT" for viewers of it; NULL: none */
 	bool tablet; /* a pointer that is where that of viewers is, for guests with a driver */
+	bool clipboard; /* viewers' and that of a guest with SPICE's agent; takes one of the consoles */
 	const char *vnc_password; /* NULL: none */
 	const char *vnc_tls;	  /* as of struct vnc_config */
 	struct chardev

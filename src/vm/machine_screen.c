@@ -90,21 +90,47 @@ static void pointer(void *arg, int x, int y, uint8_t mask, unsigned int width, u
 			      (v.right ? PS2_RIGHT : 0) | (v.back ? PS2_SIDE : 0)));
 }
 
+/* What viewers copy is the guest's to paste, */
+static void cut(void *arg, struct str text)
+{
+	struct machine *m = arg;
+
+	clipboard_offer(m->virtio.clipboard, text);
+}
+
+/* and the other way round. */
+static void copied(void *arg, struct str text)
+{
+	struct machine *m = arg;
+
+	vnc_cut(m->vnc, text);
+}
+
 int machine_vnc_start(struct machine *m, const struct machine_config *cfg, struct err *err)
 {
 	static const struct vnc_ops ops = { .draw = draw, .key = key, .pointer = pointer };
+	static const struct vnc_ops with_clipboard = {
+		.draw = draw, .key = key, .pointer = pointer, .cut = cut
+	};
 	const struct vnc_config vnc = {
 		.address = cfg->vnc,
 		.name = cfg->name && *cfg->name ? cfg->name : "Atoll",
 		.password = cfg->vnc_password,
 		.tls = cfg->vnc_tls,
-		.ops = &ops,
+		.ops = cfg->clipboard ? &with_clipboard : &ops,
 		.arg = m,
 	};
 
+	int r;
+
+	if (!cfg->vnc && cfg->clipboard)
+		return err_set(err, -EINVAL, "a clipboard without VNC");
 	if (!cfg->vnc)
 		return 0;
 	if (!m->has_vga)
 		return err_set(err, -EINVAL, "VNC without a display adapter");
-	return vnc_new(&vnc, &m->vnc, err);
+	r = vnc_new(&vnc, &m->vnc, err);
+	if (r == 0 && cfg->clipboard)
+		clipboard_set_copied(m->virtio.clipboard, copied, m);
+	return r;
 }

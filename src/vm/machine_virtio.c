@@ -264,6 +264,12 @@ static int make_console(struct machine_virtio *v, const struct machine_config *c
 		ports.port[n].cd = cfg->consoles[n].cd;
 		ports.port[n].name = cfg->consoles[n].name;
 	}
+	if (cfg->clipboard) {
+		v->clipboard = mem_new(sizeof(*v->clipboard));
+		clipboard_init(v->clipboard, &v->io);
+		ports.port[ports.nr_ports].cd = &v->clipboard->cd;
+		ports.port[ports.nr_ports++].name = AGENT_PORT;
+	}
 	virtio_console_init(con, &ports, v->board->mem, &v->io);
 	return plug(v, unit_new(con, done_console), &con->dev, CLASS_CONSOLE, err);
 }
@@ -282,7 +288,7 @@ int machine_virtio_init(struct machine_virtio *v, const struct board *board, str
 		r = machine_virtio_add_disk(v, &cfg->disks[n], NULL, err);
 	for (unsigned int n = 0; r == 0 && n < cfg->nr_nets; n++)
 		r = machine_virtio_add_net(v, &cfg->nets[n], NULL, err);
-	if (r == 0 && cfg->nr_consoles)
+	if (r == 0 && (cfg->nr_consoles || cfg->clipboard))
 		r = make_console(v, cfg, err);
 	for (unsigned int n = 0; r == 0 && n < cfg->nr_shares; n++)
 		r = make_fs(v, &cfg->shares[n], n, err);
@@ -317,6 +323,9 @@ void machine_virtio_done(struct machine_virtio *v)
 		unit_free(u);
 		machine_release(&r);
 	}
+	if (v->clipboard)
+		clipboard_done(v->clipboard);
+	free(take_ptr(&v->clipboard));
 	iothread_done(&v->io);
 	v->is_made = false;
 }

@@ -7,6 +7,7 @@
 #include "base/attr.h"
 #include "base/err.h"
 #include "base/str.h"
+#include "vm/clipboard.h"
 #include "vm/iothread.h"
 #include "vm/machine.h"
 #include "vm/virtio/mmio.h"
@@ -47,6 +48,7 @@ struct machine_virtio {
 	struct machine_unit *unit[MACHINE_VIRTIO_MAX]; /* by slot; NULL: none there */
 	struct virtio_balloon *balloon;		       /* a unit's, or NULL */
 	struct virtio_input *tablet;		       /* a unit's, or NULL */
+	struct clipboard *clipboard;		       /* behind a port of the console, or NULL */
 	struct virtio_blk *disk[MACHINE_VIRTIO_MAX];   /* units', by number; NULL: none */
 	bool is_made;
 };

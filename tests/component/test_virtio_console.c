@@ -15,6 +15,7 @@ struct end {
 	char out[OUT_MAX];
 	size_t n, room; /* bytes it has, and takes yet */
 	unsigned int nr_again;
+	unsigned int nr_opens, nr_closes;
 };
 
 struct fixture {
@@ -42,6 +43,18 @@ static void end_again(struct chardev *cd)
 	container_of(cd, struct end, cd)->nr_again++;
 }
 
+static void end_opened(struct chardev *cd, bool is_open)
+{
+	struct end *e = container_of(cd, struct end, cd);
+
+	e->nr_opens += is_open;
+	e->nr_closes += !is_open;
+}
+
+/* One that goes by who has the port open. */
+static const struct chardev_ops talk_ops = { .write = end_write,
+					     .can_receive_again = end_again,
+					     .opened = end_opened };
 static const struct chardev_ops end_ops = { .write = end_write, .can_receive_again = end_again };
 
 static int setup(void **state)
@@ -54,7 +67,7 @@ static int setup(void **state)
 	if (!f || vd_bench_init(&f->v) < 0)
 		return -1;
 	for (unsigned int k = 0; k < 3; k++) {
-		f->end[k].cd.ops = &end_ops;
+		f->end[k].cd.ops = k == 1 ? &talk_ops : &end_ops;
 		f->end[k].room = OUT_MAX;
 		cfg.port[k].cd = &f->end[k].cd;
 	}
@@ -98,8 +111,9 @@ static void say(struct fixture *f, uint32_t port, uint16_t event, uint16_t value
 	assert_int_equal(vd_do(&f->v, 3, &p, 1), 0);
 }
 
-/* The next control message; its text in @ret. */
-static void hear(struct fixture *f, uint32_t port, uint16_t event, const char *text)
+/* The next control message. */
+static void hear_value(struct fixture *f, uint32_t port, uint16_t event, uint16_t value,
+		       const char *text)
 {
 	const uint8_t *m;
 	uint32_t len;
@@ -109,9 +123,22 @@ static void hear(struct fixture *f, uint32_t port, uint16_t event, const char *t
 	m = vd_ram(&f->v, VD_DATA + 0x10000 + 128 * (uint64_t)id);
 	assert_int_equal(get_le32(m), port);
 	assert_int_equal(get_le16(m + 4), event);
-	assert_int_equal(get_le16(m + 6), 1);
+	assert_int_equal(get_le16(m + 6), value);
 	assert_int_equal(len, 8 + strlen(text));
 	assert_memory_equal(m + 8, text, strlen(text));
+}
+
+static void hear(struct fixture *f, uint32_t port, uint16_t event, const char *text)
+{
+	hear_value(f, port, event, 1, text);
+}
+
+static void start_ports(struct fixture *f)
+{
+	assert_true(vd_start(&f->v, 2, 8, 32));
+	for (unsigned int k = 0; k < 16; k++)
+		vd_add(&f->v, 2, &(struct vd_piece){ VD_DATA + 0x10000 + 128 * k, 128, true }, 1,
+		       false);
 }
 
 static void test_single(void **state)
@@ -200,10 +227,7 @@ static void test_ports(void **state)
 	struct vd_piece p = { VD_DATA, 4, false }, in = { VD_DATA + 0x100, 16, true };
 
 	assert_int_equal(vd_in(v, v->config + 4, 4), 3);
-	assert_true(vd_start(v, 2, 8, 32));
-	for (unsigned int k = 0; k < 16; k++)
-		vd_add(v, 2, &(struct vd_piece){ VD_DATA + 0x10000 + 128 * k, 128, true }, 1,
-		       false);
+	start_ports(f);
 	say(f, 0xffffffff, 0, 1);
 	for (unsigned int k = 0; k < 3; k++)
 		hear(f, k, 1, "");
@@ -232,6 +256,65 @@ static void test_ports(void **state)
 	assert_int_equal(vd_status(v) & VD_S_NEEDS_RESET, 0);
 }
 
+/* What was offered to one who had the port open is not for the next one, where the back end knows the difference. */
+static void test_opened(void **state)
+{
+	struct fixture *f = *state;
+	struct vd *v = &f->v;
+	struct vd_piece in = { VD_DATA + 0x100, 16, true };
+	struct end *e = &f->end[1];
+	uint32_t len;
+	uint16_t id;
+
+	start_ports(f);
+	type(f, 1, "early");
+	say(f, 1, OPEN, 1);
+	assert_int_equal(e->nr_opens, 1);
+	type(f, 1, "one");
+	say(f, 1, OPEN, 0);
+	assert_int_equal(e->nr_closes, 1);
+	say(f, 1, OPEN, 1);
+	type(f, 1, "two");
+	vd_add(v, 4, &in, 1, false);
+	vd_kick(v, 4);
+	assert_true(vd_used(v, 4, &id, &len));
+	assert_int_equal(len, 3);
+	assert_memory_equal(vd_ram(v, VD_DATA + 0x100), "two", 3);
+	/* A reset closes it, too, once. */
+	vd_set_status(v, 0);
+	assert_int_equal(e->nr_closes, 2);
+	vd_set_status(v, 0);
+	assert_int_equal(e->nr_closes, 2);
+}
+
+/* Out of a snapshot the port has another back end: the guest is told to close it and to open it anew. */
+static void test_restored(void **state)
+{
+	struct fixture *f = *state;
+	struct virtio_dev *d = &f->con.dev;
+
+	start_ports(f);
+	say(f, 1, OPEN, 1);
+	say(f, 2, OPEN, 1);
+	for (int k = 0; k < 2; k++) { /* also when it has not answered yet */
+		d->ops->restored(d);
+		vd_run(&f->v);
+		vd_kick(&f->v, 3);
+		hear_value(f, 1, OPEN, 0, "");
+	}
+	assert_int_equal(f->con.hung, 1 << 1);
+	say(f, 1, OPEN, 0);
+	hear(f, 1, OPEN, "");
+	assert_int_equal(f->con.hung, 0);
+	say(f, 1, OPEN, 1);
+	assert_int_equal(f->end[1].nr_opens, 2);
+	/* Nobody has it open: nothing to say. The other one does not care. */
+	say(f, 1, OPEN, 0);
+	d->ops->restored(d);
+	assert_int_equal(f->con.nr_messages, 0);
+	assert_true(f->con.port[2].is_open);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -239,6 +322,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_full, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_refused, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_ports, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_opened, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_restored, setup, teardown),
 	};
 
 	return cmocka_run_group_tests_name("virtio-console", tests, NULL, NULL);

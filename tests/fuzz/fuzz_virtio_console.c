@@ -5,6 +5,7 @@
 #include "fuzz_virtio.h"
 #include "vm/virtio/console.h"
 
+static struct virtio_console con;
 static struct chardev ends[2];
 static unsigned int room;
 
@@ -22,11 +23,19 @@ static void end_again(struct chardev *cd)
 	(void)cd->receive(cd->port_arg, more, sizeof(more));
 }
 
+static void end_opened(struct chardev *cd, bool is_open)
+{
+}
+
 static void event(void *arg, unsigned int what)
 {
 	struct chardev *cd = &ends[what & 1];
 
-	if (what & 2) {
+	if (what == 0xff) {
+		mutex_lock(&con.dev.lock);
+		con.dev.ops->restored(&con.dev);
+		mutex_unlock(&con.dev.lock);
+	} else if (what & 2) {
 		room = what >> 2;
 		cd->writable(cd->port_arg);
 	} else {
@@ -54,14 +63,17 @@ static void request(struct fuzz_virtio *w, struct fuzz_input *in)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 {
 	static const struct chardev_ops ops = { .write = end_write,
-						.can_receive_again = end_again };
+						.can_receive_again = end_again },
+					talk = { .write = end_write,
+						 .can_receive_again = end_again,
+						 .opened = end_opened };
 	struct virtio_console_config cfg = { .nr_ports = 2,
 					     .port = { { &ends[0], NULL }, { &ends[1], "name" } } };
-	static struct virtio_console con;
 	static struct fuzz_virtio w;
 	struct fuzz_input in = { data, n };
 
-	ends[0].ops = ends[1].ops = &ops;
+	ends[0].ops = &ops;
+	ends[1].ops = &talk;
 	room = 100;
 	fuzz_virtio_init(&w);
 	virtio_console_init(&con, &cfg, &w.v.b.memory.phys, &w.v.io);

@@ -225,6 +225,45 @@ static void send_messages(struct virtio_console *con)
 	virtio_signal(d, q);
 }
 
+/* Whether the back end goes by who has the port open. */
+static bool knows_open(const struct virtio_console_port *p)
+{
+	return p->cd && p->cd->ops->opened;
+}
+
+static void set_open(struct virtio_console_port *p, bool is_open)
+{
+	struct virtio_console *con = p->con;
+	uint32_t bit = UINT32_C(1) << p->index;
+
+	if (knows_open(p)) {
+		mutex_lock(&p->in_lock);
+		p->in_len = 0;
+		mutex_unlock(&p->in_lock);
+		chardev_opened(p->cd, is_open);
+	}
+	p->is_open = is_open;
+	if (con->hung & bit && !is_open) {
+		con->hung &= ~bit;
+		say(con, p->index, EV_OPEN, 1, "");
+	}
+}
+
+/* What the back end heard is not in a snapshot, so there is another one now: the guest is told that ours has gone, and that there is one
+ * again when it has closed its own. At once, it might not see it. */
+static void hang_up(struct virtio_console_port *p)
+{
+	struct virtio_console *con = p->con;
+	uint32_t bit = UINT32_C(1) << p->index;
+
+	if (!knows_open(p) || (!p->is_open && !(con->hung & bit)))
+		return;
+	p->is_open = false;
+	p->in_len = p->out_skip = 0;
+	con->hung |= bit;
+	say(con, p->index, EV_OPEN, 0, "");
+}
+
 static void heard(struct virtio_console *con, uint32_t port, uint16_t event, uint16_t value)
 {
 	struct virtio_console_port *p = &con->port[MIN(port, con->nr_ports - 1)];
@@ -243,7 +282,7 @@ static void heard(struct virtio_console *con, uint32_t port, uint16_t event, uin
 			say(con, port, EV_NAME, 1, p->name);
 		say(con, port, EV_OPEN, 1, "");
 	} else if (event == EV_OPEN) {
-		p->is_open = value == 1;
+		set_open(p, value == 1);
 		virtio_again(&con->dev, in_queue(p));
 	}
 }
@@ -302,11 +341,13 @@ static void reset(struct virtio_dev *d)
 {
 	struct virtio_console *con = console_of(d);
 
-	con->nr_messages = 0;
+	con->nr_messages = con->hung = 0;
 	for (unsigned int k = 0; k < con->nr_ports; k++) {
 		struct virtio_console_port *p = &con->port[k];
 
-		p->is_open = p->is_blocked = false;
+		if (p->is_open)
+			set_open(p, false);
+		p->is_blocked = false;
 		p->out_skip = 0;
 		if (p->out.q)
 			virtio_abandon(d, &p->out);
@@ -328,7 +369,11 @@ static void settle(struct virtio_dev *d)
 
 static void restored(struct virtio_dev *d)
 {
-	put_le32(d->config + C_MAX_PORTS, console_of(d)->nr_ports);
+	struct virtio_console *con = console_of(d);
+
+	put_le32(d->config + C_MAX_PORTS, con->nr_ports);
+	for (unsigned int k = 0; k < con->nr_ports; k++)
+		hang_up(&con->port[k]);
 }
 
 /* How much there is comes before what: bytes may arrive meanwhile. */
@@ -353,11 +398,12 @@ static const struct state_field fields[] = {
 	STATE_ARRAY(struct virtio_console, message_len, MSG_LEN + VIRTIO_CONSOLE_NAME),
 	STATE_MAX(struct virtio_console, nr_messages,
 		  ARRAY_SIZE(((struct virtio_console *)NULL)->messages)),
+	STATE_SINCE(2, struct virtio_console, hung, (1u << VIRTIO_CONSOLE_PORTS) - 1),
 };
 
 static const struct state_desc console_state = {
 	.name = "console",
-	.version = 1,
+	.version = 2,
 	STATE_LOCK(struct virtio_console, dev.lock),
 	STATE_TABLE(struct virtio_console, fields),
 };

@@ -43,6 +43,7 @@ struct virtio_console {
 	uint8_t messages[32 + VIRTIO_CONSOLE_PORTS * 4][8 + VIRTIO_CONSOLE_NAME];
 	uint8_t message_len[32 + VIRTIO_CONSOLE_PORTS * 4];
 	unsigned int nr_messages;
+	uint32_t hung; /* ports, as a mask: the guest was told that our end is closed, and has not closed its own */
 };
 
 struct virtio_console_config {
