@@ -18,7 +18,8 @@ static void restore(void)
 	static uint8_t bytes[32 << 10];
 	uint64_t n = state_bytes(&ide_state, ide_state.version), half = n / 2;
 	struct str in = { (char *)bytes, n };
-	bool is_wild = fuzz_take(input, 1) & 1;
+	uint8_t how = (uint8_t)fuzz_take(input, 1);
+	bool is_wild = how & 1;
 
 	fuzz_must(n <= sizeof(bytes));
 	memset(bytes, 0, n);
@@ -33,7 +34,7 @@ static void restore(void)
 		const struct ide_drive *d = &w.i.channel[k / 2].drive[k % 2];
 		uint8_t *p = bytes + k / 2 * half + k % 2 * 22;
 
-		p[0] = d->ata.has_drive;
+		p[0] = d->ata.has_drive ^ (how >> 1 & 1);
 		p[1] = d->ata.is_cd;
 		p[17] = p[17] & 1;
 		p[18] = (p[18] & 15) + 1;
@@ -50,8 +51,8 @@ static void restore(void)
 		memset(p + 19, 0, 16); /* first, at, block, len */
 		put_le16(p + 19, (uint16_t)fuzz_take(input, 1));
 		put_le16(p + 23, (uint16_t)fuzz_take(input, 1));
-		put_le16(p + 27, 0x100);
-		put_le16(p + 31, 0x100 + (uint16_t)fuzz_take(input, 1));
+		put_le16(p + 27, 0xc0);
+		put_le16(p + 31, 0xb0 + (uint16_t)fuzz_take(input, 1));
 		bytes[(k + 1) * half - 1] &= 1;
 	}
 	ata_pause(&w.i.worker);
@@ -129,8 +130,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 	struct fuzz_input in = { data, n };
 	static bool is_ready;
 
-	if (!is_ready)
+	if (!is_ready) { /* also its end, and its thread's */
 		fuzz_must(ide_world_init(&w) == 0);
+		ide_world_done(&w);
+		fuzz_must(ide_world_init(&w) == 0);
+		fuzz_must(ata_start(&w.i.worker, NULL) == 0);
+		ata_stop(&w.i.worker);
+	}
 	is_ready = true;
 	input = &in;
 	pci_config_write(&w.pci, IDE_DEVFN, 4, 2, 5);
