@@ -251,6 +251,15 @@ int str_parse_ns(struct str s, uint64_t min, uint64_t max, uint64_t *ret_ns, str
 	return parse_unit(s, units, ARRAY_SIZE(units), min, max, ret_ns, err);
 }
 
+int str_hex_digit(char c)
+{
+	if (c >= '0' && c <= '9')
+		return c - '0';
+	if (c >= 'a' && c <= 'f')
+		return c - 'a' + 10;
+	return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+}
+
 int str_parse_bool(struct str s, bool *ret, struct err *err)
 {
 	static const char *const yes[] = { "on", "yes", "true", "1" };

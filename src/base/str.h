@@ -86,6 +86,9 @@ _nodiscard_ int str_parse_size(struct str s, uint64_t min, uint64_t max, uint64_
 _nodiscard_ int str_parse_ns(struct str s, uint64_t min, uint64_t max, uint64_t *ret_ns,
 			     struct err *err);
 
+/* str_hex_digit - the value of a hexadecimal digit; -1: it is none. Thread: any. */
+_pure_ int str_hex_digit(char c);
+
 /* str_parse_bool - on/off, yes/no, true/false, 1/0. Returns 0 or -EINVAL. Thread: any. */
 _nodiscard_ int str_parse_bool(struct str s, bool *ret, struct err *err);
 

@@ -27,30 +27,30 @@ int confine_begin(struct err *err)
 	return outside_start(err);
 }
 
-bool confine_needs_server(struct disk *disk)
-{
-	struct disk_info info;
-
-	for (unsigned int depth = 0; disk_info(disk, depth, &info, NULL) == 0; depth++) {
-		bool is_served = disk_is_served(info.path);
-
-		disk_info_done(&info);
-		if (is_served)
-			return true;
-	}
-	return false;
-}
-
 /* Why the host's files and network must stay in reach, or NULL. */
 static const char *keeps_files(const struct confine_opts *o)
 {
-	if (o->needs_server)
-		return "a disk is at a server, which is to be found again when the connection is lost";
+	if (o->servers == DISK_SERVERS_SOUGHT)
+		return "a disk is at a server that wants TLS, which is to be found again when the "
+		       "connection is lost (reconnect=0s does without)";
 #ifdef IS_SANITIZED
 	return "this is a sanitizer's build, which reads /proc when it reports";
 #else
 	return NULL;
 #endif
+}
+
+static enum seccomp_servers servers_of(enum disk_servers servers)
+{
+	switch (servers) {
+	case DISK_NO_SERVERS:
+		return SECCOMP_NO_SERVERS;
+	case DISK_SERVERS_BESIDE:
+		return SECCOMP_SERVERS_BESIDE;
+	case DISK_SERVERS_SOUGHT:
+		break;
+	}
+	return SECCOMP_SERVERS_SOUGHT;
 }
 
 static void add_missing(const struct sandbox_report *report, struct strbuf *out)
@@ -83,7 +83,9 @@ int confine(const struct confine_opts *o, struct err *err)
 	r = sandbox_enter(&sandbox, &report, err);
 	if (r < 0)
 		return err_wrap(err, r, "confinement");
-	r = seccomp_begin(o->program, sandbox.keeps_files != NULL, &no_filters);
+	r = seccomp_begin(o->program,
+			  sandbox.keeps_files ? SECCOMP_SERVERS_SOUGHT : servers_of(o->servers),
+			  &no_filters);
 	add_missing(&report, &missing);
 	if (r < 0)
 		strbuf_addf(&missing, "%s%s", missing.n ? "; " : "", err_text(&no_filters));

@@ -15,14 +15,12 @@ void confine_prepare(void);
  * 0; -EAGAIN and others of fork(2). Thread: the only one. */
 _nodiscard_ int confine_begin(struct err *err);
 
-/* confine_needs_server - whether a disk, or an image below it, is at a server. Thread: any. */
-bool confine_needs_server(struct disk *disk);
-
 struct confine_opts {
 	const char *program; /* static; named by messages */
 	const char *kind;    /* of the main thread (sys/sandbox/kinds.def) */
 	const char *event;   /* for the log: what is missing */
-	bool needs_server;   /* of one of the disks: the host's files and network stay in reach */
+	enum disk_servers
+		servers; /* of all disks, the most; when they are sought, files and network stay in reach */
 	bool must_hold; /* refuse where the host does not let all be given up; else that is logged */
 };
 

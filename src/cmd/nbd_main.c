@@ -85,7 +85,7 @@ static int give_up_rights(struct disk *disk, bool must_hold, struct err *err)
 		.program = "atoll-nbd",
 		.kind = "nbd",
 		.event = "nbd.sandbox",
-		.needs_server = confine_needs_server(disk),
+		.servers = disk_servers(disk),
 		.must_hold = must_hold,
 	};
 

@@ -268,7 +268,7 @@ static int give_up_rights(const struct vm_disks *disks, bool must_hold, struct e
 	};
 
 	for (unsigned int k = 0; k < disks->nr; k++)
-		o.needs_server |= confine_needs_server(disks->disk[k]->disk.disk);
+		o.servers = MAX(o.servers, disk_servers(disks->disk[k]->disk.disk));
 	return confine(&o, err);
 }
 

@@ -12,6 +12,7 @@
 #include "base/checked.h"
 #include "base/mem.h"
 #include "disk/graph_priv.h"
+#include "disk/nbd/client.h"
 #include "sys/thread.h"
 
 #define SIZE_MAX_BYTES (UINT64_C(1) << 62)
@@ -118,6 +119,18 @@ int disk_info(struct disk *disk, unsigned depth, struct disk_info *ret, struct e
 		r = image_info(img, ret, err);
 	pthread_rwlock_unlock(&disk->graph);
 	return r;
+}
+
+enum disk_servers disk_servers(struct disk *disk)
+{
+	enum disk_servers most = DISK_NO_SERVERS;
+
+	pthread_rwlock_rdlock(&disk->graph);
+	for (const struct image *img = disk->top; img; img = img->below)
+		if (img->file->nbd)
+			most = MAX(most, nbd_client_servers(img->file->nbd));
+	pthread_rwlock_unlock(&disk->graph);
+	return most;
 }
 
 void disk_info_done(struct disk_info *info)

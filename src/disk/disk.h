@@ -445,6 +445,20 @@ const struct disk_option_info *disk_format_options(const char *format);
 /* disk_format_of_name - the format that the end of a file's name promises (".qcow2"), NULL when it does not. Thread: any. */
 const char *disk_format_of_name(const char *path);
 
+/*
+ * disk_servers - what finds NBD servers of a disk's images again when they are lost.
+ *
+ * Addresses of servers are told to the process outside of a sandbox while it listens (sys/sandbox/outside.h); where it
+ * runs, a lost server is connected to by it, at the address where it was first. One that wants TLS is not: its keys are files.
+ * Thread: any.
+ */
+enum disk_servers {
+	DISK_NO_SERVERS,
+	DISK_SERVERS_BESIDE, /* the process outside; or nobody looks for them */
+	DISK_SERVERS_SOUGHT, /* the thread that uses the disk, by name, with files and the network of the host */
+};
+enum disk_servers disk_servers(struct disk *disk);
+
 /* disk_is_served - whether a name is not a file's but that of a disk at an NBD server. Thread: any. */
 _pure_ bool disk_is_served(const char *name);
 

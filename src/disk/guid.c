@@ -57,14 +57,6 @@ void guid_text(const struct guid *g, bool mixed, char text[GUID_TEXT_LEN + 1])
 	*text = 0;
 }
 
-static int hex_value(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	c = (char)(c | 0x20);
-	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 int guid_parse(struct str text, bool mixed, struct guid *ret)
 {
 	const uint8_t *order = mixed ? order_mixed : order_plain;
@@ -80,8 +72,8 @@ int guid_parse(struct str text, bool mixed, struct guid *ret)
 
 		if (dash_before(i) && text.p[at++] != '-')
 			return -EINVAL;
-		high = hex_value(text.p[at++]);
-		low = hex_value(text.p[at++]);
+		high = str_hex_digit(text.p[at++]);
+		low = str_hex_digit(text.p[at++]);
 		if (high < 0 || low < 0)
 			return -EINVAL;
 		g.b[order[i]] = (uint8_t)(high << 4 | low);

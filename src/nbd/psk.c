@@ -24,21 +24,13 @@ struct nbd_psk {
 	size_t nr;
 };
 
-static int hex_digit(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	c |= 32;
-	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 /* @p, 2 * n digits, becomes n bytes. */
 static bool decode(char *p, struct str *s)
 {
 	if (!s->n || s->n % 2)
 		return false;
 	for (size_t k = 0; k < s->n / 2; k++) {
-		int high = hex_digit(p[2 * k]), low = hex_digit(p[2 * k + 1]);
+		int high = str_hex_digit(p[2 * k]), low = str_hex_digit(p[2 * k + 1]);
 
 		if (high < 0 || low < 0)
 			return false;

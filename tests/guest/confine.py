@@ -189,6 +189,49 @@ def server():
         want(os.listdir(tmp) == ["d.raw"], "its socket is left behind")
 
 
+@contextlib.contextmanager
+def disk_server(folder, listen, *args):
+    """`atoll disk serve`; what it says first."""
+    cmd = [vmm.atoll_path(), "disk", "serve", "--listen", listen, *args]
+    with vmm.start(cmd, cwd=folder, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as p:
+        try:
+            uri = p.stdout.readline().strip()
+            want(uri, f"{args}: it does not serve: {p.poll() is not None and p.stderr.read()}")
+            yield uri
+        finally:
+            p.kill()
+            vmm.check_confined(p.communicate()[1])
+
+
+def lost_server():
+    """A confined process finds the server of its disk again by the process outside, by TCP and by a unix socket; one that
+    wants TLS cannot be found so."""
+    needs_all()
+    with tempfile.TemporaryDirectory(prefix="confine-") as tmp:
+        with open(os.path.join(tmp, "d.raw"), "wb") as f:
+            f.write(b"\x07" * 65536)
+        for listen in (f"tcp:127.9.8.7:{vmm.free_port()}", "unix:in ner"):
+            with contextlib.ExitStack() as stack:
+                with disk_server(tmp, listen, "--name", "a b", "d.raw") as inner:
+                    outer = stack.enter_context(disk_server(tmp, f"unix:{tmp}/outer", "--sandbox", "require", "--reconnect", "60s",
+                                                            inner))
+                    subprocess.run(["qemu-io", "-f", "raw", outer, "-c", "read -P 7 0 64k"], check=True,
+                                   stdout=subprocess.DEVNULL)
+                io = stack.enter_context(vmm.start(["qemu-io", "-f", "raw", outer, "-c", "read -P 7 0 64k", "-c", "flush"],
+                                                   stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True))
+                with disk_server(tmp, listen, "--name", "a b", "d.raw"):
+                    said = io.communicate(timeout=60)[0]
+                    want(io.returncode == 0 and "read 65536/65536" in said and "fail" not in said, said)
+        with open(os.path.join(tmp, "keys"), "w", encoding="utf-8") as f:
+            f.write("u:00112233\n")
+        with disk_server(tmp, "unix:inner", "--tls-psk", "keys", "d.raw") as inner:
+            inner = inner.replace("nbds+unix:///", "nbds+unix://u@/").replace("socket=", f"socket={tmp}/") + f"&tls-psk-file={tmp}/keys"
+            status, _, err = atoll("disk", "serve", "--listen", f"unix:{tmp}/outer", "--sandbox", "require", inner)
+            want(status == 1 and "a disk is at a server that wants TLS" in err, err)
+            with disk_server(tmp, "unix:outer", "--sandbox", "require", "--reconnect", "0s", inner):
+                pass
+
+
 def inherited():
     """What whoever started it left open does not stay open."""
     fd = os.open("/", os.O_RDONLY | os.O_DIRECTORY)
@@ -280,7 +323,7 @@ def greet(f, kind):
 
 
 def main():
-    tests = [tree, server, inherited, denied, viewers, kvm]
+    tests = [tree, server, lost_server, inherited, denied, viewers, kvm]
     with vmm.own_runtime():
         return vmm.run_tests(sys.argv, {t.__name__: t for t in tests})
 

@@ -23,6 +23,7 @@ import threading
 import time
 
 import vmm
+from confine import needs_all
 from viewer import Viewer
 from vmm import Failed, free_port
 
@@ -394,6 +395,11 @@ def served(cpus):
             f.truncate(MIB)
         subprocess.run([vmm.atoll_path(), "disk", "create", image, "64M"], check=True)
         servers = []
+        try:
+            needs_all()
+            confined = ["--sandbox", "require"]
+        except RuntimeError:  # this host does not confine
+            confined = []
 
         def start():
             p = vmm.start([vmm.atoll_path(), "disk", "serve", "-l", listen, image],
@@ -427,7 +433,7 @@ for k in 0 5 9; do
 	want "place $k" "$(dd if=/dev/vda bs=64k skip=$((k * 50 + 3)) count=32 iflag=direct 2>/dev/null | md5sum)" "$want"
 done
 dd if=/data of=/dev/vda bs=64k seek=700 oflag=direct conv=fsync 2>/dev/null || fail write again
-""", ["--disk", start() + ",reconnect=60s", "--disk", flag + ",readonly"], files=[(data, "data")], cpus=cpus, on_line=again)
+""", [*confined, "--disk", start() + ",reconnect=60s", "--disk", flag + ",readonly"], files=[(data, "data")], cpus=cpus, on_line=again)
             want(len(servers) == 2, "the server was not started again")
         finally:
             for p in servers:

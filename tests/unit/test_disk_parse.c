@@ -8,6 +8,7 @@
 #include "base/mem.h"
 #include "base/crc32c.h"
 #include "disk/guid_priv.h"
+#include "disk/nbd/place_priv.h"
 #include "disk/utf16_priv.h"
 #include "disk/vdi/vdi_priv.h"
 #include "disk/vhd/vhd_priv.h"
@@ -361,6 +362,38 @@ static void test_vdi_header(void **state)
 	assert_int_equal(vdi_header_parse(p, &got, &err), -EOPNOTSUPP);
 }
 
+/* The socket's path in a URI. */
+static void test_nbd_socket(void **state)
+{
+	static const struct {
+		const char *uri, *path; /* NULL: there is none */
+	} cases[] = {
+		{ "nbd+unix:///x?socket=/a/b", "/a/b" },
+		{ "nbd+unix:///x?socket=in%20ner", "in ner" },
+		{ "nbd+unix:///?tls-psk-file=/k&socket=%2Fs", "/s" },
+		{ "nbd+unix:///?a=1;socket=s;b=2", "s" },
+		{ "nbd+unix:///?socket=s#part", "s" },
+		{ "nbd+unix:///?socket=100%", "100%" },
+		{ "nbd+unix:///?socket=%4", "%4" },
+		{ "nbd+unix:///?socket=%zz", "%zz" },
+		{ "nbd+unix:///?socket=12345678", NULL }, /* does not fit */
+		{ "nbd+unix:///?socket=a%00b", NULL },
+		{ "nbd+unix:///?socket=", NULL },
+		{ "nbd+unix:///?mysocket=s", NULL },
+		{ "nbd+unix:///socket=s", NULL },
+		{ "nbd+unix:///?", NULL },
+	};
+
+	for (size_t k = 0; k < ARRAY_SIZE(cases); k++) {
+		char path[8];
+		bool is_there = nbd_place_socket(cases[k].uri, path, sizeof(path));
+
+		assert_int_equal(is_there, cases[k].path != NULL);
+		if (is_there)
+			assert_string_equal(path, cases[k].path);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -369,7 +402,7 @@ int main(void)
 		cmocka_unit_test(test_vhd_footer),    cmocka_unit_test(test_vhd_header),
 		cmocka_unit_test(test_vhdx_header),   cmocka_unit_test(test_vhdx_regions),
 		cmocka_unit_test(test_vhdx_metadata), cmocka_unit_test(test_vhdx_log),
-		cmocka_unit_test(test_vdi_header),
+		cmocka_unit_test(test_vdi_header),    cmocka_unit_test(test_nbd_socket),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -84,10 +84,10 @@ struct call {
 	uint64_t arg[6];
 };
 
-static uint32_t ask_host(const char *kind, bool finds_host, const struct call *c)
+static uint32_t ask_host(const char *kind, enum seccomp_servers servers, const struct call *c)
 {
 	struct sock_filter code[SECCOMP_LENGTH_MAX];
-	size_t n = seccomp_compile(kind, finds_host, code);
+	size_t n = seccomp_compile(kind, servers, code);
 	struct seccomp_data data = { .nr = c->nr, .arch = AUDIT_ARCH_X86_64 };
 
 	assert_true(n > 4 && n <= SECCOMP_LENGTH_MAX);
@@ -97,7 +97,7 @@ static uint32_t ask_host(const char *kind, bool finds_host, const struct call *c
 
 static uint32_t ask(const char *kind, const struct call *c)
 {
-	return ask_host(kind, false, c);
+	return ask_host(kind, SECCOMP_NO_SERVERS, c);
 }
 
 /* Such a build allows each thread more. */
@@ -265,12 +265,22 @@ static void test_host(void **state)
 	const struct call call = { SYS_connect }, reading = { SYS_openat },
 			  writing = { SYS_openat, { 0, 0, O_RDWR } };
 
-	assert_int_equal(ask_host("disk", true, &call), SECCOMP_RET_ALLOW);
-	assert_int_equal(ask_host("disk", true, &reading), SECCOMP_RET_ALLOW);
-	assert_int_equal(ask_host("serial", true, &call), SECCOMP_RET_TRAP);
+	const struct call inet = { SYS_socket, { AF_INET, SOCK_STREAM } },
+			  link = { SYS_socket, { AF_NETLINK } }, handed = { SYS_recvmsg };
+
+	/* Who is handed a connection may use it; who connects, connect. */
+	assert_int_equal(ask_host("disk", SECCOMP_SERVERS_BESIDE, &handed), SECCOMP_RET_ALLOW);
+	assert_int_equal(ask_host("disk", SECCOMP_SERVERS_BESIDE, &call), SECCOMP_RET_TRAP);
+	assert_int_equal(ask_host("disk", SECCOMP_SERVERS_BESIDE, &inet), SECCOMP_RET_TRAP);
+	assert_int_equal(ask_host("disk", SECCOMP_NO_SERVERS, &handed), SECCOMP_RET_TRAP);
+	assert_int_equal(ask_host("outside", SECCOMP_SERVERS_BESIDE, &inet), SECCOMP_RET_ALLOW);
+	assert_int_equal(ask_host("outside", SECCOMP_SERVERS_BESIDE, &link), SECCOMP_RET_TRAP);
+	assert_int_equal(ask_host("disk", SECCOMP_SERVERS_SOUGHT, &call), SECCOMP_RET_ALLOW);
+	assert_int_equal(ask_host("disk", SECCOMP_SERVERS_SOUGHT, &reading), SECCOMP_RET_ALLOW);
+	assert_int_equal(ask_host("serial", SECCOMP_SERVERS_SOUGHT, &call), SECCOMP_RET_TRAP);
 #ifndef IS_SANITIZED
-	assert_int_equal(ask_host("disk", true, &writing), SECCOMP_RET_TRAP);
-	assert_int_equal(ask_host("serial", true, &reading), SECCOMP_RET_TRAP);
+	assert_int_equal(ask_host("disk", SECCOMP_SERVERS_SOUGHT, &writing), SECCOMP_RET_TRAP);
+	assert_int_equal(ask_host("serial", SECCOMP_SERVERS_SOUGHT, &reading), SECCOMP_RET_TRAP);
 #else
 	(void)writing;
 #endif
@@ -279,7 +289,7 @@ static void test_host(void **state)
 static void test_architecture(void **state)
 {
 	struct sock_filter code[SECCOMP_LENGTH_MAX];
-	size_t n = seccomp_compile("cpu", false, code);
+	size_t n = seccomp_compile("cpu", SECCOMP_NO_SERVERS, code);
 	struct seccomp_data data = { .nr = 3, .arch = AUDIT_ARCH_I386 }; /* read(2) there */
 
 	assert_int_equal(run(code, n, &data), SECCOMP_RET_KILL_PROCESS);
@@ -346,7 +356,7 @@ static int child(void (*fn)(void), char *said, size_t size)
 		dup2(out[1], STDERR_FILENO);
 		sandbox_prepare();
 		if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ||
-		    seccomp_begin("test", false, &err) < 0)
+		    seccomp_begin("test", SECCOMP_NO_SERVERS, &err) < 0)
 			_exit(2);
 		fn();
 	}

@@ -77,6 +77,11 @@ static void test_numbers(void **state)
 	assert_int_equal(i, 5);
 	assert_int_equal(str_parse_i64(STR("-"), 0, 9, &i, &err), -EINVAL);
 
+	assert_int_equal(str_hex_digit('0') + str_hex_digit('9'), 9);
+	assert_int_equal(str_hex_digit('a') + str_hex_digit('F'), 25);
+	for (const char *no = "/:@Gg`\x10\x19 "; *no; no++)
+		assert_int_equal(str_hex_digit(*no), -1);
+	assert_int_equal(str_hex_digit('\0'), -1);
 	assert_int_equal(str_parse_bool(STR("yes"), &b, NULL), 0);
 	assert_true(b);
 	assert_int_equal(str_parse_bool(STR("0"), &b, NULL), 0);

@@ -12,6 +12,9 @@
  *	                                                                   v time is over
  *	                                                                 every request fails; one a second tries again
  *
+ * A confined process cannot connect: the one outside does (sys/sandbox/outside.h), and hands the socket over; what is said on
+ * it, the handshake included, is ours. TLS is not for that: libnbd reads its keys from files, each time.
+ *
  * A request that the lost connection did not answer is done again, whole: all of them may be repeated. Only a flush
  * cannot be: whether the server still knows what it said it had taken, nobody can tell, so the first flush after a
  * loss with unflushed writes fails.
@@ -35,6 +38,7 @@
 #include "base/mem.h"
 #include "base/str.h"
 #include "disk/nbd/library_priv.h"
+#include "disk/nbd/place_priv.h"
 #include "sys/fd.h"
 #include "sys/thread.h"
 
@@ -63,7 +67,8 @@ struct nbd_client {
 	char *uri;
 	struct nbd_client_opts o;
 	struct offer offer;
-	int wake_fd; /* the leader should look at the handle again */
+	struct nbd_place place; /* where it is for the process outside */
+	int wake_fd;		/* the leader should look at the handle again */
 
 	pthread_mutex_t lock;
 	pthread_cond_t changed; /* an answer, the end of the leader, the connection */
@@ -123,8 +128,10 @@ static int complain(const struct nbd_client *c, struct err *err)
 /* A host that is switched off does not say so. */
 static void watch_peer(int fd)
 {
+	/* Requests wait for nothing; libnbd says so only for what it connects itself. */
 	static const int on = 1, idle_s = 10, every_s = 5, times = 3, limit_ms = 30000;
 
+	ignore_result(setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)));
 	ignore_result(setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on)));
 	ignore_result(setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle_s, sizeof(idle_s)));
 	ignore_result(setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &every_s, sizeof(every_s)));
@@ -132,7 +139,7 @@ static void watch_peer(int fd)
 	ignore_result(setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &limit_ms, sizeof(limit_ms)));
 }
 
-static int prepare(const struct nbd_client *c, struct nbd_handle *h)
+static int by_uri(const struct nbd_client *c, struct nbd_handle *h)
 {
 	if (nbd_lib.set_uri_allow_transports(h, LIBNBD_ALLOW_TRANSPORT_TCP |
 							LIBNBD_ALLOW_TRANSPORT_UNIX) < 0 ||
@@ -140,6 +147,20 @@ static int prepare(const struct nbd_client *c, struct nbd_handle *h)
 	    nbd_lib.add_meta_context(h, LIBNBD_CONTEXT_BASE_ALLOCATION) < 0)
 		return -1;
 	return nbd_lib.aio_connect_uri(h, c->uri);
+}
+
+static int from_outside(const struct nbd_client *c, struct nbd_handle *h, uint64_t deadline_ns,
+			struct err *err)
+{
+	_cleanup_(fd_closep) int fd = nbd_place_connect(&c->place, deadline_ns, err);
+
+	if (fd < 0)
+		return err_wrap(err, fd, "'%.100s'", c->uri);
+	if (nbd_lib.set_export_name(h, c->place.export) < 0 ||
+	    nbd_lib.add_meta_context(h, LIBNBD_CONTEXT_BASE_ALLOCATION) < 0 ||
+	    nbd_lib.aio_connect_socket(h, fd_take(&fd)) < 0)
+		return complain(c, err);
+	return 0;
 }
 
 static int connect_handle(const struct nbd_client *c, uint64_t deadline_ns, struct nbd_handle **ret,
@@ -150,7 +171,9 @@ static int connect_handle(const struct nbd_client *c, uint64_t deadline_ns, stru
 
 	if (!h)
 		return complain(c, err);
-	if (prepare(c, h) < 0)
+	if (c->place.server >= 0)
+		r = from_outside(c, h, deadline_ns, err);
+	else if (by_uri(c, h) < 0)
 		r = complain(c, err);
 	while (r == 0 && nbd_lib.aio_is_connecting(h)) {
 		uint64_t now = clock_now(clock_real());
@@ -199,6 +222,12 @@ static int learn(const struct nbd_client *c, struct nbd_handle *h, struct offer 
 	return 0;
 }
 
+enum disk_servers nbd_client_servers(const struct nbd_client *c)
+{
+	return c->place.server >= 0 || !c->o.reconnect_ns ? DISK_SERVERS_BESIDE
+							  : DISK_SERVERS_SOUGHT;
+}
+
 int nbd_client_open(const char *uri, const struct nbd_client_opts *o, struct nbd_client **ret,
 		    uint64_t *ret_size, uint32_t *ret_align, struct err *err)
 {
@@ -212,6 +241,7 @@ int nbd_client_open(const char *uri, const struct nbd_client_opts *o, struct nbd
 	cond_init(&c->changed);
 	c->uri = mem_strdup(uri);
 	c->o = *o;
+	c->place.server = -1;
 	c->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (c->wake_fd < 0)
 		r = err_set_errno(err, "eventfd");
@@ -223,6 +253,8 @@ int nbd_client_open(const char *uri, const struct nbd_client_opts *o, struct nbd
 		nbd_client_close(c);
 		return r;
 	}
+	if (o->reconnect_ns)
+		nbd_place_note(c->h, uri, &c->place);
 	*ret = c;
 	*ret_size = c->offer.size;
 	*ret_align = c->offer.align;
@@ -240,6 +272,7 @@ void nbd_client_close(struct nbd_client *c)
 	fd_closep(&c->wake_fd);
 	pthread_cond_destroy(&c->changed);
 	pthread_mutex_destroy(&c->lock);
+	free(c->place.export);
 	free(c->uri);
 	free(c);
 }

@@ -8,6 +8,7 @@
 
 #include "base/attr.h"
 #include "base/err.h"
+#include "disk/disk.h"
 
 /*
  * A file that an NBD server has. What disk_file does with a descriptor, it does with this when the name is a URI. All
@@ -35,6 +36,9 @@ _pure_ bool nbd_is_uri(const char *name);
 _nodiscard_ int nbd_client_open(const char *uri, const struct nbd_client_opts *o,
 				struct nbd_client **ret, uint64_t *ret_size, uint32_t *ret_align,
 				struct err *err);
+
+/* nbd_client_servers - how a lost server is found again. Thread: any. */
+enum disk_servers nbd_client_servers(const struct nbd_client *c);
 
 /* nbd_client_close - say goodbye; NULL is accepted. Thread: the last user. */
 void nbd_client_close(struct nbd_client *c);

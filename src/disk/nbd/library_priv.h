@@ -16,6 +16,10 @@
 	X(set_uri_allow_transports)                                                                \
 	X(add_meta_context)                                                                        \
 	X(aio_connect_uri)                                                                         \
+	X(aio_connect_socket)                                                                      \
+	X(get_export_name)                                                                         \
+	X(set_export_name)                                                                         \
+	X(get_tls)                                                                                 \
 	X(aio_is_connecting)                                                                       \
 	X(aio_is_ready)                                                                            \
 	X(aio_is_dead)                                                                             \

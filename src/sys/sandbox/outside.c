@@ -2,9 +2,10 @@
 /*
  * Requests and answers are packets on a pair of sockets, one request at a time:
  *
- *	REMOVABLE path, DIALABLE path, SEAL	before: no answer
+ *	REMOVABLE path, DIALABLE path, SERVER address, SEAL	before: no answer
  *	REMOVE index				-> errno
  *	DIAL port				-> errno, and the connection
+ *	REACH index				-> errno, and the connection, which may still be on its way
  *
  * It is forked before anything is opened, so it has nothing of the machine; it ends when its socket does. Removing the
  * names by whoever meets a dead socket (sys/ipc) was not enough: other programs see those of serial ports and vsock.
@@ -14,6 +15,7 @@
 #include <errno.h>
 #include <limits.h>
 #include <linux/capability.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -31,40 +33,66 @@
 #include "sys/sandbox/sandbox.h"
 #include "sys/thread.h"
 
-enum op { OP_REMOVABLE = 1, OP_DIALABLE, OP_SEAL, OP_REMOVE, OP_DIAL };
+enum op { OP_REMOVABLE = 1, OP_DIALABLE, OP_SERVER, OP_SEAL, OP_REMOVE, OP_DIAL, OP_REACH };
 enum { PACKET_MAX = 1 + PATH_MAX, DIAL_PATH_MAX = 90 };
+
+struct server {
+	struct sockaddr_storage addr;
+	socklen_t n;
+};
 
 /* What may be reached; each side has its own. */
 struct paths {
 	char *removable[OUTSIDE_PATHS_MAX];
 	unsigned int nr;
 	char dialable[DIAL_PATH_MAX + 1]; /* empty: nothing */
+	struct server server[OUTSIDE_SERVERS_MAX];
+	unsigned int nr_servers;
 };
 
 static struct {
 	pthread_mutex_t lock; /* one request at a time */
 	int fd;		      /* negative: there is no such process */
 	pid_t pid;
+	bool is_sealed;
 	struct paths paths;
 } out = { .lock = PTHREAD_MUTEX_INITIALIZER, .fd = -EBADF };
+
+/* At once, or not, or later: nobody waits for a program that does not accept, or for a host that is switched off. */
+static int reach(const void *addr, socklen_t n)
+{
+	const struct sockaddr *a = addr;
+	_cleanup_(fd_closep) int fd =
+		socket(a->sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+	if (fd < 0 || (connect(fd, a, n) < 0 && errno != EINPROGRESS))
+		return -errno;
+	return fd_take(&fd);
+}
 
 static int dial(const char *path, uint32_t port)
 {
 	struct sockaddr_un a = { .sun_family = AF_UNIX };
-	int fd, n = snprintf(a.sun_path, sizeof(a.sun_path), "%s_%u", path, port), r = 0;
+	int n = snprintf(a.sun_path, sizeof(a.sun_path), "%s_%u", path, port);
 
-	if (!*path || n >= (int)sizeof(a.sun_path))
-		return -ECONNREFUSED;
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (fd < 0)
-		return -errno;
-	/* At once, or not: nobody waits for a program that does not accept. */
-	if (connect(fd, (struct sockaddr *)&a, sizeof(a)) < 0)
-		r = -errno;
-	if (r == 0)
-		return fd;
-	close(fd);
-	return r;
+	return *path && n < (int)sizeof(a.sun_path) ? reach(&a, sizeof(a)) : -ECONNREFUSED;
+}
+
+/* Returns 0; -E2BIG, -EAFNOSUPPORT. */
+static int add_server(struct paths *paths, const void *addr, size_t n)
+{
+	sa_family_t family;
+
+	if (n < sizeof(family) || n > sizeof(struct sockaddr_storage))
+		return -EAFNOSUPPORT;
+	memcpy(&family, addr, sizeof(family));
+	if (family != AF_INET && family != AF_INET6 && family != AF_UNIX)
+		return -EAFNOSUPPORT;
+	if (paths->nr_servers == OUTSIDE_SERVERS_MAX)
+		return -E2BIG;
+	memcpy(&paths->server[paths->nr_servers].addr, addr, n);
+	paths->server[paths->nr_servers++].n = (socklen_t)n;
+	return 0;
 }
 
 /* --- in the other process ------------------------------------------------------------------------ */
@@ -77,11 +105,12 @@ static int answer(int fd, int r, const int *handed)
 	return ipc_send(fd, packet, sizeof(packet), handed, handed ? 1 : 0);
 }
 
-static int on_dial(int fd, const struct paths *paths, uint32_t port)
+/* @conn: closed here; negative errno: there is none. */
+static int hand_over(int fd, int conn)
 {
-	_cleanup_(fd_closep) int conn = dial(paths->dialable, port);
+	_cleanup_(fd_closep) int owned = conn;
 
-	return conn < 0 ? answer(fd, conn, NULL) : answer(fd, 0, &conn);
+	return owned < 0 ? answer(fd, owned, NULL) : answer(fd, 0, &owned);
 }
 
 static int on_remove(int fd, const struct paths *paths, uint32_t index)
@@ -91,12 +120,20 @@ static int on_remove(int fd, const struct paths *paths, uint32_t index)
 	return answer(fd, unlink(paths->removable[index]) < 0 ? -errno : 0, NULL);
 }
 
+static int on_reach(int fd, const struct paths *paths, uint32_t index)
+{
+	if (index >= paths->nr_servers)
+		return -EINVAL;
+	return hand_over(fd, reach(&paths->server[index].addr, paths->server[index].n));
+}
+
 /* Names may be in folders of anybody whom root serves. */
-static int confine(void)
+static int confine(const struct paths *paths)
 {
 	const struct sandbox_keep keep = { .folder_fd = -EBADF,
 					   .files = true,
 					   .network = true,
+					   .servers = paths->nr_servers > 0,
 					   .capabilities = 1u << CAP_DAC_OVERRIDE };
 	struct err err = ERR_INIT;
 
@@ -119,13 +156,17 @@ static int serve_one(int fd, struct paths *paths, bool *is_sealed, const uint8_t
 			return -EINVAL;
 		memcpy(paths->dialable, text, n - 1);
 		return 0;
+	case OP_SERVER:
+		return *is_sealed ? -EINVAL : add_server(paths, p + 1, n - 1);
 	case OP_SEAL:
 		*is_sealed = true;
-		return confine();
+		return confine(paths);
 	case OP_REMOVE:
 		return n == 5 ? on_remove(fd, paths, get_le32(p + 1)) : -EINVAL;
 	case OP_DIAL:
-		return n == 5 ? on_dial(fd, paths, get_le32(p + 1)) : -EINVAL;
+		return n == 5 ? hand_over(fd, dial(paths->dialable, get_le32(p + 1))) : -EINVAL;
+	case OP_REACH:
+		return n == 5 ? on_reach(fd, paths, get_le32(p + 1)) : -EINVAL;
 	}
 	return -EINVAL;
 }
@@ -171,6 +212,7 @@ int outside_start(struct err *err)
 		return r;
 	}
 	out.fd = pair[0];
+	out.is_sealed = false;
 	return 0;
 }
 
@@ -186,25 +228,30 @@ void outside_stop(void)
 	out.paths = (struct paths){ .nr = 0 };
 }
 
-static int tell(enum op op, const char *text)
+static int tell_bytes(enum op op, const void *p, size_t n)
 {
 	_cleanup_(mem_freep) uint8_t *packet = NULL;
-	size_t n = strlen(text) + 1;
 	ssize_t sent;
 
 	if (n >= PACKET_MAX)
 		return -ENAMETOOLONG;
 	packet = mem_new(n + 1);
 	packet[0] = (uint8_t)op;
-	memcpy(packet + 1, text, n);
+	memcpy(packet + 1, p, n);
 	do
 		sent = send(out.fd, packet, n + 1, MSG_NOSIGNAL);
 	while (sent < 0 && errno == EINTR);
 	return sent < 0 ? -errno : 0;
 }
 
+static int tell(enum op op, const char *text)
+{
+	return tell_bytes(op, text, strlen(text) + 1);
+}
+
 void outside_seal(void)
 {
+	out.is_sealed = true;
 	if (out.fd >= 0)
 		ignore_result(tell(OP_SEAL, "")); /* it is not there any more: as good */
 }
@@ -274,4 +321,23 @@ int outside_dial(const char *path, uint32_t port)
 							 : ask(OP_DIAL, port);
 
 	return fd ? fd : -EPIPE; /* an answer without what it says */
+}
+
+int outside_will_reach(const struct sockaddr *addr, socklen_t n)
+{
+	int r;
+
+	if (out.fd < 0 || out.is_sealed)
+		return -ENOSYS;
+	r = add_server(&out.paths, addr, n);
+	if (r == 0)
+		r = tell_bytes(OP_SERVER, addr, n);
+	return r < 0 ? r : (int)out.paths.nr_servers - 1;
+}
+
+int outside_reach(unsigned int server)
+{
+	int fd = server < out.paths.nr_servers ? ask(OP_REACH, server) : -EINVAL;
+
+	return fd ? fd : -EPIPE;
 }

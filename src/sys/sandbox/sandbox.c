@@ -136,7 +136,8 @@ int sandbox_helper(const char *program, const char *kind, const struct sandbox_k
 		return err_wrap(err, r, "confinement");
 	holds = keep->files || sandbox_landlock(keep, &missing) == 0;
 	holds &= sandbox_drop_capabilities(keep->capabilities, &missing) == 0;
-	holds &= seccomp_begin(program, false, &missing) == 0;
+	holds &= seccomp_begin(program, keep->servers ? SECCOMP_SERVERS_BESIDE : SECCOMP_NO_SERVERS,
+			       &missing) == 0;
 	if (!holds && must_hold)
 		return err_set(err, -EPERM, "--sandbox require: %s: %s", program,
 			       err_text(&missing));

@@ -46,6 +46,7 @@ struct sandbox_keep {
 	bool may_write; /* and changed, too, but not executed */
 	bool files;	/* all files, as without a sandbox */
 	bool network;
+	bool servers;	       /* it connects to NBD servers (SECCOMP_SERVERS_BESIDE) */
 	uint64_t capabilities; /* of those that it has: 1 << CAP_CHOWN ... */
 };
 

@@ -64,6 +64,7 @@ enum set {
 	PEERS = 1 << 15,
 	NAMES = 1 << 16,
 	HELPERS = 1 << 17,
+	SERVERS = 1 << 18,
 };
 
 enum { ANY = -1 };
@@ -103,7 +104,7 @@ static const struct {
 };
 
 static const char *program; /* NULL: no filters */
-static bool may_find_host;
+static enum seccomp_servers where;
 
 /* --- the compiler -------------------------------------------------------------------------------- */
 
@@ -157,13 +158,17 @@ static unsigned int sets_of(const char *name)
 	return BASE;
 }
 
-size_t seccomp_compile(const char *name, bool finds_host, struct sock_filter *ret)
+size_t seccomp_compile(const char *name, enum seccomp_servers servers, struct sock_filter *ret)
 {
 	unsigned int sets = sets_of(name);
 	struct code c = { .at = ret };
 
-	if (finds_host && sets & DISK)
-		sets |= HOST | SOCKET;
+	if (servers && sets & DISK)
+		sets |= SOCKET;
+	if (servers == SECCOMP_SERVERS_SOUGHT && sets & DISK)
+		sets |= HOST;
+	if (servers == SECCOMP_SERVERS_BESIDE && sets & NAMES)
+		sets |= SERVERS;
 	emit_load(&c, offsetof(struct seccomp_data, arch));
 	emit(&c, BPF_JMP | BPF_JEQ | BPF_K, AUDIT_ARCH_X86_64, 1, 0);
 	emit_return(&c, SECCOMP_RET_KILL_PROCESS);
@@ -195,7 +200,7 @@ static void on_violation(int sig, siginfo_t *info, void *context)
 	_exit(SECCOMP_STATUS);
 }
 
-int seccomp_begin(const char *name, bool finds_host, struct err *err)
+int seccomp_begin(const char *name, enum seccomp_servers servers, struct err *err)
 {
 	struct sigaction sa = { .sa_sigaction = on_violation, .sa_flags = SA_SIGINFO };
 	uint32_t action = SECCOMP_RET_TRAP;
@@ -205,7 +210,7 @@ int seccomp_begin(const char *name, bool finds_host, struct err *err)
 	sigfillset(&sa.sa_mask);
 	sigaction(SIGSYS, &sa, NULL);
 	program = name;
-	may_find_host = finds_host;
+	where = servers;
 	thread_on_begin(seccomp_enter);
 	return 0;
 }
@@ -217,7 +222,7 @@ void seccomp_enter(const char *name)
 
 	if (!program)
 		return;
-	prog.len = (unsigned short)seccomp_compile(name, may_find_host, code);
+	prog.len = (unsigned short)seccomp_compile(name, where, code);
 	if (syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &prog) < 0) {
 		fprintf(stderr, "%s: thread '%s': system call filter: %s\n", program, name,
 			strerror(errno));

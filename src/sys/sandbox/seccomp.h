@@ -2,7 +2,6 @@
 #ifndef ATOLL_SYS_SECCOMP_H
 #define ATOLL_SYS_SECCOMP_H
 
-#include <stdbool.h>
 #include <stddef.h>
 
 #include "base/attr.h"
@@ -16,14 +15,20 @@ struct sock_filter;
  */
 enum { SECCOMP_LENGTH_MAX = 480, SECCOMP_STATUS = 159 };
 
+/* How threads that use disks come to NBD servers. */
+enum seccomp_servers {
+	SECCOMP_NO_SERVERS,
+	SECCOMP_SERVERS_BESIDE, /* the process outside connects (outside_reach()) */
+	SECCOMP_SERVERS_SOUGHT, /* they do it, and may open files for reading */
+};
+
 /*
  * seccomp_begin - each thread that begins from now on has the filter of its kind.
  *
- * @program:     named in the message; static
- * @finds_host:  threads that use disks may look for NBD servers
+ * @program:  named in the message; static
  * Returns 0; -ENOSYS, -EINVAL (the kernel has no filters). Thread: the only one, with no_new_privs.
  */
-_nodiscard_ int seccomp_begin(const char *program, bool finds_host, struct err *err);
+_nodiscard_ int seccomp_begin(const char *program, enum seccomp_servers servers, struct err *err);
 
 /* seccomp_enter - the calling thread has the filter of a kind from now on, in addition to those it has; nothing before
  * seccomp_begin(). @name: of a thread. Ends the process when the kernel refuses. Thread: any. */
@@ -36,6 +41,6 @@ void seccomp_enter(const char *name);
  * @ret:   SECCOMP_LENGTH_MAX instructions
  * Returns how many. Thread: any.
  */
-size_t seccomp_compile(const char *name, bool finds_host, struct sock_filter *ret);
+size_t seccomp_compile(const char *name, enum seccomp_servers servers, struct sock_filter *ret);
 
 #endif
