@@ -219,6 +219,7 @@ struct live_opts {
 
 struct snapshot_opts {
 	bool json;
+	const char *base; /* or NULL */
 };
 
 struct image_build_opts {

@@ -5,6 +5,14 @@
 
 static const struct opt options[] = {
 	{
+		.name = "base",
+		.letter = 'b',
+		.type = OPT_PATH,
+		.arg = "FILE",
+		.help = "Save only the memory that has changed since this snapshot of the machine was saved",
+		OPT_AT(struct snapshot_opts, base),
+	},
+	{
 		.name = "json",
 		.letter = 'j',
 		.type = OPT_FLAG,
@@ -27,12 +35,17 @@ const struct cmd cmd_vm_snapshot = {
 		"FILE' starts another machine from there, as often as you like; what it "
 		"writes to its disks ends with it, unless they are named anew (--disk).\n"
 		"\n"
+		"With --base BASE, one of the last four saves of the same run of the machine, FILE gets only the memory that was "
+		"written since, and disks, CPUs and devices as ever. It needs BASE, in the same folder and under that "
+		"name, for as long as it is there; up to eight can follow each other.\n"
+		"\n"
 		"list [FILE...] shows what snapshots hold; without FILE, those of the present folder.\n"
 		"\n"
-		"check FILE... compares all memory in them with its checksums, and looks whether their disks "
-		"are there.\n"
+		"check FILE... compares all memory in them, and in what they are based on, with its checksums, and looks whether "
+		"their disks are there.\n"
 		"\n"
-		"rm FILE... deletes snapshots with their disks, and nothing that is none. Machines that were started "
+		"rm FILE... deletes snapshots with their disks, and nothing that is none, or that another one "
+		"is based on. Machines that were started "
 		"from them go on.\n"
 		"\n"
 		"MACHINE is a name or number that 'atoll ps' shows; it may be left out when only one "
@@ -44,6 +57,7 @@ const struct cmd cmd_vm_snapshot = {
 	.opts = options,
 	.opts_size = sizeof(struct snapshot_opts),
 	.examples = "atoll vm snapshot save web web.snapshot\n"
+		    "atoll vm snapshot save --base web.snapshot web web-2.snapshot\n"
 		    "atoll run --restore web.snapshot --name web-2\n"
 		    "atoll vm snapshot list --json web.snapshot",
 };

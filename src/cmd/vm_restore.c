@@ -195,6 +195,8 @@ static int open_snapshot(struct vm_restore *r, const struct cmd_call *call, cons
 	bool help;
 	int e = snapshot_open(path, &r->snap, err);
 
+	if (e == 0)
+		e = snapshot_open_bases(&r->snap, err);
 	if (e < 0)
 		return e;
 	s = snapshot_find(&r->snap, "options");

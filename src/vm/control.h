@@ -33,7 +33,8 @@
  *		"limit", "limits": "iops=100,bps=10M"	what is not named stays
  *		"resize", "size": number, "shrink": bool
  *		"retry"}	what waits for space
- *	{"do": "snapshot", "what": "save", "disks": [name...]}	the machine as a whole; the answer says what was written, and
+ *	{"do": "snapshot", "what": "save", "disks": [name...], "base": digits, "base_name": name}	the machine as a whole, or
+ *		what has changed since that save (snapshot_ref_text(), and the file's name; both optional); the answer says what was written, and
  *		the disks' backups go on	descriptors: an empty file; for each disk that is written to, an empty qcow2 image
  *	{"do": "cpus", "n": 1 to vcpus_max}	plug in, or ask to be given back; without "n" only look
  *	{"do": "devices"}	name, kind, slot, state ("attached", "leaving") and what is behind it

@@ -8,6 +8,7 @@
 
 #include "json/json.h"
 #include "vm/control_priv.h"
+#include "vm/snapshot/file.h"
 
 static void add_error(struct control_session *s, const struct err *err)
 {
@@ -173,10 +174,18 @@ static int do_detach(struct control_session *s, const struct json *j, bool is_te
 	return s->ops->detach(s->arg, name, err);
 }
 
+/* Of a file in a folder. */
+static bool is_name(const char *name)
+{
+	return name && *name && strlen(name) <= 255 && !strchr(name, '/');
+}
+
 static int do_snapshot(struct control_session *s, const struct json *j, bool is_text,
 		       struct strbuf *value, struct err *err)
 {
 	const char *what = json_str(json_get(j, "what")), *name[IPC_FDS_MAX];
+	const char *base = json_str(json_get(j, "base"));
+	struct snapshot_ref ref;
 	struct machine_save to = { .disk_fd = s->fds.fd + 1, .disk_name = name };
 
 	if (!what || strcmp(what, "save") != 0)
@@ -185,10 +194,19 @@ static int do_snapshot(struct control_session *s, const struct json *j, bool is_
 		return err_set(err, -EINVAL, "'snapshot' needs the descriptor of a file");
 	for (unsigned int i = 0; i + 1 < s->fds.nr; i++) {
 		name[i] = json_str(json_at(json_get(j, "disks"), i));
-		if (!name[i] || !*name[i] || strlen(name[i]) > 255 || strchr(name[i], '/'))
+		if (!is_name(name[i]))
 			return err_set(err, -EINVAL,
 				       "\"disks\" are the names of files, one for each further "
 				       "descriptor");
+	}
+	if (base) {
+		to.base_name = json_str(json_get(j, "base_name"));
+		if (snapshot_ref_parse(base, &ref) < 0 || !is_name(to.base_name))
+			return err_set(
+				err, -EINVAL,
+				"\"base\" is %d hexadecimal digits, \"base_name\" the file's name",
+				SNAPSHOT_REF_TEXT - 1);
+		to.base = &ref;
 	}
 	to.nr_disks = s->fds.nr - 1;
 	to.fd = s->fds.fd[0];

@@ -288,6 +288,7 @@ static void end_part(struct machine *m, enum machine_part part)
 {
 	switch (part) {
 	case PART_MEMORY:
+		snapshot_track_done(&m->track);
 		memory_done(&m->memory);
 		break;
 	case PART_PIC:

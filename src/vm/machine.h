@@ -17,6 +17,7 @@
 struct machine;
 struct chardev;	 /* vm/chardev.h: where a serial port's bytes go */
 struct snapshot; /* vm/snapshot/file.h */
+struct snapshot_ref;
 
 enum machine_end {
 	MACHINE_POWEROFF,     /* ACPI S5 */
@@ -268,6 +269,8 @@ struct machine_save {
 		disk_fd; /* a qcow2 image for each disk that is written to, of its size and empty, */
 	const char *const *disk_name; /* in the order of their numbers */
 	unsigned int nr_disks;
+	const struct snapshot_ref *base; /* save what has changed since that save; NULL: all; */
+	const char *base_name;		 /* its file, beside the new one */
 };
 
 /*
@@ -276,7 +279,7 @@ struct machine_save {
  *
  * @out:   a JSON object is appended: what was written, and how long the guest stood still
  * Returns 0, and the file of the snapshot is on the medium (see vm/snapshot/README.md); -EOPNOTSUPP, -EBUSY (a device cannot
- * be saved, or not now: which); -EINVAL (the files are not those that the machine needs); -ENOSPC and others of write(2).
+ * be saved, or not now: which); -ESTALE (it is not known what has changed since the base); -EINVAL (the files are not those that the machine needs); -ENOSPC and others of write(2).
  * Nothing has changed then. Thread: any but a vCPU's.
  */
 _nodiscard_ int machine_snapshot_save(struct machine *m, const struct machine_save *to,

@@ -42,6 +42,7 @@
 #include "vm/machine_virtio.h"
 #include "vm/memory.h"
 #include "vm/snapshot/file.h"
+#include "vm/snapshot/track.h"
 
 /* Guest-physical places of what stands in for the BIOS. */
 #define MACHINE_EBDA	UINT64_C(0x9fc00)
@@ -119,6 +120,7 @@ struct machine {
 	bool debug_exit, no_reboot, count_blocks, is_mini;
 	uint16_t gdb_port;
 	uint64_t memory_bytes, engine_switch_ns;
+	struct snapshot_track track;	  /* what the guest has written since its last saves */
 	char *cmdline, *options;	  /* options: for snapshots, as is: */
 	uint8_t boot_id[MACHINE_BOOT_ID]; /* of the host: a line of text */
 	char *folder; /* that relative paths begin in: where the process was started */

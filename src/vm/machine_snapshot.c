@@ -348,33 +348,47 @@ static int save_still(struct machine *m, struct snapshot_writer *w, struct snaps
 	return r < 0 ? r : snapshot_disks_begin(disks, m, err);
 }
 
+/* The memory into the file, and in the end everything else. */
+static int save_all(struct machine *m, const struct machine_save *to, struct snapshot_writer *w,
+		    struct snapshot_disks *disks, uint64_t *ret_stopped_ns, struct err *err)
+{
+	_cleanup_(snapshot_copy_done) struct snapshot_copy copy = { 0 };
+	int r = to->base ? snapshot_begin_on(w, to->base, to->base_name, err) : 0, still;
+	uint64_t began;
+
+	if (r == 0)
+		r = snapshot_copy_running(&copy, w, &m->track, &m->control, err);
+	began = clock_now(clock_real());
+	still = freeze(m, r == 0 ? err : NULL); /* and if only for the log's end */
+	if (r == 0)
+		r = still;
+	if (r == 0)
+		r = save_still(m, w, &copy, disks, err);
+	if (r < 0)
+		snapshot_track_stop(&m->track);
+	thaw(m);
+	*ret_stopped_ns = clock_now(clock_real()) - began;
+	return r < 0 ? r : snapshot_copy_end(&copy, err);
+}
+
 int machine_snapshot_save(struct machine *m, const struct machine_save *to, struct strbuf *out,
 			  struct err *err)
 {
 	_cleanup_(snapshot_writer_done) struct snapshot_writer w = { .fd = -EBADF };
-	_cleanup_(snapshot_copy_done) struct snapshot_copy copy = { 0 };
 	struct snapshot_disks disks = { 0 };
-	uint64_t began, stopped_ns;
-	int r = prepare(m, to, &disks, err), still;
+	uint64_t stopped_ns = 0;
+	int r = prepare(m, to, &disks, err);
 
 	if (r == 0)
 		r = snapshot_begin(&w, to->fd, memory_bytes(&m->memory), err);
+	if (r == 0)
+		r = snapshot_track_begin(&m->track, &m->memory, err);
 	if (r == 0) {
-		r = snapshot_copy_running(&copy, &m->memory, &w, &m->control, err);
-		began = clock_now(clock_real());
-		still = freeze(m, r == 0 ? err : NULL); /* and if only for the log's end */
+		r = save_all(m, to, &w, &disks, &stopped_ns, err);
 		if (r == 0)
-			r = still;
-		if (r == 0)
-			r = save_still(m, &w, &copy, &disks, err);
-		memory_log_stop(&m->memory);
-		thaw(m);
-		stopped_ns = clock_now(clock_real()) - began;
+			r = snapshot_end(&w, err);
+		snapshot_track_end(&m->track, r == 0 ? &w.self : NULL);
 	}
-	if (r == 0)
-		r = snapshot_copy_end(&copy, err);
-	if (r == 0)
-		r = snapshot_end(&w, err);
 	if (r == 0)
 		strbuf_addf(out, "{\"pages\":%llu,\"stopped_ns\":%llu}",
 			    (unsigned long long)snapshot_pages(&w), (unsigned long long)stopped_ns);
@@ -432,6 +446,10 @@ static int check_parts(struct machine *m, struct snapshot *snap, const struct pa
 	/* Of interest before. */
 	ignore_result(snapshot_find(snap, "options") != NULL);
 	ignore_result(snapshot_find(snap, "cpu model") != NULL);
+	if (snap->has_base) {
+		ignore_result(snapshot_find(snap, "base") != NULL);
+		ignore_result(snapshot_find(snap, "pages") != NULL);
+	}
 	ignore_result(snapshot_find(snap, "disks") != NULL);
 	return 0;
 }
@@ -500,6 +518,23 @@ static void load(struct machine *m, const struct parts *p, const struct whole *w
 		cpu_group_hold_user(m->cpus, VMGENID_BASE);
 }
 
+/* All from the file that has everything, and over that what the later ones have. */
+static int map_memory(struct machine *m, const struct snapshot *snap, struct err *err)
+{
+	int r;
+
+	if (!snap->has_base)
+		return memory_map_file(&m->memory, snap->fd, SNAPSHOT_HEADER, err);
+	r = map_memory(m, snap->base, err); /* SNAPSHOT_CHAIN at most */
+	for (unsigned int i = 0; r == 0 && i < snap->nr_extents; i++) {
+		uint64_t at = (uint64_t)snap->extent[i].page * GUEST_PAGE_SIZE;
+
+		r = memory_map_part(&m->memory, snap->fd, SNAPSHOT_HEADER + at, at,
+				    (uint64_t)snap->extent[i].nr * GUEST_PAGE_SIZE, err);
+	}
+	return r;
+}
+
 int machine_snapshot_load(struct machine *m, struct snapshot *snap, struct err *err)
 {
 	_cleanup_(mem_freep) struct parts *parts = mem_new(sizeof(*parts));
@@ -522,7 +557,7 @@ int machine_snapshot_load(struct machine *m, struct snapshot *snap, struct err *
 	if (r == 0)
 		r = check_whole(m, snap, &w, err);
 	if (r == 0)
-		r = memory_map_file(&m->memory, snap->fd, SNAPSHOT_HEADER, err);
+		r = map_memory(m, snap, err);
 	if (r == 0)
 		load(m, parts, &w, &f);
 	free(f.section);

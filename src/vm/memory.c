@@ -329,14 +329,25 @@ uint64_t memory_log_fetch(struct memory *m, uint64_t *ret)
 
 int memory_map_file(struct memory *m, int fd, uint64_t off, struct err *err)
 {
-	if (mmap(m->map, memory_bytes(m), PROT_READ | PROT_WRITE,
-		 MAP_PRIVATE | MAP_FIXED | MAP_NORESERVE, fd, (off_t)off) == MAP_FAILED)
-		return err_set_errno(err, "map guest memory from a file");
-	if (m->is_merged)
-		ignore_result(madvise(m->map, m->ram_bytes, MADV_MERGEABLE)); /* as before */
+	int r = memory_map_part(m, fd, off, 0, memory_bytes(m), err);
+
+	if (r < 0)
+		return r;
 	if (m->fd >= 0)
 		close(m->fd);
 	m->fd = -1;
+	return 0;
+}
+
+int memory_map_part(struct memory *m, int fd, uint64_t off, uint64_t at, uint64_t len,
+		    struct err *err)
+{
+	if (mmap(m->map + at, len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED | MAP_NORESERVE,
+		 fd, (off_t)off) == MAP_FAILED)
+		return err_set_errno(err, "map guest memory from a file");
+	if (m->is_merged && at < m->ram_bytes)
+		ignore_result(madvise(m->map + at, MIN(len, m->ram_bytes - at),
+				      MADV_MERGEABLE)); /* as before */
 	return 0;
 }
 

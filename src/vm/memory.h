@@ -90,6 +90,15 @@ static inline uint64_t memory_bytes(const struct memory *m)
 _nodiscard_ int memory_map_file(struct memory *m, int fd, uint64_t off, struct err *err);
 
 /*
+ * memory_map_part - the same for [at, at + len) of the memory, when memory_map_file() was called for all of it.
+ *
+ * @off, @len, @at:  whole pages, within the file and memory_bytes()
+ * Returns 0, or what mmap(2) says, and the memory is of no use. Thread: the same.
+ */
+_nodiscard_ int memory_map_part(struct memory *m, int fd, uint64_t off, uint64_t at, uint64_t len,
+				struct err *err);
+
+/*
  * memory_merge - let the host's kernel keep pages once that are equal in this and other processes (KSM), until one of them
  * writes to its own.
  *

@@ -4,6 +4,9 @@
  * an even one is followed by the sections as they are in a file; an odd one by changes of a good snapshot's sections, each
  * which section (2), where in it (2), how many bytes (1), and the bytes. What is not refused is loaded into a machine with every
  * kind of device that can be saved, which is then used a little, and saved again.
+ *
+ * 0x42 is followed by what of a header is another one than in a good file, from its version on; 0x44 by the length of a
+ * name (1), the name of a base, and the runs of pages of a file that has the good one as its base.
  */
 #include <assert.h>
 #include <fcntl.h>
@@ -18,6 +21,7 @@
 #include "base/mem.h"
 #include "vm/machine_priv.h"
 #include "vm/net/net.h"
+#include "vm/snapshot/file_priv.h"
 #include "vm/snapshot/state.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
@@ -152,6 +156,67 @@ static void use(struct machine *m)
 	atomic_store(&m->request, 0);
 }
 
+static void try_header(const uint8_t *data, size_t n)
+{
+	static uint8_t h[SNAPSHOT_HEADER];
+	struct snapshot s = { .fd = -EBADF };
+	uint64_t bytes = base.sections_off + base.sections_bytes;
+	struct err err = ERR_INIT;
+
+	if (pread(base.fd, h, sizeof(h), 0) != sizeof(h))
+		abort();
+	memcpy(h + H_VERSION, data, MIN(n, sizeof(h) - H_VERSION - 4));
+	put_le32(h + H_SUM, crc32c(0, h, H_SUM));
+	if (snapshot_parse_header(h, bytes, &s, &err) == 0)
+		assert(s.memory_bytes == base.memory_bytes);
+	else
+		assert(err_text(&err)[0]);
+}
+
+static void add_section(struct strbuf *out, const char *name, const uint8_t *p, size_t n)
+{
+	uint8_t head[S_HEADER] = { 0 };
+
+	snprintf((char *)head, SNAPSHOT_NAME, "%s", name);
+	put_le16(head + S_VERSION, 1);
+	put_le32(head + S_BYTES, (uint32_t)n);
+	strbuf_add(out, head, sizeof(head));
+	strbuf_add(out, p, n);
+	while (out->n % 8)
+		strbuf_addc(out, 0);
+}
+
+static void try_base(const uint8_t *data, size_t n)
+{
+	size_t name = n ? MIN((size_t)*data, n - 1) : 0;
+	_cleanup_(strbuf_done) struct strbuf text = { 0 };
+	struct snapshot s = base, below = base;
+	struct err err = ERR_INIT;
+
+	strbuf_add(&text, base.text, base.sections_bytes);
+	add_section(&text, "base", data + 1, name);
+	add_section(&text, "pages", data + 1 + name, n ? n - 1 - name : 0);
+	s.section = NULL;
+	s.has_base = true;
+	s.base = &below;
+	s.sections_sum = crc32c(0, text.p, text.n);
+	if (snapshot_parse_sections((const uint8_t *)text.p, text.n, &s, &err) < 0)
+		abort();
+	if (snapshot_parse_base(&s, &err) < 0) {
+		assert(err_text(&err)[0]);
+	} else if (machine_snapshot_load(machine, &s, &err) < 0) {
+		fprintf(stderr, "%s\n", err_text(&err));
+		abort();
+	} else {
+		use(machine);
+		if (machine_snapshot_load(machine, &base, &err) < 0)
+			abort();
+	}
+	free(s.section);
+	free(s.extent);
+	free(s.base_name);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 {
 	_cleanup_(mem_freep) uint8_t *text = NULL;
@@ -164,6 +229,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 		make();
 	if (!n)
 		return 0;
+	if (*data == 0x42 || *data == 0x44) {
+		*data == 0x42 ? try_header(data + 1, n - 1) : try_base(data + 1, n - 1);
+		return 0;
+	}
 	s = base;
 	s.section = NULL;
 	s.sections_bytes = *data & 1 ? base.sections_bytes : n - 1;

@@ -166,18 +166,21 @@ def saved(work, saves, rounds):
         for n, file in enumerate(files):
             g.until(f"at-{(n + 1) * rounds // (saves + 1) // 10 * 10}\r")
             save(file)
+        based = os.path.join(work, "based")
+        status, out, err = atoll("vm", "snapshot", "save", "--json", "--base", files[-1], "first", based)
+        want(status == 0 and json.loads(out)["bytes"] < 64 << 20, (out, err))
         truth, _ = result(g)
         want(len(truth) == 32, f"no result: {truth}")
     status, out, _ = atoll("vm", "snapshot", "list", "--json", *files)
     want(status == 0 and [s["file"] for s in json.loads(out)] == files, out)
-    for n, file in enumerate(files):
+    for n, file in enumerate([*files, based]):
         with Guest("--restore", file, "-e", OTHER[engine] if n % 2 == 0 else engine) as g:
             got, text = result(g)
             want("due to virtual machine fork" in text,
                  f"its random numbers are those of the machine that was saved: {text}")
             want(got == truth, f"snapshot {n}: {got} instead of {truth}")
     refused(work, files[0])
-    want(atoll("vm", "snapshot", "rm", *files) == (0, "", ""), "rm")
+    want(atoll("vm", "snapshot", "rm", *files, based) == (0, "", ""), "rm")
     want(not any(map(os.path.exists, files)), "they are there still")
 
 
@@ -217,6 +220,75 @@ def kvm(work):
                 want((status, err) == (0, ""), err)
             got = finish(g, min(part + 1, 4))
             want(got == truth, f"part {part} on {engine}: {got} instead of {truth}")
+
+
+def saves_on(work):
+    """Saves that have only what has changed since others, killed or not; what they depend on stays, or is told."""
+    names = {n: os.path.join(work, f"on-{n}") for n in ("whole", "a", "b", "side", "killed", "last", "other")}
+
+    def snapshot(*args):
+        return atoll("vm", "snapshot", *args)
+
+    def save_on(machine, name, base=None):
+        status, out, err = snapshot("save", "--json", *(["--base", names[base]] if base else []), machine, names[name])
+        want((status, err) == (0, ""), (name, err))
+        return json.loads(out)["bytes"]
+
+    def no(why, *args):
+        status, out, err = snapshot(*args)
+        want((status, out) == (1, "") and why in err and len(err.splitlines()) == 1, (args, status, err))
+
+    with Guest("-k", TINY, "-a", "compute", "-m", "16M", "-n", "tiny", "-e", vmm.engine()) as g:
+        started(g)
+        g.until("at-1")
+        all_bytes = save_on("tiny", "whole")
+        g.say("")
+        g.until("at-2")
+        want(save_on("tiny", "a", "whole") < all_bytes, "all of it again")
+        g.say("")
+        g.until("at-3")
+        save_on("tiny", "b", "a")
+        save_on("tiny", "side", "whole")
+        no("cannot be based on itself", "save", "--base", names["b"], "tiny", names["b"])
+        no("is the base of 'on-", "save", "tiny", names["whole"])
+        no("in one folder", "save", "--base", names["b"], "tiny", os.path.join(vmm.ROOT, "never"))
+        no("not a snapshot", "save", "--base", __file__, "tiny", names["other"])
+        no("--base is for save", "check", "--base", names["b"], names["b"])
+        for call, nr in (("sendmsg", 1), ("linkat", 1), ("renameat", 1), ("fsync", 1), ("exit_group", 1)):
+            save_on("tiny", "other")
+            p = subprocess.run(["strace", "-f", "-o", "/dev/null", "-e", f"trace={call}", "-e", f"inject={call}:signal=KILL:when={nr}",
+                                vmm.atoll_path(), "vm", "snapshot", "save", "--base", names["other"], "tiny", names["killed"]],
+                               stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, timeout=LIMIT, check=False)
+            want(p.returncode != 0, f"it was not killed at {call}")
+            want(os.path.exists(names["killed"]) == (call in ("fsync", "exit_group")), f"killed at {call}")
+            if os.path.exists(names["killed"]):
+                want(snapshot("rm", names["killed"]) == (0, "", ""), "a whole one cannot be deleted")
+        save_on("tiny", "last", "other")
+        no("what it has written since 'on-whole' was saved", "save", "--base", names["whole"], "tiny", names["killed"])
+        truth = finish(g, 3)
+    for name, part, engine in (("whole", 1, "dbt"), ("a", 2, "interp"), ("b", 3, "dbt"), ("side", 3, "interp"), ("last", 3, "dbt")):
+        with Guest("--restore", names[name], "-e", engine, "-n", "tiny") as g:
+            started(g)
+            if name == "a":
+                no("what it has written since 'on-a' was saved", "save", "--base", names["a"], "tiny", names["killed"])
+            got = finish(g, part)
+            want(got == truth, f"{name}: {got} instead of {truth}")
+    there = [names[n] for n in names if n != "killed"]
+    want(snapshot("check", *there) == (0, "", ""), "they are not whole")
+    status, out, err = snapshot("list", "--json", *there)
+    want([s["base"] for s in json.loads(out)] == [None, "on-whole", "on-a", "on-whole", "on-other", None], (out, err))
+    want("based on on-a\n" in snapshot("list", names["b"])[1], "list")
+    no("is the base of 'on-b'", "rm", names["a"])
+    os.rename(names["whole"], names["killed"])
+    for command in (("vm", "snapshot", "check"), ("run", "--restore")):
+        status, _, err = atoll(*command, names["b"])
+        want(status == 1 and "since 'on-whole', which is not in its folder" in err, err)
+    want("missing" in snapshot("list", names["b"])[1], "list")
+    os.rename(names["other"], names["whole"])
+    status, _, err = atoll("run", "--restore", names["a"])
+    want(status == 1 and "there is another one now" in err, err)
+    want(snapshot("rm", *(names[n] for n in ("whole", "killed", "a", "b", "side", "last"))) == (0, "", ""), "rm")
+    want(not [n for n in os.listdir(work) if n.startswith("on-")], os.listdir(work))
 
 
 # Says what the disks should have, and notices when they have it not.
@@ -396,7 +468,8 @@ def options():
 if __name__ == "__main__":
     o = options()
     with vmm.own_runtime(), tempfile.TemporaryDirectory(prefix="snapshot-") as folder:
-        tests = {"unsaved": unsaved, "kvm": lambda: kvm(folder), "saved": lambda: saved(folder, o.saves, o.rounds),
+        tests = {"unsaved": unsaved, "kvm": lambda: kvm(folder), "on": lambda: saves_on(folder),
+                 "saved": lambda: saved(folder, o.saves, o.rounds),
                  "disks": lambda: disks(folder, o.all_kills), "sata": lambda: drives(folder, "sata", "ahci")}
         if o.all_kills or "ide" in o.names:  # the long run
             tests["ide"] = lambda: drives(folder, "ide", "ata_piix")

@@ -243,6 +243,150 @@ static void remove_all(char *path)
 	assert_int_equal(rmdir(path), 0); /* nothing else was left */
 }
 
+/* Pages 1 and 5 are other ones than those of the file of write_one(). */
+static void write_based(const char *path, const struct snapshot_ref *ref, const char *on)
+{
+	static uint8_t memory[MEMORY] __attribute__((aligned(4096)));
+	struct err err = ERR_INIT;
+	struct snapshot_writer w;
+	struct snapshot_file f;
+
+	memory[5 * 4096 + 1] = 4;
+	assert_int_equal(snapshot_file_open(&f, path, &err), 0);
+	assert_int_equal(snapshot_begin(&w, f.fd, MEMORY, &err), 0);
+	assert_int_equal(snapshot_begin_on(&w, ref, on, &err), 0);
+	assert_int_equal(snapshot_add_memory(&w, 5 * 4096, memory + 5 * 4096, 4096, &err), 0);
+	snapshot_mark(&w, 4096, 4096);
+	strbuf_adds(snapshot_add(&w, "first", 3), "hello");
+	assert_int_equal(snapshot_end(&w, &err), 0);
+	assert_int_equal(snapshot_file_name(&f, &err), 0);
+	snapshot_writer_done(&w);
+	snapshot_file_done(&f);
+}
+
+static void expect_no_base(const char *path, int code, const char *why)
+{
+	struct err err = ERR_INIT;
+	struct snapshot s;
+
+	assert_int_equal(snapshot_open(path, &s, &err), 0);
+	assert_int_equal(snapshot_open_bases(&s, &err), code);
+	if (!strstr(err_text(&err), why))
+		fail_msg("'%s' does not say '%s'", err_text(&err), why);
+	snapshot_close(&s);
+}
+
+static void test_base(void **state)
+{
+	char path[64], next[80], text[SNAPSHOT_REF_TEXT];
+	struct err err = ERR_INIT;
+	struct snapshot_ref ref, again;
+	struct snapshot s;
+
+	temp_path(path, sizeof(path));
+	snprintf(next, sizeof(next), "%s-1", path);
+	write_one(path, &err);
+	assert_int_equal(snapshot_open(path, &s, &err), 0);
+	ref = s.self;
+	assert_false(s.has_base);
+	assert_int_equal(snapshot_open_bases(&s, &err), 0);
+	snapshot_close(&s);
+	snapshot_ref_text(&ref, text);
+	assert_int_equal(snapshot_ref_parse(text, &again), 0);
+	assert_true(snapshot_ref_same(&ref, &again));
+	again.sum++;
+	assert_false(snapshot_ref_same(&ref, &again));
+	text[3] = 'g';
+	assert_int_equal(snapshot_ref_parse(text, &again), -EINVAL);
+	assert_int_equal(snapshot_ref_parse("12", &again), -EINVAL);
+
+	write_based(next, &ref, "s");
+	assert_int_equal(snapshot_open(next, &s, &err), 0);
+	assert_int_equal(snapshot_open_bases(&s, &err), 0);
+	assert_true(s.has_base && snapshot_ref_same(&s.base_ref, &ref));
+	assert_string_equal(s.base_name, "s");
+	assert_int_equal(s.nr_extents, 2);
+	assert_true(s.extent[0].page == 1 && s.extent[0].nr == 1 && s.extent[1].page == 5);
+	assert_int_equal(snapshot_check_memory(&s, NULL, &err), 0);
+	assert_int_equal(snapshot_check_memory(s.base, NULL, &err), 0);
+	snapshot_close(&s);
+
+	/* As many as there may be, and one more. */
+	for (unsigned int n = 1; n < SNAPSHOT_CHAIN + 1; n++) {
+		char name[80], on[16];
+
+		assert_int_equal(snapshot_open(next, &s, &err), 0);
+		ref = s.self;
+		snapshot_close(&s);
+		snprintf(on, sizeof(on), "%s", strrchr(next, '/') + 1);
+		snprintf(name, sizeof(name), "%s-%u", path, n + 1);
+		write_based(name, &ref, on);
+		assert_int_equal(snapshot_open(name, &s, &err), 0);
+		assert_int_equal(snapshot_open_bases(&s, &err),
+				 n + 2 > SNAPSHOT_CHAIN ? -ELOOP : 0);
+		snapshot_close(&s);
+		snprintf(next, sizeof(next), "%s", name);
+	}
+	for (unsigned int n = 2; n <= SNAPSHOT_CHAIN + 1; n++) {
+		snprintf(next, sizeof(next), "%s-%u", path, n);
+		assert_int_equal(unlink(next), 0);
+	}
+
+	/* The same contents, written anew, are another file; and none at all. */
+	snprintf(next, sizeof(next), "%s-1", path);
+	assert_int_equal(unlink(path), 0);
+	write_one(path, &err);
+	expect_no_base(next, -ESTALE, "there is another one now");
+	assert_int_equal(unlink(path), 0);
+	expect_no_base(next, -ENOENT, "has only what has changed since 's'");
+	assert_int_equal(unlink(next), 0);
+	*strrchr(path, '/') = 0;
+	assert_int_equal(rmdir(path), 0);
+}
+
+static void expect_bad_base(const char *name, size_t n, const uint32_t *runs, size_t nr)
+{
+	uint8_t text[512] = { 0 };
+	struct snapshot s = { .fd = -EBADF, .memory_bytes = MEMORY, .has_base = true };
+	struct err err = ERR_INIT;
+	size_t at = SNAPSHOT_NAME + 8;
+
+	memcpy(text, "base", 4);
+	put_le16(text + SNAPSHOT_NAME, 1);
+	put_le32(text + SNAPSHOT_NAME + 4, (uint32_t)n);
+	memcpy(text + at, name, n);
+	at += (n + 7) / 8 * 8;
+	memcpy(text + at, "pages", 5);
+	put_le16(text + at + SNAPSHOT_NAME, 1);
+	put_le32(text + at + SNAPSHOT_NAME + 4, (uint32_t)(4 * nr));
+	at += SNAPSHOT_NAME + 8;
+	for (size_t i = 0; i < nr; i++, at += 4)
+		put_le32(text + at, runs[i]);
+	at = (at + 7) / 8 * 8;
+	s.sections_sum = crc32c(0, text, at);
+	assert_int_equal(snapshot_parse_sections(text, at, &s, &err), 0);
+	assert_int_equal(snapshot_parse_base(&s, &err), -EILSEQ);
+	snapshot_close(&s);
+}
+
+/* Names that are none, and runs of pages that are not there, twice there, or nothing. */
+static void test_bad_base(void **state)
+{
+	static const uint32_t good[] = { 1, 2 }, outside[] = { 5, 2 }, none[] = { 1, 0 },
+			      twice[] = { 1, 2, 2, 1 }, back[] = { 3, 1, 1, 1 },
+			      far[] = { UINT32_MAX, UINT32_MAX }, half[] = { 1, 1, 3 };
+
+	expect_bad_base("", 0, good, 2);
+	expect_bad_base("a/b", 3, good, 2);
+	expect_bad_base("a\0b", 3, good, 2);
+	expect_bad_base("a", 1, outside, 2);
+	expect_bad_base("a", 1, none, 2);
+	expect_bad_base("a", 1, twice, 4);
+	expect_bad_base("a", 1, back, 4);
+	expect_bad_base("a", 1, far, 2);
+	expect_bad_base("a", 1, half, 3);
+}
+
 static void test_file(void **state)
 {
 	char path[64];
@@ -299,16 +443,12 @@ static bool is_refused(const char *path)
 	return r < 0;
 }
 
-static void test_damage(void **state)
+static void damage(const char *path)
 {
 	_cleanup_(mem_freep) uint8_t *all = NULL;
-	struct err err = ERR_INIT;
-	char path[64];
 	struct stat st;
 	int fd;
 
-	temp_path(path, sizeof(path));
-	write_one(path, &err);
 	assert_false(is_refused(path));
 	fd = open(path, O_RDWR | O_CLOEXEC);
 	assert_true(fd >= 0 && fstat(fd, &st) == 0);
@@ -334,6 +474,20 @@ static void test_damage(void **state)
 	assert_int_equal(ftruncate(fd, st.st_size + 1), 0);
 	assert_true(is_refused(path));
 	close(fd);
+}
+
+static void test_damage(void **state)
+{
+	const struct snapshot_ref nobody = { .sum = 7 };
+	struct err err = ERR_INIT;
+	char path[64];
+
+	temp_path(path, sizeof(path));
+	write_one(path, &err);
+	damage(path);
+	assert_int_equal(unlink(path), 0);
+	write_based(path, &nobody, "nobody");
+	damage(path);
 	remove_all(path);
 }
 
@@ -345,9 +499,9 @@ static void test_version(void **state)
 	struct err err = ERR_INIT;
 
 	memcpy(h, SNAPSHOT_MAGIC, sizeof(SNAPSHOT_MAGIC));
-	put_le32(h + H_VERSION, SNAPSHOT_VERSION + 1);
+	put_le32(h + H_VERSION, SNAPSHOT_VERSION_BASE + 1);
 	assert_int_equal(snapshot_parse_header(h, 1 << 20, &s, &err), -EOPNOTSUPP);
-	assert_non_null(strstr(err_text(&err), "version 2"));
+	assert_non_null(strstr(err_text(&err), "version 3"));
 	put_le32(h + H_VERSION, SNAPSHOT_VERSION);
 	put_le32(h + H_SUM, crc32c(0, h, H_SUM));
 	assert_int_equal(snapshot_parse_header(h, 1 << 20, &s, &err), -EILSEQ);
@@ -356,9 +510,10 @@ static void test_version(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_tables),	cmocka_unit_test(test_cpu_table),
-		cmocka_unit_test(test_file),	cmocka_unit_test(test_damage),
-		cmocka_unit_test(test_version),
+		cmocka_unit_test(test_tables),	 cmocka_unit_test(test_cpu_table),
+		cmocka_unit_test(test_file),	 cmocka_unit_test(test_damage),
+		cmocka_unit_test(test_version),	 cmocka_unit_test(test_base),
+		cmocka_unit_test(test_bad_base),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

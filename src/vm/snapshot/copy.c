@@ -8,11 +8,16 @@
  * A page that changes while it is being read comes out torn, and its checksum of something else; it is in the log then, and
  * is read again.
  *
+ * Of a file with a base, pages between two that were written are taken along when their runs would be too many, because a machine
+ * that is restored has a mapping for each. They have to be taken in the same moment as the others, and so become part of the set
+ * before a round is written.
+ *
  * Rejected: write-protection by userfaultfd, which keeps the moment of the request, but has to be allowed on the host, and fails
  * system calls that read into protected pages; a fork of the process, which does not copy shared memory.
  */
 #include "vm/snapshot/copy.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -21,8 +26,9 @@
 #include "sys/thread.h"
 
 enum {
-	ROUNDS = 6,	 /* at most, while the guest runs */
-	FEW = 512,	 /* pages that are worth no further round */
+	ROUNDS = 6,		     /* at most, while the guest runs */
+	FEW = 512,		     /* pages that are worth no further round */
+	RUNS = SNAPSHOT_EXTENTS - 1, /* of RAM; windows are one more */
 	LATE_MAX = 4096, /* pages that the buffer holds; others are written while the guest waits */
 };
 
@@ -80,38 +86,125 @@ static int each_dirty(struct snapshot_copy *c,
 	return r;
 }
 
+/* --- few runs ---------------------------------------------------------------------------------------- */
+
+static bool has(const uint64_t *set, uint64_t page)
+{
+	return set[page / 64] >> (page % 64) & 1;
+}
+
+/* Walk over the gaps between runs of @set: how many are longer than @max pages; shorter ones are filled when @fill. */
+static uint64_t gaps(uint64_t *set, uint64_t pages, uint64_t max, bool fill)
+{
+	uint64_t nr = 0, last = UINT64_MAX; /* page of the set */
+
+	for (uint64_t page = 0; page < pages; page++) {
+		if (!set[page / 64]) {
+			page |= 63;
+			continue;
+		}
+		if (!has(set, page))
+			continue;
+		if (last != UINT64_MAX && page - last - 1 > max)
+			nr++;
+		else if (fill && last != UINT64_MAX)
+			for (uint64_t p = last + 1; p < page; p++)
+				set[p / 64] |= UINT64_C(1) << (p % 64);
+		last = page;
+	}
+	return nr;
+}
+
+/* Take pages in, until there are few runs. */
+static void close_gaps(uint64_t *set, uint64_t pages)
+{
+	uint64_t max = 0;
+
+	while (gaps(set, pages, max, false) >= RUNS)
+		max = 2 * max + 1;
+	if (max)
+		gaps(set, pages, max, true);
+}
+
+/* --- rounds ------------------------------------------------------------------------------------------- */
+
+/* Pages that are dirty, and those that go with them so that the file has few runs. */
+static void widen(struct snapshot_copy *c)
+{
+	uint64_t words = c->m->dirty_words;
+
+	if (!c->w->here)
+		return;
+	for (uint64_t k = 0; k < words; k++)
+		c->all[k] = c->ours[k] | c->dirty[k];
+	close_gaps(c->all, c->m->ram_bytes / GUEST_PAGE_SIZE);
+	for (uint64_t k = 0; k < words; k++) {
+		c->dirty[k] |= c->all[k] & ~c->ours[k];
+		c->ours[k] = c->all[k];
+	}
+}
+
 static int prepare(struct snapshot_copy *c, struct err *err)
 {
 	void *late = mmap(NULL, LATE_MAX * GUEST_PAGE_SIZE, PROT_READ | PROT_WRITE,
 			  MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+	size_t bytes = c->m->dirty_words * sizeof(*c->dirty);
 	int r;
 
 	if (late == MAP_FAILED)
 		return err_set_errno(err, "memory for pages of a snapshot");
 	c->late = late;
 	c->late_page = mem_new_n(LATE_MAX, sizeof(*c->late_page));
-	r = memory_log_start(c->m);
-	if (r < 0)
-		return err_set(err, r, "logging what the guest writes: %s", strerror(-r));
-	r = mem_try(&c->dirty, c->m->dirty_words * sizeof(*c->dirty), SIZE_MAX);
+	r = mem_try(&c->dirty, bytes, SIZE_MAX);
+	if (r == 0)
+		r = mem_try(&c->ours, bytes, SIZE_MAX);
+	if (r == 0)
+		r = mem_try(&c->all, bytes, SIZE_MAX);
 	return r < 0 ? err_set(err, r, "no memory for a log of what the guest writes") : 0;
 }
 
-int snapshot_copy_running(struct snapshot_copy *c, struct memory *m, struct snapshot_writer *w,
-			  pthread_mutex_t *resets, struct err *err)
+static uint64_t fetch(struct snapshot_copy *c, pthread_mutex_t *resets)
+{
+	uint64_t n;
+
+	mutex_lock(resets);
+	n = snapshot_track_fetch(c->track, c->dirty);
+	mutex_unlock(resets);
+	return n;
+}
+
+/* The first round: everything, or what the base has not. */
+static int add_first(struct snapshot_copy *c, pthread_mutex_t *resets, struct err *err)
+{
+	const uint64_t *since;
+
+	if (!c->w->here)
+		return memory_each_used(c->m, 0, c->m->ram_bytes, add, c, err);
+	fetch(c, resets);
+	since = snapshot_track_since(c->track, &c->w->base);
+	if (!since)
+		return err_set(err, -ESTALE,
+			       "the machine does not know what it has written since '%s' was saved: it keeps that "
+			       "of its last %d saves since it was started; save it without --base",
+			       c->w->base_name, SNAPSHOT_KEPT);
+	memcpy(c->dirty, since, c->m->dirty_words * sizeof(*since));
+	widen(c);
+	return each_dirty(c, add, err);
+}
+
+int snapshot_copy_running(struct snapshot_copy *c, struct snapshot_writer *w,
+			  struct snapshot_track *track, pthread_mutex_t *resets, struct err *err)
 {
 	int r;
 
-	*c = (struct snapshot_copy){ .m = m, .w = w };
+	*c = (struct snapshot_copy){ .m = track->m, .w = w, .track = track };
 	r = prepare(c, err);
 	if (r == 0)
-		r = memory_each_used(m, 0, m->ram_bytes, add, c, err);
+		r = add_first(c, resets, err);
 	for (unsigned int round = 0; r == 0 && round < ROUNDS; round++) {
-		uint64_t n;
+		uint64_t n = fetch(c, resets);
 
-		mutex_lock(resets);
-		n = memory_log_fetch(m, c->dirty);
-		mutex_unlock(resets);
+		widen(c);
 		r = each_dirty(c, add, err);
 		if (n <= FEW)
 			break;
@@ -121,14 +214,16 @@ int snapshot_copy_running(struct snapshot_copy *c, struct memory *m, struct snap
 
 int snapshot_copy_rest(struct snapshot_copy *c, struct err *err)
 {
+	uint64_t ram = c->m->ram_bytes;
 	int r;
 
-	memory_log_fetch(c->m, c->dirty);
+	snapshot_track_fetch(c->track, c->dirty);
+	widen(c);
 	r = each_dirty(c, add_late, err);
 	/* Windows are not in the log. */
-	return r < 0 ? r
-		     : memory_each_used(c->m, c->m->ram_bytes, memory_bytes(c->m), add_late, c,
-					err);
+	if (c->w->here)
+		snapshot_mark(c->w, ram, memory_bytes(c->m) - ram);
+	return r < 0 ? r : memory_each_used(c->m, ram, memory_bytes(c->m), add_late, c, err);
 }
 
 int snapshot_copy_end(struct snapshot_copy *c, struct err *err)
@@ -152,4 +247,6 @@ void snapshot_copy_done(struct snapshot_copy *c)
 	c->late = NULL;
 	free(take_ptr(&c->late_page));
 	free(take_ptr(&c->dirty));
+	free(take_ptr(&c->ours));
+	free(take_ptr(&c->all));
 }

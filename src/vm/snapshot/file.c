@@ -36,19 +36,24 @@ int snapshot_parse_header(const uint8_t *p, uint64_t file_bytes, struct snapshot
 {
 	static const uint8_t zeros[SNAPSHOT_HEADER];
 	uint32_t version = get_le32(p + H_VERSION);
+	uint32_t header_end = version == SNAPSHOT_VERSION_BASE ? H_END_BASE : H_END;
 	uint64_t end;
 
 	if (memcmp(p + H_MAGIC, SNAPSHOT_MAGIC, sizeof(SNAPSHOT_MAGIC)) != 0)
 		return damaged(err, "it is not a snapshot of a machine");
-	if (version != SNAPSHOT_VERSION)
+	if (version != SNAPSHOT_VERSION && version != SNAPSHOT_VERSION_BASE)
 		return err_set(err, -EOPNOTSUPP,
-			       "it has format version %u; this program reads version %d", version,
-			       SNAPSHOT_VERSION);
+			       "it has format version %u; this program reads versions %d and %d",
+			       version, SNAPSHOT_VERSION, SNAPSHOT_VERSION_BASE);
 	if (crc32c(0, p, H_SUM) != get_le32(p + H_SUM))
 		return damaged(err, "its header is damaged: the checksum is wrong");
-	if (memcmp(p + H_END, zeros, H_SUM - H_END) != 0)
+	if (memcmp(p + header_end, zeros, H_SUM - header_end) != 0)
 		return damaged(err, "its header has something where nothing is defined");
-	memcpy(s->id, p + H_ID, SNAPSHOT_ID);
+	memcpy(s->self.id, p + H_ID, SNAPSHOT_ID);
+	s->self.sum = get_le32(p + H_SUM);
+	s->has_base = version == SNAPSHOT_VERSION_BASE;
+	memcpy(s->base_ref.id, p + H_BASE_ID, SNAPSHOT_ID);
+	s->base_ref.sum = get_le32(p + H_BASE_SUM);
 	s->created_ns = get_le64(p + H_CREATED);
 	s->memory_bytes = get_le64(p + H_MEMORY_BYTES);
 	s->sums_off = get_le64(p + H_SUMS_OFF);
@@ -147,7 +152,8 @@ static int read_parts(struct snapshot *s, struct err *err)
 	n = fd_pread_full(s->fd, s->text, s->sections_bytes, s->sections_off);
 	if (n != (ssize_t)s->sections_bytes)
 		return err_set(err, n < 0 ? (int)n : -EILSEQ, "its sections cannot be read");
-	return snapshot_parse_sections(s->text, s->sections_bytes, s, err);
+	r = snapshot_parse_sections(s->text, s->sections_bytes, s, err);
+	return r == 0 && s->has_base ? snapshot_parse_base(s, err) : r;
 }
 
 int snapshot_open(const char *path, struct snapshot *ret, struct err *err)
@@ -174,7 +180,12 @@ void snapshot_close(struct snapshot *s)
 	free(take_ptr(&s->path));
 	free(take_ptr(&s->text));
 	free(take_ptr(&s->section));
-	s->nr = 0;
+	free(take_ptr(&s->base_name));
+	free(take_ptr(&s->extent));
+	s->nr = s->nr_extents = 0;
+	if (s->base)
+		snapshot_close(s->base); /* as deep as snapshot_open_bases() goes */
+	free(take_ptr(&s->base));
 }
 
 struct snapshot_section *snapshot_find(struct snapshot *s, const char *name)

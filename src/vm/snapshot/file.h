@@ -16,10 +16,13 @@
  */
 enum {
 	SNAPSHOT_VERSION = 1,
-	SNAPSHOT_HEADER = 4096, /* bytes; the memory follows */
-	SNAPSHOT_NAME = 40,	/* of a section, with its end */
+	SNAPSHOT_VERSION_BASE = 2, /* of one that has a base */
+	SNAPSHOT_HEADER = 4096,	   /* bytes; the memory follows */
+	SNAPSHOT_NAME = 40,	   /* of a section, with its end */
 	SNAPSHOT_ID = 16,
 	SNAPSHOT_SECTIONS = 4096,
+	SNAPSHOT_CHAIN = 8,	 /* files that a machine's memory may be in */
+	SNAPSHOT_EXTENTS = 4096, /* runs of pages of a file that has a base */
 };
 #define SNAPSHOT_SECTIONS_BYTES (UINT64_C(64) << 20) /* at most, all together */
 
@@ -30,11 +33,29 @@ struct snapshot_section {
 	bool is_used; /* the reader's */
 };
 
+/* Which file it is: its identifier, and its header's checksum, in which those of its parts are. */
+struct snapshot_ref {
+	uint8_t id[SNAPSHOT_ID];
+	uint32_t sum;
+};
+enum { SNAPSHOT_REF_TEXT = 2 * SNAPSHOT_ID + 8 + 1 }; /* hexadecimal, with its end */
+
+/* A run of pages. */
+struct snapshot_extent {
+	uint32_t page, nr;
+};
+
 /* A file that was opened. */
 struct snapshot {
 	int fd;
 	char *path;
-	uint8_t id[SNAPSHOT_ID];
+	struct snapshot_ref self;
+	bool has_base; /* the pages outside of the extents are another file's: */
+	struct snapshot_ref base_ref;
+	char *base_name;		/* of the same folder */
+	struct snapshot *base;		/* that file, after snapshot_open_bases() */
+	struct snapshot_extent *extent; /* ascending */
+	unsigned int nr_extents;
 	uint64_t created_ns; /* since 1970 */
 	uint64_t memory_bytes;
 	uint64_t sums_off, sections_off, sections_bytes;
@@ -53,7 +74,21 @@ struct snapshot {
  */
 _nodiscard_ int snapshot_open(const char *path, struct snapshot *ret, struct err *err);
 
-/* snapshot_close - a zeroed one is left alone if its fd is negative. Thread: owner. */
+/*
+ * snapshot_open_bases - open the file on which this one is based, and that one's, until one has all pages itself.
+ *
+ * Returns 0; -ENOENT (it is not there), -ESTALE (there is another one under its name), -ELOOP (more than SNAPSHOT_CHAIN),
+ * and those of snapshot_open(). Thread: owner.
+ */
+_nodiscard_ int snapshot_open_bases(struct snapshot *s, struct err *err);
+
+/* snapshot_ref_same - are they of one file? snapshot_ref_text, snapshot_ref_parse - one as hexadecimal digits, and back:
+ * 0 or -EINVAL. Thread: any. */
+bool snapshot_ref_same(const struct snapshot_ref *a, const struct snapshot_ref *b);
+void snapshot_ref_text(const struct snapshot_ref *ref, char *ret);
+_nodiscard_ int snapshot_ref_parse(const char *text, struct snapshot_ref *ret);
+
+/* snapshot_close - a zeroed one is left alone if its fd is negative. Its base is closed, too. Thread: owner. */
 void snapshot_close(struct snapshot *s);
 
 /* snapshot_parse_header, snapshot_parse_sections - the parts of snapshot_open() without files: SNAPSHOT_HEADER bytes
@@ -62,6 +97,8 @@ _nodiscard_ int snapshot_parse_header(const uint8_t *p, uint64_t file_bytes, str
 				      struct err *err);
 _nodiscard_ int snapshot_parse_sections(const uint8_t *p, uint64_t n, struct snapshot *s,
 					struct err *err);
+/* snapshot_parse_base - what the sections of a file that has a base say of it. Returns 0, -EILSEQ. */
+_nodiscard_ int snapshot_parse_base(struct snapshot *s, struct err *err);
 
 /* snapshot_find - the first section of that name that is not used yet, and mark it; NULL. Thread: owner. */
 struct snapshot_section *snapshot_find(struct snapshot *s, const char *name);
@@ -99,8 +136,14 @@ struct snapshot_writer {
 	uint64_t memory_bytes;
 	uint8_t *sums;
 	struct strbuf sections;
-	size_t section_at; /* of the header of the one being written */
-	uint64_t unsent;   /* bytes that were written lately */
+	size_t section_at;	  /* of the header of the one being written */
+	uint64_t unsent;	  /* bytes that were written lately */
+	struct snapshot_ref self; /* after snapshot_end() */
+
+	/* Of one with a base: */
+	struct snapshot_ref base;
+	char *base_name; /* NULL: none */
+	uint64_t *here;	 /* the pages that are in this file; one bit each */
 };
 
 /*
@@ -112,6 +155,18 @@ struct snapshot_writer {
 _nodiscard_ int snapshot_begin(struct snapshot_writer *w, int fd, uint64_t memory_bytes,
 			       struct err *err);
 void snapshot_writer_done(struct snapshot_writer *w);
+
+/*
+ * snapshot_begin_on - the file has only pages that differ from those of another file, which is beside it under that name.
+ *
+ * Pages are this file's when they were added, or marked by snapshot_mark(); they may have SNAPSHOT_EXTENTS runs at most.
+ * After snapshot_begin(), before anything is added. Returns 0, -ENOMEM. Thread: owner.
+ */
+_nodiscard_ int snapshot_begin_on(struct snapshot_writer *w, const struct snapshot_ref *base,
+				  const char *name, struct err *err);
+
+/* snapshot_mark - these pages are this file's, zeros unless they are added; @off, @len: bytes. Thread: owner. */
+void snapshot_mark(struct snapshot_writer *w, uint64_t off, uint64_t len);
 
 /* snapshot_add - begin a section; its data are appended to what is returned until the next call. Thread: owner. */
 struct strbuf *snapshot_add(struct snapshot_writer *w, const char *name, uint16_t version);

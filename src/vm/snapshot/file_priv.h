@@ -21,7 +21,10 @@ enum {
 	H_SECTIONS_BYTES = 72,
 	H_SUMS_SUM = 80,
 	H_SECTIONS_SUM = 84,
-	H_END = 88,
+	H_END = 88, /* of version 1; what follows is version 2's: */
+	H_BASE_ID = 88,
+	H_BASE_SUM = 104,
+	H_END_BASE = 108,
 	H_SUM = SNAPSHOT_HEADER - 4,
 
 	S_NAME = 0,
@@ -30,7 +33,8 @@ enum {
 	S_BYTES = SNAPSHOT_NAME + 4,
 	S_HEADER = SNAPSHOT_NAME + 8,
 
-	SUM_BYTES = 4, /* of a page */
+	SUM_BYTES = 4,	  /* of a page */
+	EXTENT_BYTES = 8, /* of a run in section "pages": its first page, how many */
 };
 
 /* snapshot_is_zero - whether a page, which is aligned, has only zeros. snapshot_page_sum - its checksum; never 0. */

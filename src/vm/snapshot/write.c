@@ -39,7 +39,28 @@ int snapshot_begin(struct snapshot_writer *w, int fd, uint64_t memory_bytes, str
 void snapshot_writer_done(struct snapshot_writer *w)
 {
 	free(take_ptr(&w->sums));
+	free(take_ptr(&w->base_name));
+	free(take_ptr(&w->here));
 	strbuf_done(&w->sections);
+}
+
+int snapshot_begin_on(struct snapshot_writer *w, const struct snapshot_ref *base, const char *name,
+		      struct err *err)
+{
+	uint64_t words = (w->memory_bytes / GUEST_PAGE_SIZE + 63) / 64;
+	int r = mem_try(&w->here, words * sizeof(*w->here), SIZE_MAX);
+
+	if (r < 0)
+		return err_set(err, r, "no memory for the list of a snapshot's pages");
+	w->base = *base;
+	w->base_name = mem_strdup(name);
+	return 0;
+}
+
+void snapshot_mark(struct snapshot_writer *w, uint64_t off, uint64_t len)
+{
+	for (uint64_t page = off / GUEST_PAGE_SIZE; page < (off + len) / GUEST_PAGE_SIZE; page++)
+		w->here[page / 64] |= UINT64_C(1) << (page % 64);
 }
 
 /* --- sections ------------------------------------------------------------------------------------ */
@@ -103,6 +124,8 @@ int snapshot_add_memory(struct snapshot_writer *w, uint64_t off, const uint8_t *
 	uint64_t run = 0;
 	int r = 0;
 
+	if (w->here)
+		snapshot_mark(w, off, len);
 	for (uint64_t at = 0; r == 0 && at <= len; at += GUEST_PAGE_SIZE) {
 		uint8_t *sum = w->sums + (off + at) / GUEST_PAGE_SIZE * SUM_BYTES;
 
@@ -139,7 +162,11 @@ static void make_header(const struct snapshot_writer *w, uint64_t sums_bytes, ui
 
 	memset(h, 0, SNAPSHOT_HEADER);
 	memcpy(h + H_MAGIC, SNAPSHOT_MAGIC, sizeof(SNAPSHOT_MAGIC));
-	put_le32(h + H_VERSION, SNAPSHOT_VERSION);
+	put_le32(h + H_VERSION, w->base_name ? SNAPSHOT_VERSION_BASE : SNAPSHOT_VERSION);
+	if (w->base_name) {
+		memcpy(h + H_BASE_ID, w->base.id, SNAPSHOT_ID);
+		put_le32(h + H_BASE_SUM, w->base.sum);
+	}
 	if (getrandom(h + H_ID, SNAPSHOT_ID, 0) != SNAPSHOT_ID)
 		abort(); /* so few bytes are there as soon as the host has started */
 	put_le64(h + H_CREATED, clock_wall(clock_real()));
@@ -152,13 +179,39 @@ static void make_header(const struct snapshot_writer *w, uint64_t sums_bytes, ui
 	put_le32(h + H_SUM, crc32c(0, h, H_SUM));
 }
 
+/* What it is based on, and which pages it has. */
+static int add_base(struct snapshot_writer *w, struct err *err)
+{
+	uint64_t pages = w->memory_bytes / GUEST_PAGE_SIZE;
+	unsigned int nr = 0;
+	struct strbuf *out;
+
+	strbuf_adds(snapshot_add(w, "base", 1), w->base_name);
+	out = snapshot_add(w, "pages", 1);
+	for (uint64_t first = 0, end; first < pages; first = end + 1) {
+		uint8_t extent[EXTENT_BYTES];
+
+		for (end = first; end < pages && (w->here[end / 64] >> (end % 64) & 1); end++)
+			;
+		if (end == first)
+			continue;
+		put_le32(extent, (uint32_t)first);
+		put_le32(extent + 4, (uint32_t)(end - first));
+		strbuf_add(out, extent, EXTENT_BYTES);
+		nr++;
+	}
+	return nr > SNAPSHOT_EXTENTS ? err_set(err, -E2BIG, "its pages are in %u runs", nr) : 0;
+}
+
 int snapshot_end(struct snapshot_writer *w, struct err *err)
 {
 	uint64_t sums_bytes = w->memory_bytes / GUEST_PAGE_SIZE * SUM_BYTES;
 	uint64_t at = SNAPSHOT_HEADER + w->memory_bytes;
 	_cleanup_(mem_freep) uint8_t *header = mem_new(SNAPSHOT_HEADER);
-	int r;
+	int r = w->base_name ? add_base(w, err) : 0;
 
+	if (r < 0)
+		return r;
 	end_section(w);
 	if (w->sections.n > SNAPSHOT_SECTIONS_BYTES)
 		return err_set(err, -E2BIG, "the machine's state is larger than a snapshot holds");
@@ -172,5 +225,7 @@ int snapshot_end(struct snapshot_writer *w, struct err *err)
 		return err_set(err, r, "write the snapshot: %s", strerror(-r));
 	if (fdatasync(w->fd) < 0)
 		return err_set_errno(err, "sync the snapshot");
+	memcpy(w->self.id, header + H_ID, SNAPSHOT_ID);
+	w->self.sum = get_le32(header + H_SUM);
 	return 0;
 }
