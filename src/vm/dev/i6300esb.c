@@ -14,6 +14,8 @@
  */
 #include "vm/dev/i6300esb.h"
 
+#include <errno.h>
+
 #include "base/bytes.h"
 #include "base/checked.h"
 #include "sys/thread.h"
@@ -33,6 +35,7 @@ enum {
 	CONTROL_LOCKED = 1 << 0,
 	CONTROL_ENABLED = 1 << 1,
 	CONTROL_FREE_RUNNING = 1 << 2,
+	CONTROL_WRITABLE = CONTROL_LOCKED | CONTROL_ENABLED | CONTROL_FREE_RUNNING,
 
 	REG_TIMER1 = 0x00,
 	REG_TIMER2 = 0x04,
@@ -185,7 +188,7 @@ int i6300esb_init(struct i6300esb *w, const struct board *board, struct pci_bus 
 	pci_dev_setup(&w->pci, "i6300esb", INTEL, DEVICE_WATCHDOG, CLASS_SYSTEM_OTHER, 0);
 	w->pci.config_written = config_written;
 	put_le16(w->pci.wmask + CONFIG_SETUP, SETUP_WRITABLE);
-	w->pci.wmask[CONFIG_CONTROL] = CONTROL_LOCKED | CONTROL_ENABLED | CONTROL_FREE_RUNNING;
+	w->pci.wmask[CONFIG_CONTROL] = CONTROL_WRITABLE;
 	i6300esb_reset(w);
 	r = pci_dev_add_bar(&w->pci, 0, PCI_BAR_MEM32, false, BAR_SIZE, &range);
 	if (r == 0)
@@ -218,6 +221,17 @@ static const struct state_field fields[] = {
 	STATE_BOOL(struct i6300esb, has_expired),
 };
 
+/* A locked watchdog puts these into its configuration space, which has no such bits. */
+static int check(const void *next, const void *present, uint64_t now_ns, struct err *err)
+{
+	const struct i6300esb *n = next;
+
+	if (n->setup & ~SETUP_WRITABLE || n->control & ~CONTROL_WRITABLE)
+		return err_set(err, -EINVAL, "registers 0x%x, 0x%x have bits that do not exist",
+			       n->setup, n->control);
+	return 0;
+}
+
 static void loaded(void *obj)
 {
 	struct i6300esb *w = obj;
@@ -231,5 +245,6 @@ const struct state_desc i6300esb_state = {
 	.version = 1,
 	STATE_LOCK(struct i6300esb, lock),
 	STATE_TABLE(struct i6300esb, fields),
+	.check = check,
 	.loaded = loaded,
 };
