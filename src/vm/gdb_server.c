@@ -25,24 +25,13 @@ void gdb_add_hex(struct strbuf *b, const void *p, size_t n)
 	}
 }
 
-static int hex_value(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	if (c >= 'a' && c <= 'f')
-		return c - 'a' + 10;
-	if (c >= 'A' && c <= 'F')
-		return c - 'A' + 10;
-	return -1;
-}
-
 bool gdb_hex_u64(const char **p, uint64_t *ret)
 {
 	uint64_t v = 0;
 	unsigned int n = 0;
 
-	for (; hex_value(**p) >= 0; n++) {
-		v = v << 4 | (uint64_t)hex_value(**p);
+	for (; str_hex_digit(**p) >= 0; n++) {
+		v = v << 4 | (uint64_t)str_hex_digit(**p);
 		(*p)++;
 	}
 	*ret = v;
@@ -54,7 +43,7 @@ bool gdb_hex_bytes(const char *p, size_t avail, uint8_t *ret, size_t n)
 	if (avail / 2 < n)
 		return false;
 	for (size_t i = 0; i < n; i++) {
-		int hi = hex_value(p[2 * i]), lo = hex_value(p[2 * i + 1]);
+		int hi = str_hex_digit(p[2 * i]), lo = str_hex_digit(p[2 * i + 1]);
 
 		if (hi < 0 || lo < 0)
 			return false;
@@ -131,14 +120,14 @@ static bool feed_byte(struct gdb_server *s, char c)
 		s->sum = (uint8_t)(s->sum + (uint8_t)c);
 		return true;
 	case FRAME_SUM1:
-		v = hex_value(c);
+		v = str_hex_digit(c);
 		if (v < 0)
 			return false;
 		s->want_sum = (uint8_t)(v << 4);
 		s->framing = FRAME_SUM2;
 		return true;
 	case FRAME_SUM2:
-		v = hex_value(c);
+		v = str_hex_digit(c);
 		if (v < 0)
 			return false;
 		s->want_sum |= (uint8_t)v;

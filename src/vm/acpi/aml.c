@@ -254,20 +254,18 @@ void aml_string(struct aml *a, const char *s)
 	strbuf_add(&a->out, s, strlen(s) + 1);
 }
 
-static unsigned int hex_digit(char c)
-{
-	return c <= '9' ? (unsigned int)(c - '0') : (unsigned int)(c - 'A' + 10);
-}
-
 /* Three letters of five bits and four hex digits, big-endian (19.3.4, EISAID). */
 void aml_eisaid(struct aml *a, const char *id)
 {
+	uint32_t v = 0;
 	uint8_t be[4];
 
 	assert(strlen(id) == 7);
-	put_be32(be, (uint32_t)(id[0] - 0x40) << 26 | (uint32_t)(id[1] - 0x40) << 21 |
-			     (uint32_t)(id[2] - 0x40) << 16 | hex_digit(id[3]) << 12 |
-			     hex_digit(id[4]) << 8 | hex_digit(id[5]) << 4 | hex_digit(id[6]));
+	for (unsigned int k = 0; k < 3; k++)
+		v = v << 5 | (uint32_t)(id[k] - 0x40);
+	for (unsigned int k = 3; k < 7; k++)
+		v = v << 4 | (uint32_t)str_hex_digit(id[k]);
+	put_be32(be, v);
 	strbuf_addc(&a->out, OP_DWORD);
 	strbuf_add(&a->out, be, 4);
 }

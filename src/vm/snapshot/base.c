@@ -29,11 +29,6 @@ void snapshot_ref_text(const struct snapshot_ref *ref, char *ret)
 	snprintf(ret + 2 * (size_t)SNAPSHOT_ID, 9, "%08x", ref->sum);
 }
 
-static int digit(char c)
-{
-	return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 int snapshot_ref_parse(const char *text, struct snapshot_ref *ret)
 {
 	struct snapshot_ref ref = { .sum = 0 };
@@ -41,7 +36,7 @@ int snapshot_ref_parse(const char *text, struct snapshot_ref *ret)
 	if (strlen(text) != SNAPSHOT_REF_TEXT - 1)
 		return -EINVAL;
 	for (unsigned int i = 0; i < SNAPSHOT_REF_TEXT - 1; i++) {
-		int d = digit(text[i]);
+		int d = str_hex_digit(text[i]);
 
 		if (d < 0)
 			return -EINVAL;
