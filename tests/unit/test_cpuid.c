@@ -24,7 +24,14 @@ static void same_again(const char *model, const char *words, const struct cpuid_
 	assert_memory_equal(again->features, id->features, sizeof(id->features));
 	assert_int_equal(again->phys_bits, id->phys_bits);
 	assert_int_equal(again->nr, id->nr);
-	assert_memory_equal(again->leaf, id->leaf, sizeof(id->leaf));
+	for (unsigned int i = 0; i < id->nr; i++) {
+		const struct cpuid_leaf *l = &id->leaf[i], *m = &again->leaf[i];
+
+		assert_int_equal(m->leaf, l->leaf);
+		assert_int_equal(m->subleaf, l->subleaf);
+		assert_int_equal(m->has_subleaf, l->has_subleaf);
+		assert_memory_equal(m->reg, l->reg, sizeof(l->reg));
+	}
 	assert_int_equal(again->cr4_allowed, id->cr4_allowed);
 	free(id);
 	free(again);
