@@ -160,7 +160,7 @@ def serving(folder):
     cmd = [vmm.atoll_path(), "disk", "serve", "--sandbox", "require", "--listen", "unix:" + sock, disk]
     with vmm.start(cmd, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as p:
         try:
-            want(p.stdout.readline(), "it does not serve")
+            want(p.stdout.readline(), f"it does not serve: {p.poll() is not None and p.stderr.read()}")
             with socket.socket(socket.AF_UNIX) as s:
                 s.connect(sock)
                 s.settimeout(60)

@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <linux/capability.h>
 #include <netinet/in.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,6 +17,7 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "sys/sandbox/sandbox.h"
@@ -95,6 +97,41 @@ static void no_capabilities(const struct sandbox_report *r)
 static void test_no_capabilities(void **state)
 {
 	in_child(no_capabilities);
+}
+
+static void *end_late(void *arg)
+{
+	const struct timespec nap = { .tv_nsec = 100 * 1000000 };
+
+	nanosleep(&nap, NULL);
+	return NULL;
+}
+
+/* Whether a child has namespaces of its own; one that still has a thread that is about to end. */
+static bool has_namespaces(bool with_thread)
+{
+	int status;
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		struct sandbox_report report;
+		struct err err = ERR_INIT;
+		pthread_t thread;
+
+		MUST(!with_thread || pthread_create(&thread, NULL, end_late, NULL) == 0);
+		MUST(sandbox_enter(&all, &report, &err) == 0);
+		_exit(holds(&report, SANDBOX_NAMESPACES) ? 2 : 3);
+	}
+	assert_true(pid > 0);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFEXITED(status) && WEXITSTATUS(status) >= 2);
+	return WEXITSTATUS(status) == 2;
+}
+
+/* pthread_join() comes back while the kernel still counts the thread, and then makes no user namespace. */
+static void test_late_thread(void **state)
+{
+	assert_int_equal(has_namespaces(true), has_namespaces(false));
 }
 
 static int listener; /* on the loopback of the host's network */
@@ -224,7 +261,7 @@ int main(void)
 		cmocka_unit_test(test_no_files),   cmocka_unit_test(test_no_capabilities),
 		cmocka_unit_test(test_no_network), cmocka_unit_test(test_open_files_stay),
 		cmocka_unit_test(test_denied),	   cmocka_unit_test(test_helper),
-		cmocka_unit_test(test_try),
+		cmocka_unit_test(test_try),	   cmocka_unit_test(test_late_thread),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

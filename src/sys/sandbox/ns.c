@@ -14,10 +14,13 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mount.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/attr.h"
+#include "base/clock.h"
 #include "sys/fd.h"
 #include "sys/sandbox/sandbox_priv.h"
 
@@ -44,13 +47,34 @@ static int map_user(uid_t uid, gid_t gid, struct err *err)
 	return r < 0 ? r : write_file("/proc/self/gid_map", map, err);
 }
 
+static bool has_other_threads(void)
+{
+	struct stat st;
+
+	return stat("/proc/self/task", &st) == 0 && st.st_nlink > 3; /* ".", "..", and this one */
+}
+
+/* Only a process of one thread can have a user namespace made. One that was joined says so before it has left the process. */
+static int unshare_alone(int flags)
+{
+	const struct timespec nap = { .tv_nsec = NS_PER_MS };
+	enum { NAPS = 2000 };
+	int r = unshare(flags);
+
+	for (unsigned int k = 0; r < 0 && errno == EINVAL && k < NAPS && has_other_threads(); k++) {
+		nanosleep(&nap, NULL);
+		r = unshare(flags);
+	}
+	return r;
+}
+
 int sandbox_namespaces(struct err *err)
 {
 	uid_t uid = geteuid();
 	gid_t gid = getegid();
 
-	if (unshare(CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS |
-		    CLONE_NEWCGROUP) < 0)
+	if (unshare_alone(CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS |
+			  CLONE_NEWCGROUP) < 0)
 		return err_set_errno(err, "make a user namespace");
 	return map_user(uid, gid, err);
 }
